@@ -1,0 +1,40 @@
+"""Files that are whole or absent: an interrupted write leaves what was there before."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from fgvedit.errors import FGVEditError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside `path`, then put it in its place."""
+    partial = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a full disk names none, and `partial` means nothing to a user
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Raises `FGVEditError`, naming the file, where it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FGVEditError(f"'{path}' is damaged: expected JSON, found {error}") from error
