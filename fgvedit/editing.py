@@ -1,0 +1,260 @@
+"""The contract of an editor, and the registry that finds one by name."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import MISSING, dataclass, fields
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+
+import torch
+import yaml
+from torch import nn
+
+from fgvedit.answering import MAX_NEW_TOKENS, Answerer, Forced, Query
+from fgvedit.backbones.base import Backbone
+from fgvedit.errors import FGVEditError, one_line, unknown
+from fgvedit.schema import Edit, Record
+
+ENTRY_POINTS = "fgvedit.editors"
+
+
+@dataclass(frozen=True)
+class Route:
+    """Why a query was answered as it was.
+
+    `to`: "base" (the unedited model), "edited" (a model with changed weights, layers or prompt) or "counterfactual"
+    (a second model). `edit`: the index, among the edits in force, of the one that counted. `rho`: its similarity.
+    """
+
+    to: str
+    edit: int | None = None
+    rho: float | None = None
+
+
+class EditedModel(ABC):
+    """A backbone under one or more edits. It answers as a backbone does and explains each answer."""
+
+    @abstractmethod
+    def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]: ...
+
+    @abstractmethod
+    def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]: ...
+
+    @abstractmethod
+    def explain(self, queries: Sequence[Query]) -> list[Route]: ...
+
+
+class Rerouted(EditedModel):
+    """An edited model that answers every query through one answerer."""
+
+    def __init__(self, answerer: Answerer, route: Route) -> None:
+        self.answerer = answerer
+        self.route = route
+
+    def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        return self.answerer.generate(queries, max_new_tokens)
+
+    def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        return self.answerer.teacher_force(queries, answers)
+
+    def explain(self, queries: Sequence[Query]) -> list[Route]:
+        return [self.route] * len(queries)
+
+
+class Editor(ABC):
+    """A way to edit a backbone.
+
+    A subclass has a `Config` dataclass, whose values for each backbone stand in `config.yaml` beside its module, and,
+    where it is trained, its shipped checkpoints in `checkpoints/<backbone>/` there.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+    trained: ClassVar[bool] = False  # whether it needs `train` or `load` before it can edit
+
+    def __init__(self, backbone: Backbone, config: Any) -> None:
+        self.backbone = backbone
+        self.config = config
+
+    @abstractmethod
+    def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
+        """The backbone under `edits`. On leaving, the backbone is what it was, bit for bit."""
+
+    def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
+        """Train on `records`, showing progress, with what is needed to go on after a stop in `out`."""
+        raise FGVEditError(f"editor '{self.name}' has nothing to train; run it with python -m fgvedit.run")
+
+    def save(self, folder: Path) -> None:
+        """Write what was trained: safetensors and JSON."""
+        raise FGVEditError(f"editor '{self.name}' has nothing to save")
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote. Raises `FGVEditError` for a checkpoint that is damaged or of another backbone."""
+        raise FGVEditError(f"editor '{self.name}' has nothing to load")
+
+    @classmethod
+    def home(cls) -> Path:
+        return Path(inspect.getfile(cls)).parent
+
+
+@contextmanager
+def restored(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    """Let the block change these parameters in place; afterwards they hold the bits they held before."""
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    requires_grad = {name: parameter.requires_grad for name, parameter in parameters.items()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(before[name])
+                parameter.requires_grad_(requires_grad[name])
+                parameter.grad = None
+
+
+def editor_class(target: str) -> type[Editor]:
+    """The editor named `target`: a registered name, `package.module:Class`, or `file.py:Class`."""
+    if ":" in target:
+        return _class_at(target)
+    registered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if target not in registered:
+        raise unknown("editor", target, registered)
+    with _imported(target):
+        found = registered[target].load()
+    return _checked(found, target)
+
+
+def _class_at(target: str) -> type[Editor]:
+    where, _, name = target.rpartition(":")
+    if where.endswith(".py"):
+        path = Path(where)
+        if not path.is_file():
+            raise FGVEditError(f"editor '{target}': there is no file '{where}'; expected FILE.py:CLASS")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module  # dataclasses look their module up by name
+        with _imported(target):
+            spec.loader.exec_module(module)
+    else:
+        with _imported(target):
+            module = importlib.import_module(where)
+    if not hasattr(module, name):
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Editor)]
+        raise unknown(f"class in '{where}'", name, classes)
+    return _checked(getattr(module, name), target)
+
+
+@contextmanager
+def _imported(target: str) -> Iterator[None]:
+    """Whatever a module raises while it is imported, as `FGVEditError`."""
+    where = target.rpartition(":")[0]
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if where and f"{where}.".startswith(f"{error.name}."):
+            raise FGVEditError(f"editor '{target}': no module '{error.name}'; expected PACKAGE.MODULE:CLASS") from error
+        raise FGVEditError(f"editor '{target}' needs the module '{error.name}', which is not installed") from error
+    except Exception as error:
+        raise FGVEditError(
+            f"editor '{target}' cannot be imported ({type(error).__name__}: {one_line(error)}); expected a module that "
+            "imports without an error"
+        ) from error
+
+
+def _checked(found: Any, target: str) -> type[Editor]:
+    if not (inspect.isclass(found) and issubclass(found, Editor)):
+        raise FGVEditError(f"editor '{target}' is {found!r}; expected a subclass of fgvedit.editing.Editor")
+    return found
+
+
+def editor_config(editor: type[Editor], backbone_name: str, overrides: Mapping[str, Any] | None = None) -> Any:
+    """The editor's `Config` for a backbone: its `config.yaml`'s section of that name (else `default`), overridden.
+
+    Raises `FGVEditError` for an option that the configuration does not have, one that has no value, and a value of
+    another type.
+    """
+    values = {**_section(editor.home() / "config.yaml", backbone_name), **(overrides or {})}
+    known = {field.name: field for field in fields(editor.Config)}
+    hints = get_type_hints(editor.Config)
+    for option, value in values.items():
+        if option not in known:
+            raise unknown(f"option of editor '{editor.name}'", option, known)
+        hint = hints[option]
+        if not _fits(value, hint):
+            example = f" such as {known[option].default!r}" if known[option].default is not MISSING else ""
+            expected = hint.__name__ if inspect.isclass(hint) and not get_args(hint) else str(hint)
+            raise FGVEditError(
+                f"option '{option}' of editor '{editor.name}': found {value!r}, expected a {expected}{example}"
+            )
+        if hint is float:
+            values[option] = float(value)
+    for option, field in known.items():
+        if option not in values and field.default is MISSING and field.default_factory is MISSING:
+            raise FGVEditError(
+                f"option '{option}' of editor '{editor.name}' has no value for backbone '{backbone_name}'; expected "
+                f"one in config.yaml or as --set {option}=VALUE"
+            )
+    return editor.Config(**values)
+
+
+def _section(path: Path, backbone_name: str) -> dict[str, Any]:
+    try:
+        sections = (yaml.safe_load(path.read_text()) if path.is_file() else None) or {}
+        return dict(sections.get(backbone_name, sections.get("default")) or {})
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise FGVEditError(
+            f"'{path}' cannot be read ({one_line(error)}); expected a section of options for each backbone"
+        ) from error
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from YAML is of an annotated type; an int is a float, but True is no int."""
+    kind, arguments = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if kind is Literal:
+        return value in arguments
+    if kind is list:
+        return isinstance(value, list) and all(_fits(item, argument) for argument in arguments for item in value)
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return not inspect.isclass(kind) or isinstance(value, kind)
+
+
+def open_editor(
+    target: str, backbone: Backbone, overrides: Mapping[str, Any] | None = None, checkpoint: Path | None = None
+) -> Editor:
+    """The editor named `target` on `backbone`, ready to edit: loaded from `checkpoint` or from the one shipped."""
+    kind = editor_class(target)
+    editor = kind(backbone, editor_config(kind, backbone.name, overrides))
+    folder = checkpoint_folder(kind, backbone.name, checkpoint)
+    if folder:
+        if not folder.is_dir():
+            raise FGVEditError(
+                f"editor '{kind.name}' has no checkpoint for backbone '{backbone.name}' at '{folder}'; expected a "
+                f"folder: train one with python -m fgvedit.train --editor {target} --backbone {backbone.name}"
+            )
+        editor.load(folder)
+    return editor
+
+
+def checkpoint_folder(kind: type[Editor], backbone_name: str, given: Path | None = None) -> Path | None:
+    """Where an editor's checkpoint for a backbone lies: `given`, or the one shipped; None where it is not trained.
+
+    Raises `FGVEditError` for one given to an editor that takes none. Whether the folder is there is not looked at.
+    """
+    if kind.trained:
+        return given or kind.home() / "checkpoints" / backbone_name
+    if given:
+        raise FGVEditError(f"editor '{kind.name}' takes no checkpoint, found --checkpoint '{given}'")
+    return None
