@@ -1,0 +1,125 @@
+"""What a run was: everything that determines its rows, and what it ran on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fgvedit.errors import FGVEditError
+from fgvedit.files import read_json, write_json
+from fgvedit.revision import content_hash
+
+if TYPE_CHECKING:
+    from fgvedit.dataset import Loaded
+    from fgvedit.editing import Editor
+
+FORMAT = 1  # of the run folder and the result file
+PACKAGES = ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy")
+COMPUTING = PACKAGES[:3]  # another version of these may change a row
+
+
+def identity(
+    editor: Editor, data: Loaded, protocols: Sequence[str], *, seed: int, limit: int | None, checkpoint: Path | None
+) -> dict[str, Any]:
+    """Everything that determines the rows of a run; two runs that agree on it have the same rows."""
+    kind = type(editor)
+    backbone = editor.backbone
+    run = {
+        "format": FORMAT,
+        "editor": {
+            "name": kind.name,
+            "class": f"{kind.__module__}:{kind.__qualname__}",
+            "config": dataclasses.asdict(editor.config),
+            "checkpoint": checkpoint_hash(checkpoint) if checkpoint else None,
+        },
+        "backbone": {"name": backbone.name, "revision": backbone.revision},
+        "dataset": {
+            "name": data.name,
+            "config": data.config,
+            "split": data.split,
+            "revision": data.revision,
+            "records": len(data.records),
+            "limit": limit,
+        },
+        "protocols": list(protocols),
+        "seed": seed,
+        "device": backbone.device.type,
+        "dtype": str(backbone.dtype).removeprefix("torch."),
+        "packages": versions(COMPUTING),
+    }
+    return json.loads(json.dumps(run))  # as it will be read again: tuples are lists
+
+
+def checkpoint_hash(folder: Path) -> str:
+    """The content hash of what `Editor.save` wrote there; logs and what a training goes on from do not count."""
+    return content_hash(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json"))
+
+
+def claim(out: Path, run: Mapping[str, Any], write: bool) -> None:
+    """Make `out` this run's folder, or find that it already is.
+
+    Raises `FGVEditError` where it holds another run, naming the first field that differs, or results of an unknown one.
+    """
+    path = out / "run.json"
+    done = next((name for name in ("result.json", "rows.jsonl", "chunks/*.json") if any(out.glob(name))), None)
+    if path.exists():
+        there, here = dict(_fields(read_json(path))), dict(_fields(run))
+        changed = [name for name in {**here, **there} if there.get(name) != here.get(name)]
+        if done and changed:
+            name = changed[0]
+            raise FGVEditError(
+                f"folder '{out}' holds another run: its {name} is {there.get(name)!r}, this one's is "
+                f"{here.get(name)!r}; expected the same, or another --out"
+            )
+    elif done:
+        raise FGVEditError(f"folder '{out}' holds '{done}' but no 'run.json' to say whose; use another --out")
+    if write:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(path, run)
+
+
+def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _fields(inner, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
+
+
+def environment() -> dict[str, Any]:
+    """Python, package versions, and the commit of the checkout that `fgvedit` runs from, if it does."""
+    return {"python": platform.python_version(), "packages": versions(PACKAGES), "git": git_state(Path(__file__))}
+
+
+def versions(packages: Sequence[str]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def git_state(source: Path) -> dict[str, Any] | None:
+    """{"commit", "dirty"} of the checkout whose package folder holds `source`; None where it is not in one."""
+    root = source.resolve().parent.parent
+
+    def git(*arguments: str) -> str:
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=True, env=environ)
+        return done.stdout.decode(errors="replace").strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
+            return None  # an environment inside somebody else's checkout
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None

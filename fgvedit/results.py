@@ -1,0 +1,129 @@
+"""From rows to the result file: metrics with their intervals, and the table that shows them.
+
+A row is one probe under one protocol; `fgvedit.runner` says what it holds. Nothing here needs torch, so that anybody
+can score a published run again from its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+RESAMPLES = 1000
+# metric -> the probe kind whose mean score it is, in the order of the paper's tables
+METRICS = {
+    "reliability": "edit",
+    "generality": "rephrase",
+    "locality": "text_locality",
+    "specificity": "",  # the mean of in_scope and retention
+    "in_scope": "in_scope",
+    "retention": "out_of_scope",
+    "other_image": "other_image",
+    "reference_in": "reference_in",
+    "reference_out": "reference_out",
+}
+MUST_CHANGE = ("edit", "rephrase", "in_scope", "reference_in")  # kinds that a router should send away from the base
+
+Row = Mapping[str, Any]
+Metric = dict[str, float | int]
+
+
+def metrics_from_rows(rows: Iterable[Row]) -> dict[str, Metric]:
+    """`<protocol>/<metric>` -> {value, low, high, probes, images}.
+
+    `value`: the mean score of the metric's probes, 0 to 100; `low`, `high`: its 95 % interval, from a bootstrap that
+    draws whole images, since the probes of one image are not independent. A metric without a probe is left out.
+    """
+    found: dict[str, Metric] = {}
+    for protocol, own in _by_protocol(rows):
+        scores = _Clustered(own, [row["kind"] for row in own], [row["score"] for row in own])
+        for metric, kind in METRICS.items():
+            kinds = ("in_scope", "out_of_scope") if metric == "specificity" else (kind,)
+            if scores.has(kinds):
+                found[f"{protocol}/{metric}"] = scores.mean(kinds)
+    return found
+
+
+def router_from_rows(rows: Iterable[Row]) -> dict[str, dict[str, Metric]]:
+    """protocol -> how often a probe was routed as its kind asks for, for editors that report a similarity (rho).
+
+    `caught`: kinds that the edit should change, sent away from the base model; `kept`: the other kinds, left to it;
+    then each kind by itself.
+    """
+    found = {}
+    for protocol, own in _by_protocol(row for row in rows if row["rho"] is not None):
+        right = [float((row["route"] != "base") == (row["kind"] in MUST_CHANGE)) for row in own]
+        sides = _Clustered(own, ["caught" if row["kind"] in MUST_CHANGE else "kept" for row in own], right)
+        kinds = _Clustered(own, [row["kind"] for row in own], right)
+        found[protocol] = {name: group.mean((name,)) for group in (sides, kinds) for name in group.groups}
+    return found
+
+
+def _by_protocol(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+    """Rows of each protocol, sorted, so that sums do not depend on the order in which rows come."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["protocol"], []).append(row)
+    return [
+        (protocol, sorted(own, key=lambda row: (row["image_id"], row["record_id"], row["probe"], row["score"])))
+        for protocol, own in sorted(groups.items())
+    ]
+
+
+class _Clustered:
+    """Scores in groups, and their bootstrap means over images."""
+
+    def __init__(self, rows: Sequence[Row], groups: Sequence[str], scores: Sequence[float]) -> None:
+        images = {image: place for place, image in enumerate(sorted({row["image_id"] for row in rows}))}
+        self.groups = {group: place for place, group in enumerate(sorted(set(groups)))}
+        at = (np.array([images[row["image_id"]] for row in rows]), np.array([self.groups[group] for group in groups]))
+        self.sums = np.zeros((len(images), len(self.groups)))
+        self.counts = np.zeros((len(images), len(self.groups)), dtype=np.int64)
+        np.add.at(self.sums, at, scores)
+        np.add.at(self.counts, at, 1)
+        draws = np.random.default_rng(0).multinomial(len(images), [1 / len(images)] * len(images), size=RESAMPLES)
+        self.resampled = (draws @ self.sums, draws @ self.counts)
+
+    def has(self, groups: Iterable[str]) -> bool:
+        return all(group in self.groups for group in groups)
+
+    def mean(self, groups: Sequence[str]) -> Metric:
+        """The mean of the groups' means, in percent, with its interval."""
+        columns = [self.groups[group] for group in groups]
+        value = np.mean([self.sums[:, c].sum() / self.counts[:, c].sum() for c in columns])
+        sums, counts = self.resampled[0][:, columns], self.resampled[1][:, columns]
+        drawn = (counts > 0).all(axis=1)  # a resample may miss every image that has such a probe
+        means = (sums[drawn] / counts[drawn]).mean(axis=1)
+        low, high = np.percentile(means, [2.5, 97.5]) if len(means) else (value, value)
+        return {
+            "value": round(100 * float(value), 4),
+            "low": round(100 * float(min(low, value)), 4),
+            "high": round(100 * float(max(high, value)), 4),
+            "probes": int(self.counts[:, columns].sum()),
+            "images": int((self.counts[:, columns].sum(axis=1) > 0).sum()),
+        }
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The metrics of a result as text: a line a metric, a column a protocol, the interval in brackets."""
+    manifest, metrics = result["manifest"], result["metrics"]
+    protocols = manifest["protocols"]
+    lines = [["", *protocols]]
+    for metric in METRICS:
+        cells = [_cell(metrics.get(f"{protocol}/{metric}")) for protocol in protocols]
+        if any(cells):
+            lines.append([metric, *cells])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    data = manifest["dataset"]
+    title = (
+        f"{manifest['editor']['name']} on {manifest['backbone']['name']}, {data['records']} records of "
+        f"{data['name']}/{data['split']}; percent, with 95 % intervals"
+    )
+    return "\n".join([title, *table])
+
+
+def _cell(metric: Metric | None) -> str:
+    return f"{metric['value']:6.2f} [{metric['low']:.2f}, {metric['high']:.2f}]" if metric else ""

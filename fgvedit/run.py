@@ -1,0 +1,99 @@
+"""The command line that scores an editor: `python -m fgvedit.run`."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from fgvedit.cli import ArgumentParser, add_common_options, parse_device, parse_dtype, parse_overrides
+from fgvedit.errors import FGVEditError, command_line
+
+EXAMPLES = """\
+examples:
+  python -m fgvedit.run --editor mscke --limit 200
+      the embedded data and backbone; a few minutes on two cores
+  python -m fgvedit.run --editor ft --set lr=0.001 --protocol generation
+      another editor, one option of its config.yaml changed, scored by free generation alone
+  python -m fgvedit.run --editor my_editor.py:MyEditor --out runs/mine
+      an editor of your own, from a file (or package.module:Class)
+  accelerate launch --num_processes 4 -m fgvedit.run --editor mscke --backbone blip2-opt-2.7b
+      several processes; the rows are the same
+
+what is written to --out:
+  result.json   what was run, on what, and the metrics with their 95 % intervals
+  rows.jsonl    every probe: asked, answered before and after, expected, score, and how it was routed
+  run.json      which run the folder holds
+A run that was stopped goes on where it was when the same command is given again.
+Compare result files with: python -m leaderboard.table runs
+"""
+
+
+def parser() -> ArgumentParser:
+    options = ArgumentParser(
+        prog="python -m fgvedit.run",
+        description="Edit a backbone, one record after the other, and score every probe before and after.",
+        epilog=EXAMPLES,
+    )
+    options.add_argument(
+        "--editor", required=True, metavar="NAME", help="a registered editor, PACKAGE.MODULE:CLASS or FILE.py:CLASS"
+    )
+    options.add_argument("--backbone", default="tiny", metavar="NAME", help="default: %(default)s")
+    options.add_argument("--dataset", default="scenes", metavar="NAME", help="default: %(default)s")
+    options.add_argument("--split", default="test", help="default: %(default)s")
+    options.add_argument(
+        "--protocol", default="paper,generation", metavar="NAMES", help="separated by commas; default: %(default)s"
+    )
+    options.add_argument("--limit", type=int, metavar="N", help="only the first N records")
+    options.add_argument("--out", type=Path, metavar="DIR", help="default: runs/EDITOR-BACKBONE-DATASET[-N]-SEED")
+    options.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="of a trained editor; default: the one shipped for the backbone"
+    )
+    add_common_options(options)
+    return options
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parser().parse_args(argv)
+    if options.limit is not None and options.limit < 1:
+        raise FGVEditError(f"--limit is {options.limit}; expected 1 or more, or no --limit for all records")
+    dtype = parse_dtype(options.dtype)
+    overrides = parse_overrides(options.set)
+
+    # What can be wrong with the options is said before anything that takes long is imported or opened.
+    import torch
+
+    from fgvedit.backbones import open_backbone
+    from fgvedit.dataset import load_records
+    from fgvedit.editing import checkpoint_folder, editor_class, open_editor
+    from fgvedit.protocols import open_protocols
+    from fgvedit.results import summary
+    from fgvedit.runner import is_main_process, run
+
+    device = parse_device(options.device)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    protocols = open_protocols(options.protocol)
+    kind = editor_class(options.editor)
+    data = load_records(options.dataset, options.split, options.limit)
+    backbone = open_backbone(options.backbone, device, dtype)
+    editor = open_editor(options.editor, backbone, overrides, options.checkpoint)
+    checkpoint = checkpoint_folder(kind, backbone.name, options.checkpoint)
+    out = options.out or default_folder(kind.name, backbone.name, data.name, options.limit, options.seed)
+
+    finished = (out / "result.json").exists()
+    result = run(editor, data, protocols, out, seed=options.seed, limit=options.limit, checkpoint=checkpoint)
+    if is_main_process():
+        if finished:
+            print(f"this run was finished before; nothing was run again (another --out runs it anew): {out}\n")
+        print(summary(result))
+        print(f"\nresult: {out / 'result.json'}\nrows:   {out / 'rows.jsonl'}")
+
+
+def default_folder(editor: str, backbone: str, dataset: str, limit: int | None, seed: int) -> Path:
+    parts = [editor, Path(backbone).name, Path(dataset).name, *([str(limit)] if limit else []), str(seed)]
+    return Path("runs") / re.sub(r"[^\w.-]+", "-", "-".join(parts))
+
+
+if __name__ == "__main__":
+    command_line(main)

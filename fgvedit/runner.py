@@ -1,0 +1,298 @@
+"""Records x editor x protocols -> one row a probe, then the result file.
+
+A run is a folder. `run.json` says which run it is, from its start; `chunks/` holds finished rows until all are there;
+`rows.jsonl` and `result.json` are what is left at the end. A run that was stopped, at any point, goes on from its
+chunks, and neither that nor the number of processes changes a row.
+
+A row: record_id, image_id, protocol, kind (a probe's, or "edit"), probe (its index; -1 for the edit), question,
+before and after (the model's answers as text), expected (the right answer; None where it is the one before), answer
+(the probe's), score (0 to 1), rho, stored_edit and route (see `fgvedit.editing.Route`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from fgvedit.answering import Query
+from fgvedit.backbones.base import Backbone
+from fgvedit.editing import Editor
+from fgvedit.errors import FGVEditError
+from fgvedit.files import read_json, write_json, write_text
+from fgvedit.manifest import claim, environment, identity
+from fgvedit.protocols import EDIT, Protocol
+from fgvedit.results import metrics_from_rows, router_from_rows
+from fgvedit.schema import EXPECTED_SAME, ImageRef, Probe, Record
+
+if TYPE_CHECKING:
+    from fgvedit.dataset import Loaded
+
+CHUNK = 8  # records; what a stop can cost, and how many records' images are encoded in one batch
+
+
+def run(
+    editor: Editor,
+    data: Loaded,
+    protocols: Sequence[Protocol],
+    out: Path,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    checkpoint: Path | None = None,
+) -> dict[str, Any]:
+    """Run `editor` on `data`, in `out`, and return the result; a finished folder's result is returned as it is.
+
+    `limit` and `checkpoint` (the folder that the editor was loaded from) are only recorded here.
+    Under `accelerate launch` or `torchrun` each process takes its share of the chunks and the first one merges them.
+    Raises `FGVEditError` where `out` holds another run or the data cannot be used.
+    """
+    plan = Plan(data.records)
+    names = [protocol.name for protocol in protocols]
+    this_run = identity(editor, data, names, seed=seed, limit=limit, checkpoint=checkpoint)
+    claim(out, this_run, write=is_main_process())
+    chunks = out / "chunks"
+    if (out / "result.json").exists():
+        shutil.rmtree(chunks, ignore_errors=True)  # of a run stopped in its very last step
+        return read_json(out / "result.json")
+    wait = barrier(editor.backbone.device)
+
+    wait()  # run.json is there
+    chunks.mkdir(exist_ok=True)
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    own = range(rank, len(plan), world)
+    bar = tqdm(total=sum(len(plan.places(c)) for c in own), desc=editor.name, unit="edit", disable=rank > 0)
+    with bar:
+        for number in own:
+            if read_chunk(chunks, plan, number, names) is None:
+                write_chunk(chunks, number, run_chunk(editor, plan, number, protocols, seed, bar.update))
+            else:
+                bar.update(len(plan.places(number)))
+    wait()  # every chunk is there
+
+    if is_main_process():
+        merge(out, plan, names, this_run)
+    wait()  # so is the result
+    return read_json(out / "result.json")
+
+
+def is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def barrier(device: torch.device) -> Callable[[], None]:
+    """A function that returns when every process has called it; nothing is set up where there is only one."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return lambda: None
+    from accelerate import PartialState
+
+    # Shares of the work may differ by more than the usual half hour.
+    return PartialState(cpu=device.type == "cpu", timeout=timedelta(days=7)).wait_for_everyone
+
+
+class Plan:
+    """The records in chunks, and which images are encoded together.
+
+    An image belongs to the chunk in which it comes first, and that chunk's images are encoded in one batch, whichever
+    chunk needs one of them: features, to the last bit, must not depend on where a run was stopped or how it is shared.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.probes: dict[str, int] = {}  # record id -> how many probes it has
+        self.batches: dict[str, int] = {}  # image key -> chunk
+        for place in range(len(records)):
+            record = records[place]
+            if record.id in self.probes:
+                raise FGVEditError(f"record '{record.id}' is there twice; expected every record to have its own id")
+            self.probes[record.id] = len(record.probes)
+            for image in images_of(record):
+                self.batches.setdefault(image.key, place // CHUNK)
+        if not self.probes:
+            raise FGVEditError("there is no record to run on; expected at least one")
+
+    def __len__(self) -> int:
+        return -(-len(self.records) // CHUNK)
+
+    def places(self, chunk: int) -> range:
+        return range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self.records)))
+
+    def chunk(self, chunk: int) -> list[Record]:
+        return [self.records[place] for place in self.places(chunk)]
+
+    def encode(self, chunk: int, backbone: Backbone) -> None:
+        """Have the backbone encode every image of a chunk that it does not have, with the others of its batch."""
+        needed = [image for record in self.chunk(chunk) for image in images_of(record)]
+        for batch in sorted({self.batches[image.key] for image in needed if image not in backbone.kept}):
+            images = [image for record in self.chunk(batch) for image in images_of(record)]
+            images = [image for image in images if self.batches[image.key] == batch]
+            backbone.kept.forget(images)  # some may be left: a part of the batch would be rounded in another way
+            backbone.features(images)
+
+    def keys(self, chunk: int, protocols: Sequence[str]) -> list[tuple[str, str, int]]:
+        """(record_id, protocol, probe) of every row of a chunk, in their order."""
+        ids = list(self.probes)[chunk * CHUNK : (chunk + 1) * CHUNK]
+        return [(id, protocol, probe) for id in ids for protocol in protocols for probe in range(-1, self.probes[id])]
+
+
+def images_of(record: Record) -> Iterator[ImageRef]:
+    yield record.image
+    for probe in record.probes:
+        if probe.image is not None:
+            yield probe.image
+
+
+@dataclass
+class Chunk:
+    """The rows of a chunk's records, and what they cost: seconds, images through the vision tower, bytes."""
+
+    rows: list[dict[str, Any]]
+    seconds: float = 0.0
+    edit_seconds: float = 0.0
+    encoded_images: int = 0
+    peak_memory: int = 0
+
+
+def run_chunk(
+    editor: Editor,
+    plan: Plan,
+    number: int,
+    protocols: Sequence[Protocol],
+    seed: int,
+    progress: Callable[[], object],
+) -> Chunk:
+    chunk = Chunk([])
+    backbone = editor.backbone
+    start, encoded = time.perf_counter(), backbone.encoded_images
+    plan.encode(number, backbone)
+    for record in plan.chunk(number):
+        rows, seconds = run_record(editor, record, protocols, seed)
+        chunk.rows += rows
+        chunk.edit_seconds += seconds
+        progress()
+    backbone.remembered.forget()
+    chunk.seconds = time.perf_counter() - start
+    chunk.encoded_images = backbone.encoded_images - encoded
+    chunk.peak_memory = peak_memory(backbone.device)
+    return chunk
+
+
+def run_record(
+    editor: Editor, record: Record, protocols: Sequence[Protocol], seed: int
+) -> tuple[list[dict[str, Any]], float]:
+    """The rows of one edit, and the seconds that making it and taking it back took.
+
+    The base model is asked all of a record's questions in one batch, as the edited model is: what differs between
+    their answers is then the edit, not the rounding of a batch of another shape.
+    """
+    backbone = editor.backbone
+    probes = [Probe(EDIT, record.question, record.target, record.image), *record.probes]
+    queries = [Query(probe.question, probe.image) for probe in probes]
+    answers = [probe.answer for probe in probes]
+    before = [protocol.ask(backbone.remembered, queries, answers) for protocol in protocols]
+
+    set_seed(seed, record.id)
+    seconds = -time.perf_counter()
+    with editor.edit([record.edit]) as edited:
+        seconds += time.perf_counter()
+        after = [protocol.ask(edited, queries, answers) for protocol in protocols]
+        routes = edited.explain(queries)
+        seconds -= time.perf_counter()
+    seconds += time.perf_counter()
+
+    rows = []
+    for protocol, old, new in zip(protocols, before, after, strict=True):
+        for index, probe in enumerate(probes):
+            route = routes[index]
+            rows.append(
+                {
+                    "record_id": record.id,
+                    "image_id": record.image.image_id,
+                    "protocol": protocol.name,
+                    "kind": probe.kind,
+                    "probe": index - 1,
+                    "question": probe.question,
+                    "before": protocol.text(old[index], backbone.tokenizer),
+                    "after": protocol.text(new[index], backbone.tokenizer),
+                    "expected": None if probe.kind in EXPECTED_SAME else probe.answer,
+                    "answer": probe.answer,
+                    "score": protocol.score(probe.kind, probe.answer, old[index], new[index]),
+                    "rho": route.rho,
+                    "stored_edit": route.edit,
+                    "route": route.to,
+                }
+            )
+    return rows, seconds
+
+
+def set_seed(seed: int, record_id: str) -> None:
+    """A seed of a record's own, so that its rows do not depend on which records were edited before it."""
+    number = int.from_bytes(hashlib.sha256(f"{seed}/{record_id}".encode()).digest()[:4], "big")
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that PyTorch held on a CUDA device, elsewhere the most that the process held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def write_chunk(chunks: Path, number: int, chunk: Chunk) -> None:
+    write_text(chunks / f"{number:06}.json", json.dumps(vars(chunk), ensure_ascii=False))
+
+
+def read_chunk(chunks: Path, plan: Plan, number: int, protocols: Sequence[str]) -> Chunk | None:
+    """A finished chunk, or None where it has to be run (again)."""
+    try:
+        chunk = Chunk(**json.loads((chunks / f"{number:06}.json").read_text(encoding="utf-8")))
+        found = [(row["record_id"], row["protocol"], row["probe"]) for row in chunk.rows]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+    return chunk if found == plan.keys(number, protocols) else None
+
+
+def merge(out: Path, plan: Plan, protocols: Sequence[str], this_run: dict[str, Any]) -> None:
+    """Chunks -> rows.jsonl and result.json; only then do the chunks go."""
+    chunks = [read_chunk(out / "chunks", plan, number, protocols) for number in range(len(plan))]
+    done = [chunk for chunk in chunks if chunk is not None]
+    if len(done) < len(chunks):
+        raise FGVEditError(f"'{out / 'chunks'}': {len(chunks) - len(done)} chunks are missing; run the command again")
+    rows = [row for chunk in done for row in chunk.rows]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_text(out / "rows.jsonl", text)
+    manifest = {**this_run, **environment(), "rows_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    manifest["cost"] = {
+        "seconds": round(sum(chunk.seconds for chunk in done), 3),
+        "edit_seconds": round(sum(chunk.edit_seconds for chunk in done), 3),
+        "encoded_images": sum(chunk.encoded_images for chunk in done),
+        "peak_memory_bytes": max(chunk.peak_memory for chunk in done),
+    }
+    del manifest["format"]
+    write_json(
+        out / "result.json",
+        {
+            "format": this_run["format"],
+            "manifest": manifest,
+            "metrics": metrics_from_rows(rows),
+            "router": router_from_rows(rows),
+        },
+    )
+    shutil.rmtree(out / "chunks")
