@@ -1,0 +1,1 @@
+"""Editors to compare with: plug-ins of `fgvedit`, one folder each."""

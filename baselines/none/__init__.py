@@ -1,0 +1,1 @@
+"""No edit: the control row."""
