@@ -1,0 +1,1 @@
+"""Result files side by side. Reads what `fgvedit.run` wrote and needs no torch."""
