@@ -1,0 +1,1 @@
+"""Makes data: the embedded scenes and the tiny models trained on them."""
