@@ -228,7 +228,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, list) and all(_fits(item, argument) for argument in arguments for item in value)
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    return not inspect.isclass(kind) or isinstance(value, kind)
+    return kind is Any or not inspect.isclass(kind) or isinstance(value, kind)
 
 
 def open_editor(
