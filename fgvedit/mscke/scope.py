@@ -1,0 +1,119 @@
+"""The multimodal scope classifier: is a query about what an edit is about?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+
+from fgvedit.answering import Query
+from fgvedit.kept import KeptFeatures
+from fgvedit.mscke.clip import Clip
+from fgvedit.mscke.fusion import Fusion
+from fgvedit.schema import Edit, ImageRef
+
+
+class ScopeClassifier(nn.Module):
+    """z = [Fusion(h^i, h^t); h^t], rho = exp(-||z_e - z_test||^2), in (0, 1] (the paper's section on the classifier;
+    the similarity is that of the released code).
+
+    Both halves of z are scaled to length 1, so that what rho = 0.5 means does not hang on CLIP's scale. Without an
+    image the first half is zero: a text-only query is at least that far from every edit of an image.
+    """
+
+    def __init__(self, clip: Clip, fusion: str) -> None:
+        super().__init__()
+        self.clip = clip
+        with torch.no_grad():
+            width = clip.read(["a"]).shape[-1]
+        self.fusion = Fusion(fusion, width)
+        self.kept = KeptFeatures()  # (1 + patches, d) for each image: pooled, then its patches
+
+    @property
+    def looks(self) -> bool:
+        """Whether images count at all."""
+        return self.fusion.kind != "text"
+
+    def embed_edits(self, edits: Sequence[Edit]) -> torch.Tensor:
+        """(n, width of z) for [t_e; y_e] and i_e, without gradient."""
+        return self._embed([said(edit) for edit in edits], [edit.image for edit in edits], alone=False)
+
+    def embed_queries(self, queries: Sequence[Query]) -> torch.Tensor:
+        """(n, width of z) for t_test and i_test, without gradient."""
+        return self._embed([query.question for query in queries], [query.image for query in queries], alone=True)
+
+    def embed_with_gradient(self, texts: Sequence[str], images: Sequence[ImageRef | None]) -> torch.Tensor:
+        """(n, width of z) for texts and images of queries or of edits that are alone in force; nothing is kept."""
+        text = self.clip.read(texts)
+        different = {image.key: image for image in images if image is not None and self.looks}
+        if different:
+            pooled, patches = self.clip.see(self.clip.pixels(list(different.values())))
+        else:
+            pooled, patches = torch.zeros_like(text[:1]), torch.zeros_like(text[:1, None])
+        places = {key: place for place, key in enumerate(different)}
+        index = torch.tensor([places.get(image.key, 0) if image else 0 for image in images], device=text.device)
+        shown = torch.tensor([image is not None for image in images], device=text.device)
+        return self.join(text, pooled.index_select(0, index), patches.index_select(0, index), shown, alone=True)
+
+    @torch.no_grad()
+    def _embed(self, texts: Sequence[str], images: Sequence[ImageRef | None], alone: bool) -> torch.Tensor:
+        """Each image is encoded once, for as long as it is kept."""
+        text = self.clip.read(texts)
+        images = images if self.looks else [None] * len(images)
+        seen = self.kept.get([image for image in images if image is not None], self._look)
+        blank = torch.zeros_like(seen[0]) if seen else text.new_zeros(2, text.shape[-1])
+        rest = iter(seen)
+        rows = torch.stack([blank if image is None else next(rest) for image in images])
+        shown = torch.tensor([image is not None for image in images], device=text.device)
+        return self.join(text, rows[:, 0], rows[:, 1:], shown, alone)
+
+    def join(
+        self, text: torch.Tensor, pooled: torch.Tensor, patches: torch.Tensor, shown: torch.Tensor, alone: bool
+    ) -> torch.Tensor:
+        """z (n, 2d), or (n, d) for the fusion `text`.
+
+        `shown` (n,), bool: whether there is an image. `alone`: the rows know nothing of each other, which matters to
+        `dot-released` only: it runs over the stored edits together, and over queries one by one.
+        """
+        with torch.autocast(text.device.type, enabled=False):  # rho is an exponential of small differences
+            text, pooled, patches = text.float(), pooled.float(), patches.float()
+            spoken = nn.functional.normalize(text, dim=-1)
+            if alone and self.fusion.kind == "dot-released":
+                seen: torch.Tensor | None = pooled  # a softmax over one element
+            else:
+                seen = self.fusion(text, pooled, patches)
+            if seen is None:
+                return spoken
+            return torch.cat([nn.functional.normalize(seen, dim=-1) * shown[:, None], spoken], dim=-1)
+
+    def forget_images(self) -> None:
+        self.kept.clear()
+
+    def _look(self, images: Sequence[ImageRef]) -> Iterator[torch.Tensor]:
+        # One at a time: rho, to the last bit, must not depend on which images were seen before.
+        for image in images:
+            pooled, patches = self.clip.see(self.clip.pixels([image]))
+            yield torch.cat([pooled[:, None], patches], dim=1)[0]
+
+
+def said(edit: Edit) -> str:
+    """[t_e; y_e]: the edit's text, as the classifier reads it."""
+    return f"{edit.question} {edit.target}"
+
+
+def squared_distance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """||one - other||^2 over the last dimension, in float32."""
+    return (one.float() - other.float()).square().sum(dim=-1)
+
+
+def similarity(z_edits: torch.Tensor, z_queries: torch.Tensor) -> torch.Tensor:
+    """rho of every query with every edit: (edits, width), (queries, width) -> (queries, edits)."""
+    return torch.exp(-squared_distance(z_queries[:, None], z_edits[None]))
+
+
+def scope_loss(distance: torch.Tensor, inside: bool) -> torch.Tensor:
+    """Mean binary cross-entropy of rho = exp(-distance), towards 1 inside the scope and 0 outside."""
+    if inside:
+        return distance.mean()
+    return -torch.log(-torch.expm1(-distance.clamp_min(1e-4))).mean()
