@@ -1,0 +1,123 @@
+"""The tiny CLIP: an `open_clip` model trained on scenes and their captions."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from safetensors.torch import save_file
+from tokenizers.processors import TemplateProcessing
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from builders.scenes.language import caption
+from builders.scenes.scene import CELL, IMAGE_SIZE, Scene
+from builders.tiny.language import schedule
+from builders.tiny.log import Log
+from builders.tiny.model import EOS
+from builders.tiny.prompts import random_question
+from builders.tiny.vision import Labels, Pool, accuracies, descend, patch_labels
+
+NAME = "tiny-clip"
+BATCH = 128
+CONTEXT = 32  # tokens
+_WIDTH = 128
+
+
+def clip_config(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """What `open_clip` reads from `open_clip_config.json`."""
+    return {
+        "model_cfg": {
+            "embed_dim": _WIDTH,
+            "custom_text": True,
+            "vision_cfg": {
+                "image_size": IMAGE_SIZE,
+                "patch_size": CELL // 2,
+                "width": _WIDTH,
+                "layers": 4,
+                "head_width": 32,
+            },
+            "text_cfg": {
+                "context_length": CONTEXT,
+                "vocab_size": len(tokenizer),
+                "width": _WIDTH,
+                "heads": 4,
+                "layers": 3,
+                "pool_type": "eos",
+                "eos_id": tokenizer.eos_token_id,
+                "pad_id": tokenizer.pad_token_id,
+                "hf_tokenizer_name": NAME,
+            },
+        },
+        "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"},
+    }
+
+
+def write_clip_folder(folder: Path, tokenizer: PreTrainedTokenizerFast, weights: dict[str, torch.Tensor]) -> None:
+    """A folder that `open_clip` opens as `local-dir:`; its tokenizer ends every text with the end of sequence."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "open_clip_config.json").write_text(json.dumps(clip_config(tokenizer), indent=2) + "\n")
+    save_file({name: value.contiguous() for name, value in weights.items()}, folder / "open_clip_model.safetensors")
+    ending = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer,
+        pad_token=tokenizer.pad_token,
+        eos_token=EOS,
+        padding_side="right",
+        model_max_length=CONTEXT,
+    )
+    ending.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {EOS}", special_tokens=[(EOS, tokenizer.eos_token_id)]
+    )
+    ending.save_pretrained(folder)
+
+
+def build_clip(tokenizer: PreTrainedTokenizerFast, seed: int) -> open_clip.CustomTextCLIP:
+    torch.manual_seed(seed)
+    config = clip_config(tokenizer)["model_cfg"]
+    return open_clip.CustomTextCLIP(**{name: value for name, value in config.items() if name != "custom_text"})
+
+
+def _said_of(rng: random.Random, scene: Scene) -> str:
+    """A description of the scene or, half the time, a question about it with its answer: CLIP has read both."""
+    if rng.random() < 0.5:
+        return caption(rng, scene, most=2)
+    asked = random_question(rng, scene)
+    return f"{asked.text} {asked.answer(scene.entities[asked.entity].value(asked.attribute))}"
+
+
+def train_clip(
+    model: open_clip.CustomTextCLIP,
+    tokenizer: PreTrainedTokenizerFast,
+    pool: Pool,
+    steps: int,
+    seed: int,
+    log: Log,
+) -> None:
+    """CLIP's contrastive loss over captions, and, for the image tower, the label of the card under each patch."""
+    torch.manual_seed(seed)
+    rng = random.Random(f"captions/{seed}")
+    labels = patch_labels(pool.labels, IMAGE_SIZE * 2 // CELL)
+    heads = Labels(_WIDTH)
+    parameters = [*model.parameters(), *heads.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
+    rate = schedule(optimiser, steps)
+    for step, indices in zip(range(1, steps + 1), pool.batches(BATCH, seed), strict=False):
+        captions = [_said_of(rng, pool.scenes[index]) for index in indices.tolist()]
+        ids = [[*tokenizer(text)["input_ids"][: CONTEXT - 1], tokenizer.eos_token_id] for text in captions]
+        texts = torch.tensor([row + [tokenizer.pad_token_id] * (CONTEXT - len(row)) for row in ids])
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = model.visual.forward_intermediates(pool.images(indices), indices=1, output_fmt="NLC")
+            image, patches = seen["image_features"], seen["image_intermediates"][-1]
+            labelling, accuracy = heads.loss_and_accuracy(patches, labels[indices])
+            text = model.encode_text(texts)
+        image, text = (nn.functional.normalize(part.float(), dim=-1) for part in (image, text))
+        logits = model.logit_scale.exp().clamp(max=100) * image @ text.T
+        pairs = torch.arange(len(logits))
+        contrast = (nn.functional.cross_entropy(logits, pairs) + nn.functional.cross_entropy(logits.T, pairs)) / 2
+        descend(contrast + labelling, optimiser, rate, parameters)
+        matched = (logits.detach().argmax(dim=1) == pairs).float().mean()
+        log.step("clip", step, steps, contrast=contrast, matched=matched, **accuracies(accuracy))

@@ -1,0 +1,77 @@
+"""How good the tiny backbone is, by free generation on the test split's images: `python -m builders.tiny evaluate`."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from builders.scenes.facts import facts
+from fgvedit.answering import Query
+from fgvedit.backbones import open_backbone
+from fgvedit.backbones.base import Backbone
+from fgvedit.dataset import load_records
+from fgvedit.protocols.generation import normalise
+from fgvedit.schema import ImageRef, Record
+
+_BATCH = 128
+# Probes whose `answer` is what an unedited model should say; the others carry the answer after the edit.
+_UNEDITED = ("out_of_scope", "other_image", "reference_out")
+
+
+def evaluate() -> dict[str, dict[str, float | int]]:
+    """Percent right and number asked, by group.
+
+    `questions`: every question of the test split that asks about a scene, right by its unedited answer. `references`:
+    those among them that name the entity by its surroundings. `facts`: every text-only fact. `in_context`: a rephrase
+    of the edit's question, after the edit as a new fact in the prompt. `yes`: questions that want "yes" or "no" whose
+    right answer is "yes", and `said_yes`: those that the model answers so.
+    """
+    backbone = open_backbone("tiny")
+    records = load_records("scenes", "test").records
+    asked = list(_questions(records))
+    asked += [("facts", Query(question), answer) for question, answer in facts()]
+    said = _answer(backbone, [backbone.prompt(query.question) for _, query, _ in asked], [q.image for _, q, _ in asked])
+    right: dict[str, list[bool]] = defaultdict(list)
+    for (group, _, answer), found in zip(asked, said, strict=True):
+        right[group].append(normalise(found) == normalise(answer))
+        if answer in ("yes", "no"):
+            right["yes"].append(answer == "yes")
+            right["said_yes"].append(normalise(found) == "yes")
+    right["questions"] = [mark for group, marks in right.items() if group.startswith("scene/") for mark in marks]
+    right["in_context"] = _in_context(backbone, records)
+    return {
+        group: {"percent": round(100 * sum(marks) / len(marks), 2), "asked": len(marks)}
+        for group, marks in sorted(right.items())
+    }
+
+
+def _questions(records: Sequence[Record]) -> Iterator[tuple[str, Query, str]]:
+    """(group, question, right answer of an unedited model) for all that the test split asks about images."""
+    for record in records:
+        yield "scene/edit", Query(record.question, record.image), record.answer
+        for probe in record.probes:
+            if probe.kind in ("rephrase", "reference_in"):
+                yield f"scene/{probe.kind}", Query(probe.question, probe.image), record.answer
+            elif probe.kind in _UNEDITED:
+                yield f"scene/{probe.kind}", Query(probe.question, probe.image), probe.answer
+
+
+def _in_context(backbone: Backbone, records: Sequence[Record]) -> list[bool]:
+    rng = random.Random(0)
+    prompts, images, targets = [], [], []
+    for record in records:
+        probe = rng.choice(record.probes_of("rephrase"))
+        prompts.append(f"New Fact: {record.question} {record.target}\n{backbone.prompt(probe.question)}")
+        images.append(record.image)
+        targets.append(record.target)
+    said = _answer(backbone, prompts, images)
+    return [normalise(found) == normalise(target) for found, target in zip(said, targets, strict=True)]
+
+
+def _answer(backbone: Backbone, prompts: Sequence[str], images: Sequence[ImageRef | None]) -> list[str]:
+    return [
+        answer
+        for start in range(0, len(prompts), _BATCH)
+        for answer in backbone.complete(prompts[start : start + _BATCH], images[start : start + _BATCH], 10)
+    ]

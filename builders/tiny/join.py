@@ -1,0 +1,58 @@
+"""Stages 4 and 5: Q-Former and language model together, on the frozen vision tower's kept features."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
+
+from builders.tiny.language import Mixture, choose, language_loss, schedule
+from builders.tiny.log import Log
+from builders.tiny.prompts import hard, in_context, plain, survey, twins, with_demonstrations
+from builders.tiny.vision import Pool, descend, kept_features, read_queries
+
+JOINING: Mixture = (
+    (plain, 0.25, 144),
+    (hard, 0.35, 144),
+    (in_context, 0.22, 96),
+    (with_demonstrations, 0.15, 24),
+    (survey, 0.03, 96),
+)
+SHARPENING: Mixture = (
+    (plain, 0.15, 144),
+    (hard, 0.25, 144),
+    (twins, 0.4, 144),
+    (in_context, 0.15, 96),
+    (with_demonstrations, 0.05, 24),
+)
+
+
+def train_together(
+    model: Blip2ForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    pool: Pool,
+    mixture: Mixture,
+    steps: int,
+    seed: int,
+    log: Log,
+    stage: str,
+) -> None:
+    """Train all of `model` but its vision tower on the answers' loss."""
+    torch.manual_seed(seed)
+    rng = random.Random(f"{stage}/{seed}")
+    kept = kept_features(model, pool)
+    learned = (model.qformer, model.language_projection, model.language_model)
+    parameters = [model.query_tokens, *(p for module in learned for p in module.parameters())]
+    optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    rate = schedule(optimiser, steps)
+    for step in range(1, steps + 1):
+        make, size = choose(rng, mixture)
+        indices = [rng.randrange(len(pool.scenes)) for _ in range(size)]
+        examples = [make(rng, pool.scenes[index]) for index in indices]
+        shown = [index for index, example in zip(indices, examples, strict=True) if example.scene is not None]
+        with torch.autocast("cpu", torch.bfloat16):
+            image_tokens = model.language_projection(read_queries(model, kept[shown]))
+            loss = language_loss(model, tokenizer, examples, image_tokens)
+        descend(loss, optimiser, rate, parameters)
+        log.step(stage, step, steps, loss=loss)

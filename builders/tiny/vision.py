@@ -1,0 +1,144 @@
+"""Stages 2 and 3: the vision tower with a label under every patch, then the Q-Former with a cell for every query."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import Blip2ForConditionalGeneration
+
+from builders.scenes.scene import COLORS, COUNTS, GRID, KINDS, Scene, render
+from builders.tiny.language import CELLS, CellEmbedding, cell_labels, schedule
+from builders.tiny.log import Log
+from builders.tiny.prompts import training_scenes
+
+BATCH = 96
+_SIZES = (len(KINDS) + 1, len(COLORS) + 1, len(COUNTS) + 1, CELLS)
+_POOL = 12_000  # scenes that are rendered once and shown again and again
+
+
+class Labels(nn.Module):
+    """Reads kind, colour, count and cell off a feature: (…, width) -> (…, 25 + 9 + 5 + 9).
+
+    Without the cell the vision tower would forget where a patch is, and no query could ask for a place.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(width, sum(_SIZES))
+
+    def loss_and_accuracy(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Summed cross-entropy of the labels (…, 4), and their accuracies, (4,), where there is a card."""
+        parts = self.read(features).float().split(_SIZES, dim=-1)
+        loss = sum(
+            nn.functional.cross_entropy(part.flatten(0, -2), labels[..., n].flatten()) for n, part in enumerate(parts)
+        )
+        card = labels[..., 0] > 0
+        right = [(part.argmax(-1) == labels[..., n])[card].float().mean() for n, part in enumerate(parts)]
+        return torch.as_tensor(loss), torch.stack(right).detach()
+
+
+def accuracies(values: torch.Tensor) -> dict[str, torch.Tensor]:
+    return dict(zip(("kind", "color", "count", "cell"), values, strict=True))
+
+
+class Pool:
+    """Rendered scenes, as the model reads their pixels, and their labels."""
+
+    def __init__(self, seed: int, size: int = _POOL) -> None:
+        self.scenes: Sequence[Scene] = list(itertools.islice(training_scenes(seed + 1), size))
+        self.pixels = torch.from_numpy(np.stack([np.asarray(render(s).convert("RGB")) for s in self.scenes]))
+        cells = torch.arange(CELLS).expand(size, -1)
+        self.labels = torch.cat([cell_labels(self.scenes), cells[..., None]], dim=-1)
+
+    def images(self, indices: torch.Tensor) -> torch.Tensor:
+        """(n, 3, height, width) in [-1, 1], as the processor makes them."""
+        return self.pixels[indices].permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    def batches(self, size: int, seed: int) -> Iterator[torch.Tensor]:
+        """Indices of random batches without end, each scene once an epoch."""
+        generator = torch.Generator().manual_seed(seed)
+        while True:
+            yield from torch.randperm(len(self.scenes), generator=generator).split(size)
+
+
+def patch_labels(labels: torch.Tensor, side: int) -> torch.Tensor:
+    """Labels of cells (n, 9, k) as labels of side x side patches (n, side * side, k)."""
+    each = side // GRID
+    grid = labels.unflatten(1, (GRID, GRID))
+    return grid.repeat_interleave(each, 1).repeat_interleave(each, 2).flatten(1, 2)
+
+
+def train_vision(model: Blip2ForConditionalGeneration, pool: Pool, steps: int, seed: int, log: Log) -> None:
+    """Train `model.vision_model` to know, at every patch, the card that it belongs to."""
+    torch.manual_seed(seed)
+    heads = Labels(model.config.vision_config.hidden_size)
+    parameters = [*model.vision_model.parameters(), *heads.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    rate = schedule(optimiser, steps)
+    side = math.isqrt(model.vision_model.embeddings.num_patches)
+    for step, indices in zip(range(1, steps + 1), pool.batches(BATCH, seed), strict=False):
+        labels = patch_labels(pool.labels[indices], side)
+        with torch.autocast("cpu", torch.bfloat16):
+            patches = model.vision_model(pixel_values=pool.images(indices)).last_hidden_state[:, 1:]
+            loss, accuracy = heads.loss_and_accuracy(patches, labels)
+        descend(loss, optimiser, rate, parameters)
+        log.step("vision", step, steps, loss=loss, **accuracies(accuracy))
+
+
+def train_queries(
+    model: Blip2ForConditionalGeneration, cells: CellEmbedding, pool: Pool, steps: int, seed: int, log: Log
+) -> None:
+    """Train the Q-Former and the projection, on kept features, so that query i gives the embedding of cell i.
+
+    `cells` is what the language model already reads; it stays as it is.
+    """
+    torch.manual_seed(seed)
+    heads = Labels(model.config.qformer_config.hidden_size)
+    learned = (model.qformer, model.language_projection, heads)
+    parameters = [model.query_tokens, *(p for module in learned for p in module.parameters())]
+    optimiser = torch.optim.AdamW(parameters, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    rate = schedule(optimiser, steps)
+    kept = kept_features(model, pool)
+    with torch.no_grad():
+        targets = cells(pool.labels)
+        variance = targets.var()
+    for step, indices in zip(range(1, steps + 1), pool.batches(256, seed), strict=False):
+        with torch.autocast("cpu", torch.bfloat16):
+            queries = read_queries(model, kept[indices])
+            loss, accuracy = heads.loss_and_accuracy(queries, pool.labels[indices])
+            image_tokens = model.language_projection(queries).float()
+        distance = nn.functional.mse_loss(image_tokens, targets[indices]) / variance
+        descend(loss + distance, optimiser, rate, parameters)
+        log.step("queries", step, steps, loss=loss, distance=distance, **accuracies(accuracy))
+
+
+@torch.no_grad()
+def kept_features(model: Blip2ForConditionalGeneration, pool: Pool) -> torch.Tensor:
+    """(scenes, patches, width): the vision tower over every scene of the pool."""
+    everything = torch.arange(len(pool.scenes)).split(256)
+    return torch.cat([model.vision_model(pixel_values=pool.images(part)).last_hidden_state for part in everything])
+
+
+def read_queries(model: Blip2ForConditionalGeneration, vision_features: torch.Tensor) -> torch.Tensor:
+    """(n, patches, width) of the vision tower -> (n, 9, width) of the Q-Former."""
+    queries = model.query_tokens.expand(len(vision_features), -1, -1)
+    return model.qformer(query_embeds=queries, encoder_hidden_states=vision_features).last_hidden_state
+
+
+def descend(
+    loss: torch.Tensor,
+    optimiser: torch.optim.Optimizer,
+    rate: torch.optim.lr_scheduler.LRScheduler,
+    parameters: Sequence[nn.Parameter],
+) -> None:
+    """One step of the optimiser and its schedule, with the gradient clipped at length 1."""
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimiser.step()
+    rate.step()
