@@ -31,7 +31,7 @@ CLIP = _PACKAGE / "mscke" / "clip" / NAME
 EPILOG = """\
 examples:
   python -m builders.tiny train
-      train everything again, about 60 minutes on 2 cores; a stopped training goes on at the stage where it was
+      train everything again, about an hour on 2 cores; a stopped training goes on at the stage where it was
   python -m builders.tiny evaluate
       measure the shipped backbone on the test split
 """

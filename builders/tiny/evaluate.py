@@ -14,6 +14,7 @@ from fgvedit.dataset import load_records
 from fgvedit.protocols.generation import normalise
 from fgvedit.schema import ImageRef, Record
 
+DEMONSTRATIONS = 4
 _BATCH = 128
 # Probes whose `answer` is what an unedited model should say; the others carry the answer after the edit.
 _UNEDITED = ("out_of_scope", "other_image", "reference_out")
@@ -24,7 +25,8 @@ def evaluate() -> dict[str, dict[str, float | int]]:
 
     `questions`: every question of the test split that asks about a scene, right by its unedited answer. `references`:
     those among them that name the entity by its surroundings. `facts`: every text-only fact. `in_context`: a rephrase
-    of the edit's question, after the edit as a new fact in the prompt. `yes`: questions that want "yes" or "no" whose
+    of the edit's question, after the edit as a new fact in the prompt; `demonstrated`: the same after four
+    demonstrations from the train split. `yes`: questions that want "yes" or "no" whose
     right answer is "yes", and `said_yes`: those that the model answers so.
     """
     backbone = open_backbone("tiny")
@@ -39,7 +41,8 @@ def evaluate() -> dict[str, dict[str, float | int]]:
             right["yes"].append(answer == "yes")
             right["said_yes"].append(normalise(found) == "yes")
     right["questions"] = [mark for group, marks in right.items() if group.startswith("scene/") for mark in marks]
-    right["in_context"] = _in_context(backbone, records)
+    right["in_context"] = _in_context(backbone, records, [])
+    right["demonstrated"] = _in_context(backbone, records, load_records("scenes", "train").records)
     return {
         group: {"percent": round(100 * sum(marks) / len(marks), 2), "asked": len(marks)}
         for group, marks in sorted(right.items())
@@ -57,16 +60,26 @@ def _questions(records: Sequence[Record]) -> Iterator[tuple[str, Query, str]]:
                 yield f"scene/{probe.kind}", Query(probe.question, probe.image), probe.answer
 
 
-def _in_context(backbone: Backbone, records: Sequence[Record]) -> list[bool]:
+def _in_context(backbone: Backbone, records: Sequence[Record], shown: Sequence[Record]) -> list[bool]:
+    """Whether a rephrase gets the new answer; before the new fact, demonstrations from `shown`, if there are any."""
     rng = random.Random(0)
     prompts, images, targets = [], [], []
     for record in records:
         probe = rng.choice(record.probes_of("rephrase"))
-        prompts.append(f"New Fact: {record.question} {record.target}\n{backbone.prompt(probe.question)}")
+        demonstrations = [
+            _demonstration(shown[rng.randrange(len(shown))]) for _ in range(DEMONSTRATIONS if shown else 0)
+        ]
+        fact = f"New Fact: {record.question} {record.target}\n{backbone.prompt(probe.question)}"
+        prompts.append("".join([*demonstrations, fact]))
         images.append(record.image)
         targets.append(record.target)
     said = _answer(backbone, prompts, images)
     return [normalise(found) == normalise(target) for found, target in zip(said, targets, strict=True)]
+
+
+def _demonstration(record: Record) -> str:
+    probe = record.probes_of("rephrase")[0]
+    return f"New Fact: {record.question} {record.target}\nPrompt: {probe.question} {probe.answer}\n\n"
 
 
 def _answer(backbone: Backbone, prompts: Sequence[str], images: Sequence[ImageRef | None]) -> list[str]:

@@ -51,9 +51,10 @@ class CellEmbedding(nn.Module):
         super().__init__()
         width = words.embedding_dim
         self.words = words
-        self.turn = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(5))
-        for turn in self.turn:
+        turns = [nn.Linear(width, width, bias=False) for _ in range(5)]
+        for turn in turns:
             nn.init.orthogonal_(turn.weight)
+        self.turn = nn.ModuleList(turns)
         named = (KINDS, tuple(COLORS), tuple(map(str, COUNTS)))
         nothing = tokenizer.pad_token_id
         for number, values in enumerate(named):
