@@ -17,8 +17,11 @@ from builders.tiny.prompts import training_scenes
 from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
 from fgvedit.dataset import load_records
+from fgvedit.editing import open_editor
 from fgvedit.mscke.editor import MSCKE
+from fgvedit.protocols import open_protocols
 from fgvedit.protocols.generation import normalise
+from fgvedit.runner import run
 
 LIMIT = 16 * 10**6  # bytes
 POOL = 12_000  # rendered scenes that the eye was trained on
@@ -81,6 +84,17 @@ def test_transformers_alone_answers_the_same(tiny, records):
         new = tokens[0, inputs["input_ids"].shape[1] :] if tokens.shape[1] > inputs["input_ids"].shape[1] else tokens[0]
         said = processor.tokenizer.decode(new, skip_special_tokens=True).strip()
         assert said == tiny.generate([Query(record.question, record.image)])[0]
+
+
+def test_the_shipped_mscke_edits_one_entity(tiny, tmp_path):
+    data = load_records("scenes", "test", 24)
+    result = run(open_editor("mscke", tiny), data, open_protocols("paper,generation"), tmp_path, limit=24)
+    value = {name: metric["value"] for name, metric in result["metrics"].items()}
+    for protocol in ("paper", "generation"):
+        assert value[f"{protocol}/reliability"] >= 95
+        assert value[f"{protocol}/generality"] >= 90
+        assert value[f"{protocol}/locality"] >= 99.9
+        assert value[f"{protocol}/specificity"] >= 85
 
 
 @pytest.mark.slow

@@ -6,11 +6,18 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+import torch
+from torch import nn
+
 from builders.scenes.facts import facts
+from builders.scenes.language import caption
+from builders.scenes.scene import encode, render, scene_stream
+from builders.tiny.clip import NAME
 from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
+from fgvedit.mscke.clip import Clip
 from fgvedit.protocols.generation import normalise
 from fgvedit.schema import ImageRef, Record
 
@@ -23,11 +30,12 @@ _UNEDITED = ("out_of_scope", "other_image", "reference_out")
 def evaluate() -> dict[str, dict[str, float | int]]:
     """Percent right and number asked, by group.
 
-    `questions`: every question of the test split that asks about a scene, right by its unedited answer. `references`:
-    those among them that name the entity by its surroundings. `facts`: every text-only fact. `in_context`: a rephrase
+    `questions`: every question of the test split that asks about a scene, right by its unedited answer. `scene/…`:
+    the same by the kind of probe. `facts`: every text-only fact. `in_context`: a rephrase
     of the edit's question, after the edit as a new fact in the prompt; `demonstrated`: the same after four
-    demonstrations from the train split. `yes`: questions that want "yes" or "no" whose
-    right answer is "yes", and `said_yes`: those that the model answers so.
+    demonstrations from the train split. `clip`: descriptions of scenes of the test split's stream that `tiny-clip`
+    finds nearest to their own image among a hundred. `yes`: questions that want "yes" or "no" whose right answer is
+    "yes", and `said_yes`: those that the model answers so.
     """
     backbone = open_backbone("tiny")
     records = load_records("scenes", "test").records
@@ -40,6 +48,7 @@ def evaluate() -> dict[str, dict[str, float | int]]:
         if answer in ("yes", "no"):
             right["yes"].append(answer == "yes")
             right["said_yes"].append(normalise(found) == "yes")
+    right["clip"] = _described()
     right["questions"] = [mark for group, marks in right.items() if group.startswith("scene/") for mark in marks]
     right["in_context"] = _in_context(backbone, records, [])
     right["demonstrated"] = _in_context(backbone, records, load_records("scenes", "train").records)
@@ -80,6 +89,22 @@ def _in_context(backbone: Backbone, records: Sequence[Record], shown: Sequence[R
 def _demonstration(record: Record) -> str:
     probe = record.probes_of("rephrase")[0]
     return f"New Fact: {record.question} {record.target}\nPrompt: {probe.question} {probe.answer}\n\n"
+
+
+@torch.no_grad()
+def _described() -> list[bool]:
+    rng = random.Random(0)
+    clip = Clip(NAME).eval()
+    stream = scene_stream("test", 0)
+    right = []
+    for _ in range(5):
+        scenes = [next(stream) for _ in range(100)]
+        images = [ImageRef(f"scene {number}", encode(render(scene))) for number, scene in enumerate(scenes)]
+        seen, _ = clip.see(clip.pixels(images))
+        said = clip.read([caption(rng, scene, most=2) for scene in scenes])
+        alike = nn.functional.normalize(said, dim=-1) @ nn.functional.normalize(seen, dim=-1).T
+        right += (alike.argmax(dim=1) == torch.arange(len(scenes))).tolist()
+    return right
 
 
 def _answer(backbone: Backbone, prompts: Sequence[str], images: Sequence[ImageRef | None]) -> list[str]:
