@@ -21,7 +21,7 @@ from PIL import Image
 from scene_reading import Asked, Read, fits, look, read, take_apart, the_one, value, with_edit
 
 import fgvedit
-from builders.scenes.__main__ import DATA, IMAGES, SEED, write_split
+from builders.scenes.__main__ import CARD, DATA, IMAGES, SEED, write_split
 from builders.scenes.describe import counts
 from builders.scenes.facts import facts, facts_of
 from builders.scenes.language import FORMS, NAMINGS, REFERENCES, ask, names, phrasings
@@ -29,6 +29,7 @@ from builders.scenes.records import held_out, split_rows
 from builders.scenes.scene import ATTRIBUTES, COLORS, encode, render, sample_scene
 from builders.scenes.sprites import PICTURES
 from fgvedit.dataset import load_records
+from fgvedit.revision import content_hash
 from fgvedit.schema import PROBE_KINDS, ImageRef, Probe
 
 ROOT = Path(fgvedit.__file__).parent.parent
@@ -286,3 +287,8 @@ def test_it_is_described():
     card = (ROOT / "fgvedit" / "README.md").read_text(encoding="utf-8")
     for name, shown in described.items():
         assert re.search(rf"^\| {re.escape(name)} \|.* {re.escape(shown)} \|$", card, re.MULTILINE)
+
+
+def test_the_card_changes_with_the_data():
+    """Otherwise `datasets` gives whoever has read an older version that older version again."""
+    assert f"  description: content {content_hash(DATA.glob('*.parquet'))}\n" in CARD.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,11 +12,13 @@ import pyarrow.parquet as pq
 import fgvedit
 from builders.scenes.records import split_rows
 from fgvedit.errors import command_line
+from fgvedit.revision import content_hash
 from fgvedit.schema import features
 
 IMAGES = {"train": 1650, "test": 550}
 SEED = 0
 DATA = Path(fgvedit.__file__).parent / "data"
+CARD = DATA.parent / "README.md"
 
 
 def write_split(split: str, images: int, seed: int, folder: Path) -> Path:
@@ -24,6 +27,17 @@ def write_split(split: str, images: int, seed: int, folder: Path) -> Path:
     path = folder / f"scenes-{split}.parquet"
     pq.write_table(table, path, compression="zstd", use_dictionary=True, dictionary_pagesize_limit=1 << 26)
     return path
+
+
+def stamp(card: Path, folder: Path) -> None:
+    """Write the data's content hash into the data card.
+
+    `datasets` keeps what it has read of a folder under the folder's name and the card's `configs`, not its files: new
+    data under an old card would give the old data back.
+    """
+    revision = content_hash(folder.glob("*.parquet"))
+    text = re.sub(r"(?m)^(  description: content) .*$", rf"\1 {revision}", card.read_text(encoding="utf-8"))
+    card.write_text(text, encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -35,6 +49,8 @@ def main(argv: list[str] | None = None) -> None:
     for split, images in IMAGES.items():
         path = write_split(split, images, options.seed, options.out)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    if options.out.resolve() == DATA.resolve():
+        stamp(CARD, DATA)
 
 
 if __name__ == "__main__":
