@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,7 +164,7 @@ class Progress:
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         for name, value in state(self.parts).items():
-            yield f"weights/{name}", value.detach()
+            yield f"weights/{name}", value
             for moment, moments in self.optimiser.state.get(value, {}).items():  # type: ignore[call-overload]
                 yield f"{moment}/{name}", moments
 
@@ -192,19 +193,13 @@ class Progress:
 
 def _difference(found: dict, expected: dict) -> str:
     flat = [{**part, **part.get("config", {}), "config": None} for part in (found, expected)]
-    name = next(name for name in flat[1] if flat[0].get(name) != flat[1][name])
-    return f"{name} = {flat[0].get(name)!r} where this one has {flat[1][name]!r}"
+    name = next(name for name in {**flat[1], **flat[0]} if flat[0].get(name) != flat[1].get(name))
+    return f"{name} = {flat[0].get(name)!r} where this one has {flat[1].get(name)!r}"
 
 
-_orders: dict[tuple[int, int, int], list[int]] = {}
-
-
+@lru_cache(maxsize=2)  # a batch may reach into the next epoch
 def _order(size: int, seed: int, epoch: int) -> list[int]:
-    key = (size, seed, epoch)
-    if key not in _orders:
-        _orders.clear()
-        _orders[key] = random.Random(f"{seed}/epoch/{epoch}").sample(range(size), size)
-    return _orders[key]
+    return random.Random(f"{seed}/epoch/{epoch}").sample(range(size), size)
 
 
 def _identity(records: Sequence[Record]) -> str:
