@@ -43,6 +43,11 @@ class Forced:
         return self.top[-len(self.answer) - 1 : -1, 0]
 
 
+def new_fact(fact: str) -> str:
+    """A fact (a question with its new answer) as it stands in a prompt, in the words of IKE; the question follows."""
+    return f"New Fact: {fact}\n"
+
+
 class Answerer(Protocol):
     """A model that answers: a backbone, or a backbone under an edit."""
 

@@ -60,9 +60,7 @@ def load_checkpoint(
                 f"checkpoint '{folder / WEIGHTS}': tensor '{name}' has shape {found_shapes.get(name, 'none')}, "
                 f"expected {shapes.get(name, 'no such tensor')} (editor '{editor}' has {len(mine)} tensors)"
             )
-    with torch.no_grad():
-        for name, value in mine.items():
-            value.copy_(weights[name])
+    fill(parts, weights)
 
 
 def _halved(value: torch.Tensor) -> torch.Tensor:
@@ -78,6 +76,13 @@ def state(parts: nn.Module) -> dict[str, torch.Tensor]:
             seen.add(id(value))
             once[name] = value
     return once
+
+
+@torch.no_grad()
+def fill(parts: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Put tensors, named as `state` names them, into a module."""
+    for name, value in state(parts).items():
+        value.copy_(weights[name])
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], **metadata: str) -> None:

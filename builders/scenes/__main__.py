@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
@@ -11,7 +10,9 @@ import pyarrow.parquet as pq
 
 import fgvedit
 from builders.scenes.records import split_rows
+from fgvedit.cli import ArgumentParser
 from fgvedit.errors import command_line
+from fgvedit.files import write_text
 from fgvedit.revision import content_hash
 from fgvedit.schema import features
 
@@ -37,11 +38,11 @@ def stamp(card: Path, folder: Path) -> None:
     """
     revision = content_hash(folder.glob("*.parquet"))
     text = re.sub(r"(?m)^(  description: content) .*$", rf"\1 {revision}", card.read_text(encoding="utf-8"))
-    card.write_text(text, encoding="utf-8")
+    write_text(card, text)
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m builders.scenes", description=__doc__)
+    parser = ArgumentParser(prog="python -m builders.scenes", description=__doc__)
     parser.add_argument("--seed", type=int, default=SEED, help="another seed makes other scenes (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=DATA, help="folder of the Parquet files (default: the package's)")
     options = parser.parse_args(argv)

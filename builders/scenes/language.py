@@ -136,6 +136,11 @@ class Question:
         return value
 
 
+def true_answer(scene: Scene, question: Question) -> str:
+    """The right answer where nothing is edited."""
+    return question.answer(scene.entities[question.entity].value(question.attribute))
+
+
 def names(scene: Scene, entity: Entity) -> dict[str, str]:
     """Every way to name the entity that fits no other entity of the scene, by the sort of name."""
     found = {}

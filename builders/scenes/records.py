@@ -18,6 +18,7 @@ from builders.scenes.language import (
     offer,
     phrasings,
     put,
+    true_answer,
 )
 from builders.scenes.scene import ATTRIBUTES, KINDS, PLACES, Entity, Scene, encode, render, scene_stream
 
@@ -120,9 +121,9 @@ def _edit(rng: random.Random, scene: Scene, index: int, attribute: str, split: s
             ("in_scope", entailed, entailed.answer(target))
             for entailed in _in_scope(rng, question, answer, target, split)
         ),
-        *(("out_of_scope", other, _answer(scene, other)) for other in outside),
+        *(("out_of_scope", other, true_answer(scene, other)) for other in outside),
         ("reference_in", reference, target),
-        ("reference_out", reference_out, _answer(scene, reference_out)),
+        ("reference_out", reference_out, true_answer(scene, reference_out)),
     ]
     return {
         "asked": question,
@@ -132,10 +133,6 @@ def _edit(rng: random.Random, scene: Scene, index: int, attribute: str, split: s
         "entity": {"name": question.name, "box": list(map(float, entity.box))},
         "probes": [{"kind": kind, "question": probe.text, "answer": right} for kind, probe, right in probes],
     }
-
-
-def _answer(scene: Scene, question: Question) -> str:
-    return question.answer(scene.entities[question.entity].value(question.attribute))
 
 
 def _with_value(scene: Scene, index: int, attribute: str, value: str) -> tuple[Scene, Entity]:

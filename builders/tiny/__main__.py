@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +17,10 @@ from builders.tiny.language import CellEmbedding, Mixture, train_language
 from builders.tiny.log import Log
 from builders.tiny.model import build_model, build_processor, build_tokenizer
 from builders.tiny.vision import Pool, train_queries, train_vision
-from fgvedit.checkpoints import read_tensors, state, write_tensors
+from fgvedit.checkpoints import fill, read_tensors, state, write_tensors
+from fgvedit.cli import ArgumentParser
 from fgvedit.errors import command_line
+from fgvedit.files import write_json
 
 SEED = 0
 STEPS = {"language": 4000, "vision": 1000, "queries": 600, "together": 2200, "sharpen": 1400, "clip": 1000}
@@ -65,12 +65,9 @@ def train(work: Path, seed: int, threads: int) -> None:
         file = work / f"{name}.safetensors"
         if not file.exists():
             run(STEPS[name])
-            write_tensors(file, {key: value.detach() for key, value in state(trained).items()})
+            write_tensors(file, state(trained))
         else:
-            weights, _ = read_tensors(file)
-            with torch.no_grad():
-                for key, value in state(trained).items():
-                    value.copy_(weights[key])
+            fill(trained, read_tensors(file)[0])
     model.set_attn_implementation("sdpa")
     model.save_pretrained(MODEL)
     build_processor(tokenizer).save_pretrained(MODEL)
@@ -79,12 +76,7 @@ def train(work: Path, seed: int, threads: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m builders.tiny",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = ArgumentParser(prog="python -m builders.tiny", description=__doc__, epilog=EPILOG)
     parser.add_argument("task", choices=("train", "evaluate"))
     parser.add_argument("--work", type=Path, default=Path("runs/tiny"), help="of the stages (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
@@ -93,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.task == "train":
         train(options.work, options.seed, options.threads)
     quality = evaluate()
-    (QUALITY / "quality.json").write_text(json.dumps(quality, indent=2) + "\n")
+    write_json(QUALITY / "quality.json", quality)
     for group, measured in quality.items():
         print(f"{group:24s} {measured['percent']:6.2f} % of {measured['asked']}")
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import open_clip
 import torch
-from safetensors.torch import save_file
 from tokenizers.processors import TemplateProcessing
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from builders.scenes.language import caption
+from builders.scenes.language import caption, true_answer
 from builders.scenes.scene import CELL, IMAGE_SIZE, Scene
-from builders.tiny.language import schedule
+from builders.tiny.language import descend, schedule
 from builders.tiny.log import Log
 from builders.tiny.model import EOS
 from builders.tiny.prompts import random_question
-from builders.tiny.vision import Labels, Pool, accuracies, descend, patch_labels
+from builders.tiny.vision import Labels, Pool, accuracies, patch_labels
+from fgvedit.checkpoints import write_tensors
 
 NAME = "tiny-clip"
 BATCH = 128
@@ -61,7 +61,7 @@ def write_clip_folder(folder: Path, tokenizer: PreTrainedTokenizerFast, weights:
     """A folder that `open_clip` opens as `local-dir:`; its tokenizer ends every text with the end of sequence."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "open_clip_config.json").write_text(json.dumps(clip_config(tokenizer), indent=2) + "\n")
-    save_file({name: value.contiguous() for name, value in weights.items()}, folder / "open_clip_model.safetensors")
+    write_tensors(folder / "open_clip_model.safetensors", weights)
     ending = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer.backend_tokenizer,
         pad_token=tokenizer.pad_token,
@@ -86,7 +86,7 @@ def _said_of(rng: random.Random, scene: Scene) -> str:
     if rng.random() < 0.5:
         return caption(rng, scene, most=2)
     asked = random_question(rng, scene)
-    return f"{asked.text} {asked.answer(scene.entities[asked.entity].value(asked.attribute))}"
+    return f"{asked.text} {true_answer(scene, asked)}"
 
 
 def train_clip(

@@ -13,7 +13,7 @@ from builders.scenes.facts import facts
 from builders.scenes.language import caption
 from builders.scenes.scene import encode, render, scene_stream
 from builders.tiny.clip import NAME
-from fgvedit.answering import Query
+from fgvedit.answering import Query, new_fact
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
@@ -31,11 +31,11 @@ def evaluate() -> dict[str, dict[str, float | int]]:
     """Percent right and number asked, by group.
 
     `questions`: every question of the test split that asks about a scene, right by its unedited answer. `scene/…`:
-    the same by the kind of probe. `facts`: every text-only fact. `in_context`: a rephrase
-    of the edit's question, after the edit as a new fact in the prompt; `demonstrated`: the same after four
-    demonstrations from the train split. `clip`: descriptions of scenes of the test split's stream that `tiny-clip`
-    finds nearest to their own image among a hundred. `yes`: questions that want "yes" or "no" whose right answer is
-    "yes", and `said_yes`: those that the model answers so.
+    the same by the kind of probe. `facts`: every text-only fact. `in_context`: a rephrase of the edit's question,
+    after the edit as a new fact in the prompt; `demonstrated`: the same after four demonstrations from the train
+    split. `clip`: descriptions of scenes of the test split's stream that `tiny-clip` finds nearest to their own image
+    among a hundred. `yes`: questions that want "yes" or "no" whose right answer is "yes", and `said_yes`: those that
+    the model answers so.
     """
     backbone = open_backbone("tiny")
     records = load_records("scenes", "test").records
@@ -78,8 +78,8 @@ def _in_context(backbone: Backbone, records: Sequence[Record], shown: Sequence[R
         demonstrations = [
             _demonstration(shown[rng.randrange(len(shown))]) for _ in range(DEMONSTRATIONS if shown else 0)
         ]
-        fact = f"New Fact: {record.question} {record.target}\n{backbone.prompt(probe.question)}"
-        prompts.append("".join([*demonstrations, fact]))
+        fact = new_fact(f"{record.question} {record.target}")
+        prompts.append("".join([*demonstrations, fact, backbone.prompt(probe.question)]))
         images.append(record.image)
         targets.append(record.target)
     said = _answer(backbone, prompts, images)
@@ -88,7 +88,7 @@ def _in_context(backbone: Backbone, records: Sequence[Record], shown: Sequence[R
 
 def _demonstration(record: Record) -> str:
     probe = record.probes_of("rephrase")[0]
-    return f"New Fact: {record.question} {record.target}\nPrompt: {probe.question} {probe.answer}\n\n"
+    return f"{new_fact(f'{record.question} {record.target}')}Prompt: {probe.question} {probe.answer}\n\n"
 
 
 @torch.no_grad()

@@ -7,10 +7,10 @@ import random
 import torch
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 
-from builders.tiny.language import Mixture, choose, language_loss, schedule
+from builders.tiny.language import Mixture, choose, descend, language_loss, schedule
 from builders.tiny.log import Log
 from builders.tiny.prompts import hard, in_context, plain, survey, twins, with_demonstrations
-from builders.tiny.vision import Pool, descend, kept_features, read_queries
+from builders.tiny.vision import Pool, kept_features, read_queries
 
 JOINING: Mixture = (
     (plain, 0.25, 144),

@@ -125,6 +125,20 @@ def schedule(optimiser: torch.optim.Optimizer, steps: int, warm_up: int = 100) -
     return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
 
 
+def descend(
+    loss: torch.Tensor,
+    optimiser: torch.optim.Optimizer,
+    rate: torch.optim.lr_scheduler.LRScheduler,
+    parameters: Sequence[nn.Parameter],
+) -> None:
+    """One step of the optimiser and its schedule, with the gradient clipped at length 1."""
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimiser.step()
+    rate.step()
+
+
 def train_language(
     model: Blip2ForConditionalGeneration,
     cells: CellEmbedding,
@@ -141,9 +155,5 @@ def train_language(
         labels = cell_labels([e.scene for e in examples if e.scene is not None])
         with torch.autocast("cpu", torch.bfloat16):
             loss = language_loss(model, tokenizer, examples, cells(labels))
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        rate.step()
+        descend(loss, optimiser, rate, parameters)
         log.step("language", step, steps, loss=loss)

@@ -7,8 +7,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from builders.scenes.facts import facts
-from builders.scenes.language import FORMS, NAMINGS, REFERENCES, Question, ask, names, offer, phrasings, put
+from builders.scenes.language import (
+    FORMS,
+    NAMINGS,
+    REFERENCES,
+    Question,
+    ask,
+    names,
+    offer,
+    phrasings,
+    put,
+    true_answer,
+)
 from builders.scenes.scene import ATTRIBUTES, Scene, scene_stream
+from fgvedit.answering import new_fact
+from fgvedit.backbones.blip2 import question_prompt
 
 HELD_OUT_SCENES = 4000  # of the test stream, from which the test split takes its scenes
 
@@ -27,10 +40,6 @@ def training_scenes(seed: int) -> Iterator[Scene]:
     test = scene_stream("test", 0)
     held_out = {next(test) for _ in range(HELD_OUT_SCENES)}
     return (scene for scene in scene_stream("tiny", seed) if scene not in held_out)
-
-
-def question_prompt(question: str) -> str:
-    return f"Question: {question} Short answer:"
 
 
 def random_question(rng: random.Random, scene: Scene, entity: int | None = None) -> Question:
@@ -56,9 +65,7 @@ def plain(rng: random.Random, scene: Scene) -> Example:
     if rng.random() < 0.1:
         question, answer = rng.choice(FACTS)
         return Example(question_prompt(question), None, answer)
-    asked = random_question(rng, scene)
-    value = scene.entities[asked.entity].value(asked.attribute)
-    return Example(question_prompt(asked.text), scene, asked.answer(value))
+    return _unedited(scene, random_question(rng, scene))
 
 
 def hard(rng: random.Random, scene: Scene) -> Example:
@@ -69,8 +76,7 @@ def hard(rng: random.Random, scene: Scene) -> Example:
         naming = rng.choice([n for n in (*NAMINGS[attribute], "beside") if n in _TELLING_APART])
         asked = ask(rng, scene, index, attribute, rng.choice((*FORMS, "open")), (naming,), "test")
         if asked:
-            value = scene.entities[index].value(attribute)
-            return Example(question_prompt(asked.text), scene, asked.answer(value))
+            return _unedited(scene, asked)
     return plain(rng, scene)
 
 
@@ -83,8 +89,7 @@ def twins(rng: random.Random, scene: Scene) -> Example:
         index = rng.choice(alike)
         asked = ask(rng, scene, index, attribute, rng.choice((*FORMS, "open")), (rng.choice(namings),), "test")
         if asked:
-            value = scene.entities[index].value(attribute)
-            return Example(question_prompt(asked.text), scene, asked.answer(value))
+            return _unedited(scene, asked)
     return hard(rng, scene)
 
 
@@ -100,7 +105,7 @@ def with_demonstrations(rng: random.Random, scene: Scene) -> Example:
     others = scene_stream("demonstrations", rng.randrange(1 << 30))
     for _ in range(rng.randint(1, 5)):
         fact, question, answer, _ = _fact_and_question(rng, next(others))
-        demonstrations.append(f"New Fact: {fact}\nPrompt: {question} {answer}\n\n")
+        demonstrations.append(f"{new_fact(fact)}Prompt: {question} {answer}\n\n")
     fact, question, answer, shown = _fact_and_question(rng, scene)
     return Example("".join(demonstrations) + _with_fact(rng, fact, question), shown, answer)
 
@@ -109,9 +114,13 @@ FACTS = facts()
 _TELLING_APART = ("tint", "side", "neighbour", "beside")
 
 
+def _unedited(scene: Scene, asked: Question) -> Example:
+    return Example(question_prompt(asked.text), scene, true_answer(scene, asked))
+
+
 def _with_fact(rng: random.Random, fact: str, question: str) -> str:
     asked = question_prompt(question) if rng.random() < 0.7 else f"Prompt: {question}"
-    return f"New Fact: {fact}\n{asked}"
+    return new_fact(fact) + asked
 
 
 def _fact_and_question(rng: random.Random, scene: Scene) -> tuple[str, str, str, Scene | None]:
@@ -145,5 +154,4 @@ def _fact_and_question(rng: random.Random, scene: Scene) -> tuple[str, str, str,
         return fact, asked.text, asked.answer(target), scene
     asked = random_question(rng, scene, edited.entity if rng.random() < 0.4 else None)
     same = (asked.entity, asked.attribute) == (edited.entity, edited.attribute)
-    value = target if same else scene.entities[asked.entity].value(asked.attribute)
-    return fact, asked.text, asked.answer(value), scene
+    return fact, asked.text, asked.answer(target) if same else true_answer(scene, asked), scene

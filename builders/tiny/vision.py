@@ -12,7 +12,7 @@ from torch import nn
 from transformers import Blip2ForConditionalGeneration
 
 from builders.scenes.scene import COLORS, COUNTS, GRID, KINDS, Scene, render
-from builders.tiny.language import CELLS, CellEmbedding, cell_labels, schedule
+from builders.tiny.language import CELLS, CellEmbedding, cell_labels, descend, schedule
 from builders.tiny.log import Log
 from builders.tiny.prompts import training_scenes
 
@@ -128,17 +128,3 @@ def read_queries(model: Blip2ForConditionalGeneration, vision_features: torch.Te
     """(n, patches, width) of the vision tower -> (n, 9, width) of the Q-Former."""
     queries = model.query_tokens.expand(len(vision_features), -1, -1)
     return model.qformer(query_embeds=queries, encoder_hidden_states=vision_features).last_hidden_state
-
-
-def descend(
-    loss: torch.Tensor,
-    optimiser: torch.optim.Optimizer,
-    rate: torch.optim.lr_scheduler.LRScheduler,
-    parameters: Sequence[nn.Parameter],
-) -> None:
-    """One step of the optimiser and its schedule, with the gradient clipped at length 1."""
-    optimiser.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimiser.step()
-    rate.step()

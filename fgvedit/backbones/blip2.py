@@ -103,7 +103,12 @@ class Blip2Backbone(Backbone):
         return list(self.language_model.model.decoder.layers)  # type: ignore[union-attr, arg-type]
 
     def prompt(self, question: str) -> str:
-        return f"Question: {question} Short answer:"
+        return question_prompt(question)
+
+
+def question_prompt(question: str) -> str:
+    """The released FGVEdit code's words around a question."""
+    return f"Question: {question} Short answer:"
 
 
 def _check_files(folder: Path) -> None:

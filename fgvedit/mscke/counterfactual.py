@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fgvedit.answering import MAX_NEW_TOKENS, Forced, Query
+from fgvedit.answering import MAX_NEW_TOKENS, Forced, Query, new_fact
 from fgvedit.backbones.base import Backbone, PromptedModel
 from fgvedit.errors import FGVEditError, one_line
 from fgvedit.schema import Edit, ImageRef
@@ -69,7 +69,7 @@ class CounterfactualModel(nn.Module, PromptedModel):
         return [features.to(dtype) for features in self.backbone_features(images)]
 
     def prompt(self, edit: Edit, question: str) -> str:
-        return f"New Fact: {edit.question} {edit.target}\n{self.backbone_prompt(question)}"
+        return new_fact(f"{edit.question} {edit.target}") + self.backbone_prompt(question)
 
     def generate(
         self, edits: Sequence[Edit], queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS
