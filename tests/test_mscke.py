@@ -18,17 +18,19 @@ import torch
 from conftest import image_ref, make_probe, make_row
 from torch import nn
 
+from fgvedit import training
 from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
 from fgvedit.checkpoints import state
 from fgvedit.editing import Route
 from fgvedit.errors import FGVEditError
-from fgvedit.mscke import training
+from fgvedit.mscke import training as memory
+from fgvedit.mscke.counterfactual import Counterfactuals
 from fgvedit.mscke.editor import MSCKE
 from fgvedit.mscke.fusion import FUSIONS, Fusion
-from fgvedit.mscke.routing import Routed
 from fgvedit.mscke.scope import said, scope_loss, similarity, squared_distance
+from fgvedit.routing import Routed, most_similar
 from fgvedit.schema import Edit, Record, record_from_row
 
 WORDS = ("colour", "shape", "place", "size", "number", "name", "kind")
@@ -180,7 +182,7 @@ def test_each_image_is_encoded_once(build, monkeypatch):
             edited.teacher_force(QUERIES, ["a"] * 3)
             edited.explain(QUERIES)
     assert seen == [1, 1]
-    editor.classifier.forget_images()
+    editor.classifier.forget()
     editor.classifier.embed_queries(QUERIES)
     assert sum(seen) == 4
 
@@ -221,7 +223,7 @@ def test_the_most_similar_edit_counts(build, backbone):
         asked.extend(QUERIES.index(query) for query in queries)
         return torch.stack([rhos[QUERIES.index(query)] for query in queries])
 
-    edited = Routed(backbone, model, EDITS[:3], given, threshold=0.5)
+    edited = Routed(backbone, Counterfactuals(model, EDITS[:3]), most_similar(given, 0.5, "counterfactual"))
     routes = edited.explain(QUERIES)
     assert [(route.to, route.edit) for route in routes] == [("counterfactual", 1), ("base", 2), ("counterfactual", 0)]
     assert [route.rho for route in routes] == pytest.approx([0.9, 0.4, 0.5])
@@ -381,7 +383,7 @@ def test_a_checkpoint_that_does_not_fit(build, saved, damage, message):
         ({"counterfactual": "/no/such/folder"}, "the language model '/no/such/folder' cannot be opened"),
         ({"counterfactual_layers": 3}, "option 'counterfactual_layers': found 3, expected 1 to 2"),
         ({"counterfactual_layers": 0}, "option 'counterfactual_layers': found 0, expected 1 to 2"),
-        ({"batch": 0}, "option 'batch' of MSCKE: found 0, expected more than 0"),
+        ({"batch": 0}, "option 'batch': found 0, expected more than 0"),
     ],
 )
 def test_a_configuration_that_cannot_be(build, changes, message):
@@ -450,8 +452,8 @@ def test_a_stopped_training_goes_on_to_the_same_weights(build, random_blip2, tmp
             raise KeyboardInterrupt
         return scope_losses(*args)
 
-    scope_losses = training.scope_losses
-    monkeypatch.setattr(training, "scope_losses", failing)
+    scope_losses = memory.scope_losses
+    monkeypatch.setattr(memory, "scope_losses", failing)
     with pytest.raises(KeyboardInterrupt):
         build(open_backbone(str(random_blip2))).train(records(), tmp_path / "stopped", seed=3)
     with (tmp_path / "stopped" / "log.jsonl").open("a") as file:
@@ -470,7 +472,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(build, random_blip2, tmp
 def test_a_finished_training_is_not_done_again(build, tmp_path, monkeypatch):
     editor = build(steps=1)
     editor.train(records(), tmp_path, seed=0)
-    monkeypatch.setattr(training, "scope_losses", None)
+    monkeypatch.setattr(memory, "scope_losses", None)
     again = build(steps=1)
     again.train(records(), tmp_path, seed=0)
     assert same(bits(again.parts), bits(editor.parts))
@@ -525,7 +527,7 @@ def test_the_scope_losses_are_those_of_the_classifier(build):
     row = make_row(0)
     row["probes"][2] = make_probe("out_of_scope", "green", {"bytes": image_ref(5).data, "path": None}, "image-5")
     batch = training.draw([record_from_row(row), *records(3)[1:]], 3, seed=0, step=0)
-    found = training.scope_losses(classifier, batch)
+    found = memory.scope_losses(classifier, batch)
     assert list(found) == ["edit", "rephrase", "in_scope", "out_of_scope", "text_locality"]
     for kind, value in found.items():
         z_edits = torch.cat([classifier.embed_edits([drawn.record.edit]) for drawn in batch])

@@ -83,6 +83,25 @@ class CounterfactualModel(nn.Module, PromptedModel):
         return self.force(prompts, [query.image for query in queries], answers)
 
 
+class Counterfactuals:
+    """A counterfactual model over the edits in force (see `fgvedit.routing.Inside`)."""
+
+    def __init__(self, model: CounterfactualModel, edits: Sequence[Edit]) -> None:
+        self.model = model
+        self.edits = edits
+
+    def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
+        return self.model.generate(self._those(edits), queries, max_new_tokens)
+
+    def teacher_force(
+        self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
+    ) -> list[Forced]:
+        return self.model.teacher_force(self._those(edits), queries, answers)
+
+    def _those(self, edits: Sequence[int | None]) -> list[Edit]:
+        return [self.edits[edit] for edit in edits if edit is not None]
+
+
 def first_layers(language_model: Any, layers: int) -> nn.Module:
     """A copy of a language model with its first `layers` layers, trainable, in float32."""
     config = copy.deepcopy(language_model.config)

@@ -1,8 +1,9 @@
-"""The multimodal scope classifier: is a query about what an edit is about?"""
+"""Scope classifiers: is a query about what an edit is about? `ScopeClassifier` is MSCKE's, which looks at images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -14,7 +15,26 @@ from fgvedit.mscke.fusion import Fusion
 from fgvedit.schema import Edit, ImageRef
 
 
-class ScopeClassifier(nn.Module):
+class Scope(nn.Module, ABC):
+    """What a memory editor asks of its classifier."""
+
+    @abstractmethod
+    def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
+        """Store edits, and give what says how similar queries are to them: queries -> rho (queries, edits), in [0, 1],
+        without gradient."""
+
+    @abstractmethod
+    def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
+        """-log rho of each edit with the query at its place in each list: (lists, edits), with gradient.
+
+        Each edit is alone in force; nothing is kept.
+        """
+
+    def forget(self) -> None:
+        """Drop what was kept of images or texts, which other weights see in another way."""
+
+
+class ScopeClassifier(Scope):
     """z = [Fusion(h^i, h^t); h^t], rho = exp(-||z_e - z_test||^2), in (0, 1] (the paper's section on the classifier;
     the similarity is that of the released code).
 
@@ -34,6 +54,18 @@ class ScopeClassifier(nn.Module):
     def looks(self) -> bool:
         """Whether images count at all."""
         return self.fusion.kind != "text"
+
+    def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
+        # Each stored edit goes through CLIP once, here; the released code does it again for every query.
+        z_edits = self.embed_edits(edits)
+        return lambda queries: similarity(z_edits, self.embed_queries(queries))
+
+    def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
+        asked = [query for own in queries for query in own]
+        texts = [said(edit) for edit in edits] + [query.question for query in asked]
+        images = [edit.image for edit in edits] + [query.image for query in asked]
+        z = self.embed_with_gradient(texts, images).view(len(queries) + 1, len(edits), -1)
+        return squared_distance(z[:1], z[1:])
 
     def embed_edits(self, edits: Sequence[Edit]) -> torch.Tensor:
         """(n, width of z) for [t_e; y_e] and i_e, without gradient."""
@@ -87,7 +119,7 @@ class ScopeClassifier(nn.Module):
                 return spoken
             return torch.cat([nn.functional.normalize(seen, dim=-1) * shown[:, None], spoken], dim=-1)
 
-    def forget_images(self) -> None:
+    def forget(self) -> None:
         self.kept.clear()
 
     def _look(self, images: Sequence[ImageRef]) -> Iterator[torch.Tensor]:

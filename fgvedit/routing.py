@@ -1,0 +1,114 @@
+"""Edited models that answer each query where it is routed: from the base model, or under the edits.
+
+What decides is given from outside, so that any classifier, codebook or side memory can be put in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+import torch
+
+from fgvedit.answering import MAX_NEW_TOKENS, Answerer, Forced, Query
+from fgvedit.editing import EditedModel, Route
+
+Answer = TypeVar("Answer")
+
+
+class Inside(Protocol):
+    """What answers inside the scope. `edits`: for each query, the index of the edit that it was routed to, or None."""
+
+    def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]: ...
+
+    def teacher_force(
+        self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
+    ) -> list[Forced]: ...
+
+
+class WhateverEdit:
+    """An `Answerer` as `Inside`: it answers the same whichever edit counts."""
+
+    def __init__(self, answerer: Answerer) -> None:
+        self.answerer = answerer
+
+    def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
+        return self.answerer.generate(queries, max_new_tokens)
+
+    def teacher_force(
+        self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
+    ) -> list[Forced]:
+        return self.answerer.teacher_force(queries, answers)
+
+
+class Routed(EditedModel):
+    """`route`: queries -> their routes, asked once for each query; those to "base" are answered by `base`."""
+
+    def __init__(self, base: Answerer, inside: Inside, route: Callable[[Sequence[Query]], list[Route]]) -> None:
+        self.base = base
+        self.inside = inside
+        self.route = route
+        self._routes: dict[tuple[str, str], Route] = {}
+
+    def explain(self, queries: Sequence[Query]) -> list[Route]:
+        new = list({query.key: query for query in queries if query.key not in self._routes}.values())
+        if new:
+            self._routes.update((query.key, route) for query, route in zip(new, self.route(new), strict=True))
+        return [self._routes[query.key] for query in queries]
+
+    def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        return self._answer(
+            queries,
+            lambda rows: self.base.generate([queries[row] for row in rows], max_new_tokens),
+            lambda rows, edits: self.inside.generate([queries[row] for row in rows], edits, max_new_tokens),
+        )
+
+    def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        return self._answer(
+            queries,
+            lambda rows: self.base.teacher_force([queries[row] for row in rows], [answers[row] for row in rows]),
+            lambda rows, edits: self.inside.teacher_force(
+                [queries[row] for row in rows], edits, [answers[row] for row in rows]
+            ),
+        )
+
+    def _answer(
+        self,
+        queries: Sequence[Query],
+        from_base: Callable[[list[int]], list[Answer]],
+        from_inside: Callable[[list[int], list[int | None]], list[Answer]],
+    ) -> list[Answer]:
+        """Each query's answer from where it is routed, in the order of the queries."""
+        routes = self.explain(queries)
+        outside = [row for row, route in enumerate(routes) if route.to == "base"]
+        inside = [row for row, route in enumerate(routes) if route.to != "base"]
+        answers = dict(zip(outside, from_base(outside), strict=True))
+        answers.update(zip(inside, from_inside(inside, [routes[row].edit for row in inside]), strict=True))
+        return [answers[row] for row in range(len(queries))]
+
+
+def most_similar(
+    rhos: Callable[[Sequence[Query]], torch.Tensor], threshold: float, to: str
+) -> Callable[[Sequence[Query]], list[Route]]:
+    """Routes by similarity; `rhos`: queries -> (queries, edits).
+
+    The edit of the highest rho counts: from `threshold` on the query goes `to` it, otherwise to the base model, as do
+    all where no edit is in force.
+    """
+
+    def route(queries: Sequence[Query]) -> list[Route]:
+        found = rhos(queries)
+        if not found.shape[1]:
+            return [Route("base")] * len(queries)
+        best = found.max(dim=1)
+        return [
+            Route(to if rho >= threshold else "base", edit, rho)
+            for rho, edit in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+    return route
+
+
+def none_similar(queries: Sequence[Query]) -> torch.Tensor:
+    """The rhos where no edit is in force: (queries, 0)."""
+    return torch.zeros(len(queries), 0)
