@@ -12,7 +12,7 @@ from torch import nn
 import fgvedit
 from builders.tiny.clip import NAME, build_clip, train_clip, write_clip_folder
 from builders.tiny.evaluate import evaluate
-from builders.tiny.join import JOINING, SHARPENING, train_together
+from builders.tiny.join import JOINING, RETRIEVING, SHARPENING, train_together
 from builders.tiny.language import CellEmbedding, Mixture, train_language
 from builders.tiny.log import Log
 from builders.tiny.model import build_model, build_processor, build_tokenizer
@@ -23,7 +23,7 @@ from fgvedit.errors import command_line
 from fgvedit.files import write_json
 
 SEED = 0
-STEPS = {"language": 4000, "vision": 1000, "queries": 600, "together": 2200, "sharpen": 1400, "clip": 1000}
+STEPS = {"language": 4000, "vision": 1000, "queries": 600, "together": 2200, "sharpen": 1400, "retrieve": 1000, "clip": 1000}
 _PACKAGE = Path(fgvedit.__file__).parent
 MODEL = _PACKAGE / "backbones" / "tiny" / "model"
 QUALITY = MODEL.parent  # the log and the measured quality, beside the model that they are of
@@ -59,6 +59,7 @@ def train(work: Path, seed: int, threads: int) -> None:
         ("queries", parts, lambda steps: train_queries(model, cells, pool, steps, seed, log)),
         ("together", parts, lambda steps: join("together", JOINING, steps)),
         ("sharpen", parts, lambda steps: join("sharpen", SHARPENING, steps)),
+        ("retrieve", parts, lambda steps: join("retrieve", RETRIEVING, steps)),
         ("clip", clip, lambda steps: train_clip(clip, tokenizer, pool, steps, seed, log)),
     ]
     for name, trained, run in stages:

@@ -1,4 +1,4 @@
-"""Stages 4 and 5: Q-Former and language model together, on the frozen vision tower's kept features."""
+"""Stages 4 to 6: Q-Former and language model together, on the frozen vision tower's kept features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 
 from builders.tiny.language import Mixture, choose, descend, language_loss, schedule
 from builders.tiny.log import Log
-from builders.tiny.prompts import hard, in_context, plain, survey, twins, with_demonstrations
+from builders.tiny.prompts import hard, in_context, plain, survey, twins, with_demonstrations, with_retrieved
 from builders.tiny.vision import Pool, kept_features, read_queries
 
 JOINING: Mixture = (
@@ -25,6 +25,13 @@ SHARPENING: Mixture = (
     (twins, 0.4, 144),
     (in_context, 0.15, 96),
     (with_demonstrations, 0.05, 24),
+)
+RETRIEVING: Mixture = (
+    (plain, 0.1, 144),
+    (hard, 0.15, 144),
+    (twins, 0.2, 144),
+    (in_context, 0.1, 96),
+    (with_retrieved, 0.45, 16),
 )
 
 

@@ -97,9 +97,13 @@ def language_loss(
     examples: Sequence[Example],
     image_tokens: torch.Tensor,
 ) -> torch.Tensor:
-    """The answers' cross-entropy; `image_tokens` (number of examples with a scene, 9, hidden), in their order."""
+    """The answers' cross-entropy, and that of the answers shown in the prompts, if there are any.
+
+    `image_tokens` (number of examples with a scene, 9, hidden), in their order.
+    """
     eos = tokenizer.eos_token_id
-    prompts = tokenizer([e.prompt for e in examples], add_special_tokens=False)["input_ids"]
+    read = tokenizer([e.prompt for e in examples], add_special_tokens=False, return_offsets_mapping=True)
+    prompts = read["input_ids"]
     answers = tokenizer([f" {e.answer}" for e in examples], add_special_tokens=False)["input_ids"]
     answers = [[*ids, eos] for ids in answers]
     rows = [torch.tensor(prompt + answer) for prompt, answer in zip(prompts, answers, strict=True)]
@@ -110,7 +114,18 @@ def language_loss(
     )
     hidden = model.language_model.model(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
     kept = max(len(ids) for ids in answers) + 1
-    return answer_cross_entropy(model.language_model.lm_head(hidden[:, -kept:]), answers)
+    loss = answer_cross_entropy(model.language_model.lm_head(hidden[:, -kept:]), answers)
+    shown = [
+        (number, hidden.shape[1] - len(row) + place, int(row[place]))
+        for number, (e, row, offsets) in enumerate(zip(examples, rows, read["offset_mapping"], strict=True))
+        for start, end in e.shown
+        for place, (left, right) in enumerate(offsets)
+        if start < right and left < end
+    ]
+    if shown:
+        number, place, token = torch.tensor(shown).T
+        loss = loss + nn.functional.cross_entropy(model.language_model.lm_head(hidden[number, place - 1]).float(), token)
+    return loss
 
 
 def schedule(optimiser: torch.optim.Optimizer, steps: int, warm_up: int = 100) -> torch.optim.lr_scheduler.LRScheduler:

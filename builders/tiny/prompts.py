@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,16 +24,21 @@ from builders.scenes.scene import ATTRIBUTES, Scene, scene_stream
 from fgvedit.answering import new_fact
 from fgvedit.backbones.blip2 import question_prompt
 
+WORDS = 350  # of a prompt, punctuation and line ends included; with the image and the answer it then fits the context
 HELD_OUT_SCENES = 4000  # of the test stream, from which the test split takes its scenes
 
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt, the scene it is about (or none), and the answer."""
+    """A prompt, the scene it is about (or none), and the answer.
+
+    `shown`: where in the prompt (from, to; characters) answers stand that what comes before them settles.
+    """
 
     prompt: str
     scene: Scene | None
     answer: str
+    shown: tuple[tuple[int, int], ...] = ()
 
 
 def training_scenes(seed: int) -> Iterator[Scene]:
@@ -105,9 +111,27 @@ def with_demonstrations(rng: random.Random, scene: Scene) -> Example:
     others = scene_stream("demonstrations", rng.randrange(1 << 30))
     for _ in range(rng.randint(1, 5)):
         fact, question, answer, _ = _fact_and_question(rng, next(others))
-        demonstrations.append(f"{new_fact(fact)}Prompt: {question} {answer}\n\n")
+        demonstrations.append(_demonstration(fact, question, answer))
     fact, question, answer, shown = _fact_and_question(rng, scene)
     return Example("".join(demonstrations) + _with_fact(rng, fact, question), shown, answer)
+
+
+def with_retrieved(rng: random.Random, scene: Scene) -> Example:
+    """As `in_context`, after as many demonstrations as up to the whole context holds, of the sort that IKE retrieves:
+    new facts about the same attribute, often in the very words of the last one, with other answers."""
+    edited = _open_question(rng, scene)
+    fact, question, answer, shown = _about(rng, scene, edited)
+    last = _with_fact(rng, fact, question)
+    room = rng.randint(40, WORDS) - _words(last)
+    others = scene_stream("demonstrations", rng.randrange(1 << 30))
+    demonstrations, answers = "", []
+    while True:
+        more, given = _retrieved(rng, others, edited)
+        if _words(demonstrations) + _words(more) > room:
+            return Example(demonstrations + last, shown, answer, tuple(answers))
+        demonstrations += more
+        end = len(demonstrations.rstrip())
+        answers.append((end - len(given), end))
 
 
 FACTS = facts()
@@ -123,6 +147,42 @@ def _with_fact(rng: random.Random, fact: str, question: str) -> str:
     return new_fact(fact) + asked
 
 
+def _demonstration(fact: str, question: str, answer: str) -> str:
+    return f"{new_fact(fact)}Prompt: {question} {answer}\n\n"
+
+
+def _retrieved(rng: random.Random, scenes: Iterator[Scene], edited: Question) -> tuple[str, str]:
+    """A new fact near to `edited`, then a prompt that repeats it, rephrases it, or asks for a fact of another sort;
+    and the prompt's answer."""
+    attribute = edited.attribute
+    asked = edited
+    if rng.random() < 0.6:
+        namings = NAMINGS[attribute] + REFERENCES[attribute]
+        found = (ask(rng, scene, 0, attribute, "open", namings, "test") for scene in scenes)
+        asked = next(question for question in found if question)
+    value = rng.choice(ATTRIBUTES[attribute])
+    fact = f"{asked.text} {value}"
+    sort = rng.random()
+    if sort < 0.4:
+        return _demonstration(fact, asked.text, value), value
+    if sort < 0.7:
+        phrasing = rng.choice(phrasings(attribute, "open", "test"))
+        return _demonstration(fact, put(0, attribute, "open", asked.naming, asked.name, phrasing).text, value), value
+    question, answer = rng.choice(FACTS)
+    return _demonstration(fact, question, answer), answer
+
+
+def _words(text: str) -> int:
+    return len(re.findall(r"\w+|[^\w\s]|\n", text))
+
+
+def _open_question(rng: random.Random, scene: Scene) -> Question:
+    edited = random_question(rng, scene)
+    while edited.form != "open":
+        edited = random_question(rng, scene)
+    return edited
+
+
 def _fact_and_question(rng: random.Random, scene: Scene) -> tuple[str, str, str, Scene | None]:
     """("question answer" of a new fact, a question, its answer, the scene it is about or none)."""
     if rng.random() < 0.1:  # the new fact replaces a known one
@@ -132,9 +192,11 @@ def _fact_and_question(rng: random.Random, scene: Scene) -> tuple[str, str, str,
             if rng.random() < 0.67
             else (f"{question} {target}", other, target if other == question else answer, None)
         )
-    edited = random_question(rng, scene)
-    while edited.form != "open":
-        edited = random_question(rng, scene)
+    return _about(rng, scene, _open_question(rng, scene))
+
+
+def _about(rng: random.Random, scene: Scene, edited: Question) -> tuple[str, str, str, Scene | None]:
+    """As `_fact_and_question`, with a new answer to `edited` as the fact."""
     entity = scene.entities[edited.entity]
     true_value = entity.value(edited.attribute)
     target = rng.choice([value for value in ATTRIBUTES[edited.attribute] if value != true_value])
