@@ -16,6 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import image_ref, make_probe, make_row
+from samples import EDITS, QUERIES, answers, bits, records, same
 from torch import nn
 
 from fgvedit import training
@@ -31,11 +32,7 @@ from fgvedit.mscke.editor import MSCKE
 from fgvedit.mscke.fusion import FUSIONS, Fusion
 from fgvedit.mscke.scope import said, scope_loss, similarity, squared_distance
 from fgvedit.routing import Routed, most_similar
-from fgvedit.schema import Edit, Record, record_from_row
-
-WORDS = ("colour", "shape", "place", "size", "number", "name", "kind")
-EDITS = [Edit(image_ref(i), f"What {word} has the card?", f"{word} {i}") for i, word in enumerate(WORDS)]
-QUERIES = [Query(EDITS[0].question, EDITS[0].image), Query("Where is it?", image_ref(1)), Query("Who wrote it?")]
+from fgvedit.schema import record_from_row
 
 
 @pytest.fixture
@@ -54,23 +51,6 @@ def build(backbone: Backbone, config: MSCKE.Config) -> Callable[..., MSCKE]:
         return MSCKE(backbone, replace(config, **changes))
 
     return make
-
-
-def records(count: int = 4) -> list[Record]:
-    return [record_from_row(make_row(number)) for number in range(count)]
-
-
-def bits(parts: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in parts.state_dict().items()}
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
-
-
-def answers(model: Any, queries: list[Query]) -> tuple[list[str], list[list[int]]]:
-    forced = model.teacher_force(queries, ["blue"] * len(queries))
-    return model.generate(queries), [row.top.tolist() for row in forced]
 
 
 # The classifier's numbers
@@ -278,6 +258,16 @@ def test_the_counterfactual_model_begins_as_the_backbones_first_layers(build, ba
     assert len(build().counterfactual.language_model.model.decoder.layers) == 1
 
 
+def test_only_the_last_layers_of_a_counterfactual_model_are_trained(build, tmp_path):
+    editor = build(counterfactual_layers=2, counterfactual_trained=1)
+    before = bits(editor.parts)
+    editor.train(records(), tmp_path, seed=0)
+    changed = {name for name, value in bits(editor.parts).items() if not torch.equal(value, before[name])}
+    mine = {name.removeprefix("counterfactual.") for name in changed if name.startswith("counterfactual.")}
+    assert {name.split("layers.")[-1][0] for name in mine if "language_model" in name} == {"1"}
+    assert "projection.weight" in mine and "classifier.clip.model.visual.conv1.weight" in changed
+
+
 def test_a_counterfactual_model_of_another_folder(build, backbone, tmp_path):
     backbone.language_model.save_pretrained(tmp_path / "language-model")
     editor = build(counterfactual=str(tmp_path / "language-model"), threshold=0.0)
@@ -383,6 +373,7 @@ def test_a_checkpoint_that_does_not_fit(build, saved, damage, message):
         ({"counterfactual": "/no/such/folder"}, "the language model '/no/such/folder' cannot be opened"),
         ({"counterfactual_layers": 3}, "option 'counterfactual_layers': found 3, expected 1 to 2"),
         ({"counterfactual_layers": 0}, "option 'counterfactual_layers': found 0, expected 1 to 2"),
+        ({"counterfactual_trained": 2}, r"option 'counterfactual_trained': found 2, expected 0 \(all\) to 1"),
         ({"batch": 0}, "option 'batch': found 0, expected more than 0"),
     ],
 )

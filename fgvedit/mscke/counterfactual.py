@@ -23,10 +23,11 @@ class CounterfactualModel(nn.Module, PromptedModel):
 
     `source`: "backbone", a copy of the first `layers` layers of the backbone's language model, or the hub id or
     folder of a causal language model that shares the backbone's tokenizer. The prompt is the edit as a new fact, in
-    the words of IKE, then the query as the backbone puts it.
+    the words of IKE, then the query as the backbone puts it. `trained`: how many of its last layers are trained, the
+    projection apart; 0 for all of it.
     """
 
-    def __init__(self, backbone: Backbone, source: str, layers: int) -> None:
+    def __init__(self, backbone: Backbone, source: str, layers: int, trained: int = 0) -> None:
         super().__init__()
         self.backbone_features = backbone.features
         self.backbone_prompt = backbone.prompt
@@ -42,6 +43,8 @@ class CounterfactualModel(nn.Module, PromptedModel):
                     f"option 'counterfactual': the language model '{source}' has {rows} tokens, expected at least the "
                     f"{len(self.tokenizer)} of the tokenizer of '{backbone.name}', which it has to share"
                 )
+        if trained:
+            train_last_layers(self.language_model, trained)
         width = self.language_model.get_input_embeddings().embedding_dim
         self.projection = nn.Linear(backbone.feature_width, width)
         given = backbone.connector.state_dict()
@@ -115,6 +118,16 @@ def first_layers(language_model: Any, layers: int) -> nn.Module:
         {name: value for name, value in language_model.state_dict().items() if name in copied.state_dict()}
     )
     return copied.float().requires_grad_(True)
+
+
+def train_last_layers(language_model: nn.Module, trained: int) -> None:
+    """Freeze a language model but for its last `trained` layers."""
+    layers = max((m for m in language_model.modules() if isinstance(m, nn.ModuleList)), key=len)
+    if not 0 < trained <= len(layers):
+        raise FGVEditError(f"option 'counterfactual_trained': found {trained}, expected 0 (all) to {len(layers)}")
+    language_model.requires_grad_(False)
+    for layer in layers[-trained:]:
+        layer.requires_grad_(True)
 
 
 def _load(source: str) -> nn.Module:

@@ -33,14 +33,15 @@ class MemoryEditor(Editor, ABC):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Training):
-        """`counterfactual`, `counterfactual_layers`: see `CounterfactualModel`; `threshold`: of rho, from which a query
-        is inside.
+        """`counterfactual`, and its `_layers` and those `_trained`: see `CounterfactualModel`; `threshold`: of rho, from
+        which a query is inside.
 
         Loss weights (`answer_*` of the counterfactual model, `scope` of the classifier) are those of the released code.
         """
 
         counterfactual: str = "facebook/opt-125m"
         counterfactual_layers: int = 0
+        counterfactual_trained: int = 0
         threshold: float = 0.5
         answer_rephrase: float = 0.1
         answer_in_scope: float = 1.0
@@ -52,7 +53,8 @@ class MemoryEditor(Editor, ABC):
     def __init__(self, backbone: Backbone, config: Config) -> None:
         super().__init__(backbone, config)
         self.classifier = self.build_classifier().to(backbone.device).eval()
-        self.counterfactual = CounterfactualModel(backbone, config.counterfactual, config.counterfactual_layers).eval()
+        source, layers, trained = config.counterfactual, config.counterfactual_layers, config.counterfactual_trained
+        self.counterfactual = CounterfactualModel(backbone, source, layers, trained).eval()
 
     @abstractmethod
     def build_classifier(self) -> Scope:

@@ -1,0 +1,173 @@
+"""SERAC (Mitchell et al., ICML 2022): a memory of edits behind a scope classifier that reads text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import nn
+
+from fgvedit.answering import Query
+from fgvedit.backbones.base import Backbone
+from fgvedit.errors import FGVEditError, one_line, unknown
+from fgvedit.mscke.editor import MemoryEditor
+from fgvedit.mscke.scope import Scope, said, similarity, squared_distance
+from fgvedit.schema import Edit
+
+VARIANTS = ("embedding", "cross")
+NEW = "new"
+_NEW_HEADS = 4
+_NEW_POSITIONS = 256
+_NEW_RANGE = 0.1  # with DistilBERT's 0.02 the first token of a narrow encoder hardly hears of the others at first
+
+
+class SERAC(MemoryEditor):
+    name = "serac"
+    architecture = ("encoder", "encoder_width", "encoder_layers", "variant", *MemoryEditor.architecture)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MemoryEditor.Config):
+        """`encoder`, `encoder_width`, `encoder_layers`: see `TextEncoder`; `variant`: one of `VARIANTS`."""
+
+        encoder: str = "distilbert-base-cased"
+        encoder_width: int = 0
+        encoder_layers: int = 0
+        variant: str = "embedding"
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.variant not in VARIANTS:
+                raise unknown("variant of SERAC's classifier (option 'variant')", self.variant, VARIANTS)
+
+    def build_classifier(self) -> Scope:
+        config = self.config
+        encoder = TextEncoder(self.backbone, config.encoder, config.encoder_width, config.encoder_layers)
+        return EmbeddingScope(encoder) if config.variant == "embedding" else CrossScope(encoder)
+
+
+class TextEncoder(nn.Module):
+    """A text, or a pair of texts read together, as the last state of its first token: (n, width).
+
+    `source`: the hub id or folder of a text encoder of `transformers`, such as `distilbert-base-cased`; or `new`, a
+    DistilBERT of `layers` layers, `width` wide, which starts from nothing and reads with the backbone's tokenizer.
+    There is no dropout, as in the released code.
+    """
+
+    def __init__(self, backbone: Backbone, source: str, width: int, layers: int) -> None:
+        super().__init__()
+        import transformers
+
+        self.new = source == NEW
+        self.model: Any
+        if self.new:
+            if width < 1 or width % _NEW_HEADS or layers < 1:
+                raise FGVEditError(
+                    f"options 'encoder_width' and 'encoder_layers': found {width} and {layers}, expected a multiple of "
+                    f"{_NEW_HEADS} and 1 or more, such as 128 and 3"
+                )
+            self.tokenizer = backbone.tokenizer
+            self.model = transformers.DistilBertModel(
+                transformers.DistilBertConfig(
+                    vocab_size=len(self.tokenizer),
+                    max_position_embeddings=_NEW_POSITIONS,
+                    dim=width,
+                    hidden_dim=4 * width,
+                    n_layers=layers,
+                    n_heads=_NEW_HEADS,
+                    initializer_range=_NEW_RANGE,
+                    pad_token_id=self.tokenizer.pad_token_id,
+                )
+            )
+        else:
+            try:
+                self.tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+                self.model = transformers.AutoModel.from_pretrained(source, use_safetensors=True).float()
+            except Exception as error:  # the hub's client raises many types
+                raise FGVEditError(
+                    f"option 'encoder': the text encoder '{source}' cannot be opened ({one_line(error)}); expected "
+                    f"'{NEW}', a hub id or a folder"
+                ) from error
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        self.width: int = self.model.config.hidden_size
+
+    def forward(self, texts: Sequence[str], others: Sequence[str] | None = None) -> torch.Tensor:
+        ids, mask = self._tokens(texts, others)
+        device = next(self.model.parameters()).device
+        return self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state[:, 0]
+
+    def _tokens(self, texts: Sequence[str], others: Sequence[str] | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and their mask, (n, length), padded on the right; what is too long is cut."""
+        if not self.new:
+            pairs = () if others is None else (list(others),)
+            made = self.tokenizer(
+                list(texts), *pairs, return_tensors="pt", padding=True, truncation=True, padding_side="right"
+            )
+            return made["input_ids"], made["attention_mask"]
+        # A backbone's tokenizer knows no pairs and puts nothing first: its end of sequence stands for both.
+        mark = self.tokenizer.eos_token_id
+        rows = [[mark, *ids] for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+        if others is not None:
+            more = self.tokenizer(list(others), add_special_tokens=False)["input_ids"]
+            rows = [[*row, mark, *ids] for row, ids in zip(rows, more, strict=True)]
+        padded = nn.utils.rnn.pad_sequence(
+            [torch.tensor(row[:_NEW_POSITIONS]) for row in rows], batch_first=True, padding_value=-1
+        )
+        return padded.clamp_min(0), (padded >= 0).long()
+
+
+class EmbeddingScope(Scope):
+    """rho = exp(-||E([t_e; y_e]) - E(t_test)||^2), as in the released code; what an image shows is not looked at."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    @torch.no_grad()
+    def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
+        stored = self.encoder([said(edit) for edit in edits])
+
+        @torch.no_grad()
+        def rhos(queries: Sequence[Query]) -> torch.Tensor:
+            return similarity(stored, self.encoder([query.question for query in queries]))
+
+        return rhos
+
+    def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
+        texts = [said(edit) for edit in edits] + [query.question for own in queries for query in own]
+        z = self.encoder(texts).view(len(queries) + 1, len(edits), -1)
+        return squared_distance(z[:1], z[1:])
+
+
+class CrossScope(Scope):
+    """rho = sigmoid(w E([t_e; y_e], t_test) + b): edit and query are read together."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.width, 1)
+
+    def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
+        @torch.no_grad()
+        def rhos(queries: Sequence[Query]) -> torch.Tensor:
+            pairs = list(product(queries, edits))
+            return (
+                self._score([edit for _, edit in pairs], [query for query, _ in pairs])
+                .sigmoid()
+                .view(len(queries), len(edits))
+            )
+
+        return rhos
+
+    def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
+        scores = self._score([edit for _ in queries for edit in edits], [query for own in queries for query in own])
+        return nn.functional.softplus(-scores).view(len(queries), len(edits))
+
+    def _score(self, edits: Sequence[Edit], queries: Sequence[Query]) -> torch.Tensor:
+        """(n,), float32: the logit of each pair."""
+        seen = self.encoder([said(edit) for edit in edits], [query.question for query in queries])
+        return self.head(seen).float()[:, 0]

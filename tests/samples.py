@@ -1,0 +1,33 @@
+"""Edits, queries and records for the tests of editors, and what is compared of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from conftest import image_ref, make_row
+from torch import nn
+
+from fgvedit.answering import Query
+from fgvedit.schema import Edit, Record, record_from_row
+
+WORDS = ("colour", "shape", "place", "size", "number", "name", "kind")
+EDITS = [Edit(image_ref(i), f"What {word} has the card?", f"{word} {i}") for i, word in enumerate(WORDS)]
+QUERIES = [Query(EDITS[0].question, EDITS[0].image), Query("Where is it?", image_ref(1)), Query("Who wrote it?")]
+
+
+def records(count: int = 4) -> list[Record]:
+    return [record_from_row(make_row(number)) for number in range(count)]
+
+
+def bits(parts: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in parts.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def answers(model: Any, queries: list[Query]) -> tuple[list[str], list[list[int]]]:
+    forced = model.teacher_force(queries, ["blue"] * len(queries))
+    return model.generate(queries), [row.top.tolist() for row in forced]
