@@ -29,9 +29,9 @@ def save_checkpoint(folder: Path, parts: nn.Module, editor: str, backbone: Backb
 
 
 def load_checkpoint(
-    folder: Path, parts: nn.Module, editor: str, backbone: Backbone, architecture: Mapping[str, Any]
+    folder: Path, parts: nn.Module, editor: str, backbone: Backbone, architecture: Mapping[str, Any], part: str = ""
 ) -> None:
-    """Read what `save_checkpoint` wrote into `parts`.
+    """Read what `save_checkpoint` wrote into `parts`, or, where `part` names one of its modules, into that alone.
 
     Raises `FGVEditError`, naming the file, for one that is missing or damaged, of another editor, of a backbone with
     other weights, or of another architecture (option -> value that the editor is configured with).
@@ -51,6 +51,9 @@ def load_checkpoint(
                 f"'{described.get('backbone')}'), expected '{value}' (backbone '{backbone.name}')"
             )
     weights, _ = read_tensors(folder / WEIGHTS)
+    if part:
+        own = f"{part}."
+        weights = {name.removeprefix(own): value for name, value in weights.items() if name.startswith(own)}
     mine = state(parts)
     shapes = {name: list(value.shape) for name, value in mine.items()}
     found_shapes = {name: list(value.shape) for name, value in weights.items()}

@@ -19,6 +19,7 @@ from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
 from fgvedit.editing import Route
 from fgvedit.errors import FGVEditError
+from fgvedit.mscke.clip import Clip
 from fgvedit.mscke.scope import scope_loss
 from fgvedit.mscke.training import scope_losses
 from fgvedit.schema import Edit
@@ -119,6 +120,19 @@ def test_images_do_not_count(build, variant):
     torch.testing.assert_close(found, found[:1].expand(3, -1))
     other = [Edit(image_ref(6), edit.question, edit.target) for edit in EDITS[:2]]
     torch.testing.assert_close(rhos(editor, other, queries), found)
+
+
+@torch.no_grad()
+def test_the_text_tower_of_the_shipped_clip(build):
+    editor = build(encoder="tiny-clip", encoder_width=0, encoder_layers=0)
+    clip = Clip("tiny-clip").eval()
+    stored = clip.read([f"{edit.question} {edit.target}" for edit in EDITS[:2]])
+    asked = clip.read([query.question for query in QUERIES])
+    expected = torch.exp(-(asked[:, None] - stored[None]).square().sum(dim=-1))
+    torch.testing.assert_close(rhos(editor, EDITS[:2], QUERIES), expected)
+    assert not any("visual" in name for name in editor.parts.state_dict())
+    with pytest.raises(FGVEditError, match=r"option 'variant': found 'cross' with encoder 'tiny-clip'.*'embedding'"):
+        build(encoder="tiny-clip", variant="cross")
 
 
 def test_an_encoder_of_transformers(build, bert):

@@ -13,6 +13,7 @@ from torch import nn
 from fgvedit.answering import Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.errors import FGVEditError, one_line, unknown
+from fgvedit.mscke.clip import SHIPPED, Clip
 from fgvedit.mscke.editor import MemoryEditor
 from fgvedit.mscke.scope import Scope, said, similarity, squared_distance
 from fgvedit.schema import Edit
@@ -30,7 +31,9 @@ class SERAC(MemoryEditor):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(MemoryEditor.Config):
-        """`encoder`, `encoder_width`, `encoder_layers`: see `TextEncoder`; `variant`: one of `VARIANTS`."""
+        """`encoder`: the name of a shipped CLIP, whose text tower it is then, or as `TextEncoder` takes it, which says
+        what `encoder_width` and `encoder_layers` are; `variant`: one of `VARIANTS`.
+        """
 
         encoder: str = "distilbert-base-cased"
         encoder_width: int = 0
@@ -44,6 +47,13 @@ class SERAC(MemoryEditor):
 
     def build_classifier(self) -> Scope:
         config = self.config
+        if (SHIPPED / config.encoder).is_dir():
+            if config.variant != "embedding":
+                raise FGVEditError(
+                    f"option 'variant': found '{config.variant}' with encoder '{config.encoder}', which reads one "
+                    f"short text at a time; expected 'embedding', or the encoder '{NEW}'"
+                )
+            return EmbeddingScope(ClipTextTower(config.encoder))
         encoder = TextEncoder(self.backbone, config.encoder, config.encoder_width, config.encoder_layers)
         return EmbeddingScope(encoder) if config.variant == "embedding" else CrossScope(encoder)
 
@@ -120,10 +130,23 @@ class TextEncoder(nn.Module):
         return padded.clamp_min(0), (padded >= 0).long()
 
 
+class ClipTextTower(nn.Module):
+    """A text as the text tower of a shipped CLIP reads it, which MSCKE's classifier reads with too: (n, width)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        clip = Clip(name)
+        self.tokenizer = clip.tokenizer
+        self.tower: Any = clip.model.text
+
+    def forward(self, texts: Sequence[str]) -> torch.Tensor:
+        return self.tower(self.tokenizer(list(texts)).to(next(self.tower.parameters()).device))
+
+
 class EmbeddingScope(Scope):
     """rho = exp(-||E([t_e; y_e]) - E(t_test)||^2), as in the released code; what an image shows is not looked at."""
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    def __init__(self, encoder: TextEncoder | ClipTextTower) -> None:
         super().__init__()
         self.encoder = encoder
 

@@ -1,0 +1,124 @@
+"""MSCKE-MEND (the paper's strongest editor): inside the scope that MSCKE's classifier draws, MEND answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from torch import nn
+
+from baselines.mend.editor import MEND, mend_step, stepped
+from baselines.mend.networks import EditorNetworks, Factors, NetworkOptions
+from fgvedit.answering import Forced, Query
+from fgvedit.backbones.base import Backbone
+from fgvedit.checkpoints import load_checkpoint, save_checkpoint
+from fgvedit.editing import EditedModel, Editor, checkpoint_folder
+from fgvedit.mscke.clip import Clip
+from fgvedit.mscke.editor import MSCKE
+from fgvedit.mscke.scope import ScopeClassifier
+from fgvedit.routing import Routed, most_similar, none_similar
+from fgvedit.schema import Edit, Record
+
+Answer = TypeVar("Answer")
+
+
+class MSCKEMend(Editor):
+    name = "mscke-mend"
+    trained = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(NetworkOptions):
+        """`clip`, `clip_weights`, `fusion`, `threshold`: as MSCKE's. The others: as MEND's.
+
+        `mscke`, `mend`: the folders of the two checkpoints that training puts together; empty for those shipped.
+        """
+
+        clip: str = "ViT-L-14"
+        clip_weights: str = "openai"
+        fusion: str = "dot"
+        threshold: float = 0.5
+        mscke: str = ""
+        mend: str = ""
+
+    # What a checkpoint must agree on, with each of the two that it is made of.
+    of_mscke = ("clip", "fusion")
+    of_mend = MEND.architecture
+
+    def __init__(self, backbone: Backbone, config: Config) -> None:
+        super().__init__(backbone, config)
+        classifier = ScopeClassifier(Clip(config.clip, config.clip_weights), config.fusion)
+        self.classifier = classifier.to(backbone.device).eval()
+        self.networks = EditorNetworks(backbone, config).eval()
+
+    @property
+    def parts(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"classifier": self.classifier, "networks": self.networks})
+
+    @contextmanager
+    def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        rhos = self.classifier.remember(edits) if edits else none_similar
+        inside = MendEdited(self.backbone, self.networks, edits)
+        yield Routed(self.backbone.remembered, inside, most_similar(rhos, self.config.threshold, "edited"))
+
+    def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
+        """Take the classifier of MSCKE's checkpoint and the networks of MEND's.
+
+        Their losses have no parameter in common, so that training the two together is training each by itself.
+        """
+        mscke, mend = (
+            checkpoint_folder(kind, self.backbone.name, Path(given) if given else None)
+            for kind, given in ((MSCKE, self.config.mscke), (MEND, self.config.mend))
+        )
+        assert mscke and mend  # both are trained editors
+        load_checkpoint(mscke, self.classifier, "mscke", self.backbone, self._options(self.of_mscke), "classifier")
+        load_checkpoint(mend, self.networks, "mend", self.backbone, self._options(self.of_mend))
+        self.classifier.forget()
+
+    def save(self, folder: Path) -> None:
+        save_checkpoint(folder, self.parts, self.name, self.backbone, asdict(self.config))
+
+    def load(self, folder: Path) -> None:
+        wanted = self._options((*self.of_mscke, *self.of_mend))
+        load_checkpoint(folder, self.parts, self.name, self.backbone, wanted)
+        self.classifier.forget()
+
+    def _options(self, names: Sequence[str]) -> dict[str, object]:
+        return {name: getattr(self.config, name) for name in names}
+
+
+class MendEdited:
+    """Each query under MEND's step on the edit that counts for it, and on no other (see `fgvedit.routing.Inside`)."""
+
+    def __init__(self, backbone: Backbone, networks: EditorNetworks, edits: Sequence[Edit]) -> None:
+        self.backbone = backbone
+        self.networks = networks
+        self.edits = edits
+        self._steps: dict[int, Factors] = {}
+
+    def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
+        return self._by_edit(edits, lambda rows: self.backbone.generate([queries[row] for row in rows], max_new_tokens))
+
+    def teacher_force(
+        self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
+    ) -> list[Forced]:
+        return self._by_edit(
+            edits,
+            lambda rows: self.backbone.teacher_force([queries[row] for row in rows], [answers[row] for row in rows]),
+        )
+
+    def _by_edit(self, edits: Sequence[int | None], answer: Callable[[list[int]], list[Answer]]) -> list[Answer]:
+        """The answers of all rows, those of each edit in one batch."""
+        rows: dict[int, list[int]] = {}
+        for row, edit in enumerate(edits):
+            if edit is not None:
+                rows.setdefault(edit, []).append(row)
+        answers: dict[int, Answer] = {}
+        for edit, own in rows.items():
+            if edit not in self._steps:
+                self._steps[edit] = mend_step(self.backbone, self.networks, [self.edits[edit]])
+            with stepped(self.networks, self._steps[edit]):
+                answers.update(zip(own, answer(own), strict=True))
+        return [answers[row] for row in range(len(edits))]
