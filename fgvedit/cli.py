@@ -42,12 +42,8 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Add --device, --dtype, --seed (int) and --set (a list of KEY=VALUE) to a command line that opens a backbone."""
-    parser.add_argument(
-        "--device", default="auto", help="auto (a CUDA device if there is one, else cpu), cpu, cuda, cuda:1, …"
-    )
-    parser.add_argument("--dtype", default="float32", help=f"{', '.join(DTYPES)} (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: %(default)s)")
+    """Add --device, --dtype, --seed (int) and --set (a list of KEY=VALUE) to a command line that opens an editor."""
+    add_machine_options(parser)
     parser.add_argument(
         "--set",
         action="append",
@@ -55,6 +51,15 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change one option of the editor's configuration; may be given several times",
     )
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Add --device, --dtype and --seed (int) to a command line that opens a backbone."""
+    parser.add_argument(
+        "--device", default="auto", help="auto (a CUDA device if there is one, else cpu), cpu, cuda, cuda:1, …"
+    )
+    parser.add_argument("--dtype", default="float32", help=f"{', '.join(DTYPES)} (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: %(default)s)")
 
 
 def parse_device(name: str) -> torch.device:

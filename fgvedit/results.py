@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fgvedit.errors import FGVEditError, unknown
+
 RESAMPLES = 1000
 # metric -> the probe kind whose mean score it is, in the order of the paper's tables
 METRICS = {
@@ -44,6 +46,53 @@ def metrics_from_rows(rows: Iterable[Row]) -> dict[str, Metric]:
             if scores.has(kinds):
                 found[f"{protocol}/{metric}"] = scores.mean(kinds)
     return found
+
+
+def paired_difference(rows_a: Iterable[Row], rows_b: Iterable[Row], metric: str, protocol: str) -> Metric:
+    """How far run a is above run b in one metric; see `paired_differences`.
+
+    Raises `FGVEditError` where the runs do not hold the same probes, or none of that protocol and metric.
+    """
+    differences = paired_differences(rows_a, rows_b)
+    if f"{protocol}/{metric}" not in differences:
+        raise unknown("metric of these runs", f"{protocol}/{metric}", differences)
+    return differences[f"{protocol}/{metric}"]
+
+
+def paired_differences(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> dict[str, Metric]:
+    """`<protocol>/<metric>` -> run a's value less run b's: {value, low, high, probes, images}, in percentage points.
+
+    A paired bootstrap: each resample draws the same images for both runs, so what makes an image hard for both does not
+    widen the interval. As both hold the same probes, the difference of their means is the mean of the differences.
+    Raises `FGVEditError`, naming the first probe, where one run holds a probe that the other does not.
+    """
+    ours, theirs = _by_probe(rows_a, "first"), _by_probe(rows_b, "second")
+    for here, there, run, other in ((ours, theirs, "second", "first"), (theirs, ours, "first", "second")):
+        for key, row in here.items():
+            if key not in there:
+                raise FGVEditError(f"{_named(row)} is missing in the {run} run; expected the probes of the {other}")
+    for key, row in ours.items():
+        for field in ("kind", "image_id"):
+            if row[field] != theirs[key][field]:
+                raise FGVEditError(
+                    f"{_named(row)}: its {field} is '{row[field]}' in the first run and '{theirs[key][field]}' in the "
+                    "second; expected runs on the same data"
+                )
+    return metrics_from_rows({**row, "score": row["score"] - theirs[key]["score"]} for key, row in ours.items())
+
+
+def _by_probe(rows: Iterable[Row], run: str) -> dict[tuple[str, str, int], Row]:
+    found: dict[tuple[str, str, int], Row] = {}
+    for row in rows:
+        key = (row["record_id"], row["protocol"], row["probe"])
+        if key in found:
+            raise FGVEditError(f"{_named(row)} is there twice in the {run} run; expected every probe once")
+        found[key] = row
+    return found
+
+
+def _named(row: Row) -> str:
+    return f"record '{row['record_id']}', protocol '{row['protocol']}', probe {row['probe']}"
 
 
 def router_from_rows(rows: Iterable[Row]) -> dict[str, dict[str, Metric]]:

@@ -7,14 +7,24 @@ import re
 import statistics
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgvedit.results import METRICS, metrics_from_rows, router_from_rows, summary
+from fgvedit.errors import FGVEditError
+from fgvedit.results import (
+    METRICS,
+    metrics_from_rows,
+    paired_difference,
+    paired_differences,
+    router_from_rows,
+    summary,
+)
 from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS
 
 KINDS = ("edit", *PROBE_KINDS)
+SPECIFICITY = ("in_scope", "out_of_scope")
 
 
 def row(kind: str, score: float, image: int = 0, protocol: str = "paper", number: int = 0, **changes: Any) -> dict:
@@ -159,3 +169,112 @@ def test_the_summary_shows_each_metric_under_its_protocol():
     assert header.split() == ["paper", "generation"]
     assert [line.split()[0] for line in lines] == ["reliability", "generality"]
     assert [float(number) for number in re.findall(r"[\d.]+", lines[0])] == [100, 100, 100, 0, 0, 0]
+
+
+# Paired differences
+
+
+def two_runs(seed: int = 0, images: int = 6) -> tuple[list[dict], list[dict]]:
+    """The same probes in two runs of one protocol, with scores of their own; not every image has every kind."""
+    chance = random.Random(seed)
+    probes = [
+        (kind, image, number)
+        for image in range(images)
+        for number, kind in enumerate(["edit", "in_scope", "out_of_scope", "out_of_scope"])
+        if chance.random() < 0.8
+    ]
+    first, second = (
+        [row(kind, chance.random(), image, number=number) for kind, image, number in probes] for _ in range(2)
+    )
+    chance.shuffle(second)
+    return first, second
+
+
+def value_on(rows: list[dict], images: list[str], kinds: tuple[str, ...]) -> float:
+    """The mean of the kinds' means over these images, each as often as it is named; nan where a kind has no probe."""
+    means = []
+    for kind in kinds:
+        scores = [r["score"] for image in images for r in rows if r["image_id"] == image and r["kind"] == kind]
+        means.append(statistics.fmean(scores) if scores else float("nan"))
+    return 100 * statistics.fmean(means)
+
+
+@pytest.mark.parametrize(("metric", "kinds"), [("reliability", ("edit",)), ("specificity", SPECIFICITY)])
+def test_a_paired_difference_is_that_of_both_runs_on_the_same_drawn_images(metric, kinds):
+    first, second = two_runs()
+    images = sorted({r["image_id"] for r in first})
+    drawn = []
+    for counts in np.random.default_rng(0).multinomial(len(images), [1 / len(images)] * len(images), size=1000):
+        sample = [image for image, count in zip(images, counts, strict=True) for _ in range(count)]
+        drawn.append(value_on(first, sample, kinds) - value_on(second, sample, kinds))
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    value = value_on(first, images, kinds) - value_on(second, images, kinds)
+    found = paired_difference(first, second, metric, "paper")
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((value, low, high), abs=1e-3)
+    of_kinds = [r for r in first if r["kind"] in kinds]
+    assert (found["probes"], found["images"]) == (len(of_kinds), len({r["image_id"] for r in of_kinds}))
+
+
+def test_identical_runs_do_not_differ():
+    first, _ = two_runs()
+    for metric in paired_differences(first, first[::-1]).values():
+        assert (metric["value"], metric["low"], metric["high"]) == (0, 0, 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(some_rows(), st.data())
+def test_a_difference_the_other_way_round_is_its_negative(rows: list[dict], data: st.DataObject):
+    scores = data.draw(st.lists(st.floats(0, 1), min_size=len(rows), max_size=len(rows)))
+    others = [{**r, "score": score} for r, score in zip(rows, scores, strict=True)]
+    there, back = paired_differences(rows, others), paired_differences(others, rows)
+    assert set(there) == set(back) == set(metrics_from_rows(rows))
+    for name, metric in there.items():
+        negated = (-metric["value"], -metric["high"], -metric["low"])
+        assert (back[name]["value"], back[name]["low"], back[name]["high"]) == pytest.approx(negated, abs=2e-4)
+        assert metric["low"] <= metric["value"] <= metric["high"]
+
+
+def test_the_value_of_a_difference_is_the_difference_of_the_values():
+    first, second = two_runs(1, images=20)
+    values, others = metrics_from_rows(first), metrics_from_rows(second)
+    for name, metric in paired_differences(first, second).items():
+        assert metric["value"] == pytest.approx(values[name]["value"] - others[name]["value"], abs=1e-3)
+
+
+def test_pairing_narrows_the_interval_where_images_are_hard_for_both_runs():
+    chance = random.Random(0)
+    hard = [chance.random() for _ in range(60)]
+    first = [row("edit", score, image) for image, score in enumerate(hard)]
+    second = [row("edit", 0.9 * score + 0.05 * chance.random(), image) for image, score in enumerate(hard)]
+    paired = paired_difference(first, second, "reliability", "paper")
+    alone = [metrics_from_rows(rows)["paper/reliability"] for rows in (first, second)]
+    unpaired = sum((metric["high"] - metric["low"]) ** 2 for metric in alone) ** 0.5
+    assert paired["high"] - paired["low"] < unpaired / 4
+    assert paired["low"] > 0
+
+
+def test_a_difference_in_specificity_weighs_the_halves_alike_whatever_their_numbers():
+    first = [row("in_scope", 1.0)] + [row("out_of_scope", 0.5, number=n) for n in range(1, 10)]
+    second = [row("in_scope", 0.0)] + [row("out_of_scope", 0.25, number=n) for n in range(1, 10)]
+    assert paired_difference(first, second, "specificity", "paper")["value"] == (100 + 25) / 2
+
+
+def test_runs_on_different_probes_are_refused():
+    first, second = two_runs()
+    lost = first[3]
+    name = f"record '{lost['record_id']}', protocol 'paper', probe {lost['probe']} is missing in the"
+    without = [r for r in second if (r["record_id"], r["probe"]) != (lost["record_id"], lost["probe"])]
+    with pytest.raises(FGVEditError, match=f"{name} second run"):
+        paired_differences(first, without)
+    with pytest.raises(FGVEditError, match=f"{name} first run"):
+        paired_difference(without, first, "reliability", "paper")
+    with pytest.raises(FGVEditError, match="is there twice in the first run"):
+        paired_differences([*first, lost], second)
+    with pytest.raises(FGVEditError, match=r"its kind is '\w+' in the first run and 'rephrase' in the second"):
+        paired_differences(first, [{**r, "kind": "rephrase"} for r in second])
+
+
+def test_a_difference_in_a_metric_without_probes_is_refused():
+    first, second = two_runs()
+    with pytest.raises(FGVEditError, match=r"'paper/reliabilty'.*did you mean 'paper/reliability'\?"):
+        paired_difference(first, second, "reliabilty", "paper")

@@ -1,0 +1,463 @@
+"""The study of the baselines: its runs side by side, stopped and gone on with, and the report from their rows."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dummy import write_dataset
+
+from fgvedit import study as command
+from fgvedit.errors import FGVEditError
+from fgvedit.results import METRICS, Metric, paired_difference
+from fgvedit.runner import CHUNK
+from fgvedit.schema import PROBE_KINDS
+from fgvedit.studies import baselines, running
+from fgvedit.studies.baselines import CLOSE, OPEN, Run, Study, between_markers, editors, report, verdict
+
+RECORDS = CHUNK + 2  # two chunks
+FAILS_AT = CHUNK + 2
+EDITOR = f'''
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from fgvedit.editing import Editor, Rerouted, Route
+
+HERE = Path(__file__).parent
+
+class Shaky(Editor):
+    """Leaves the model as it is, notes every edit, and fails at one while there is a file `broken`."""
+    name = "shaky"
+
+    @dataclass(frozen=True)
+    class Config:
+        pass
+
+    @contextmanager
+    def edit(self, edits):
+        with open(HERE / "edits", "a") as file:
+            file.write(edits[0].question + "\\n")
+        if (HERE / "broken").exists() and len((HERE / "edits").read_text().splitlines()) == {FAILS_AT}:
+            raise RuntimeError("the card\\nis torn")
+        yield Rerouted(self.backbone.remembered, Route("base", 0, 0.25))
+'''
+
+
+# The whole study
+
+
+@dataclass
+class Twice:
+    """A study whose second editor failed in its second chunk, and the same one again when nothing was broken."""
+
+    out: Path
+    document: Path
+    codes: list[int]
+    reports: list[str]
+    errors: list[str]
+    finished: list[float]  # when the first editor's result was written, after each time
+    edits: list[int]  # made by the second editor, after each time
+
+
+@pytest.fixture(scope="module")
+def twice(random_blip2: Path, tmp_path_factory: pytest.TempPathFactory) -> Twice:
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "shaky.py").write_text(EDITOR)
+    (folder / "broken").touch()
+    document = folder / "results.md"
+    document.write_bytes(f"# Results\r\n\n{OPEN}\nold\n{CLOSE}\nend, with no new line".encode())
+    data = write_dataset(folder / "cards", RECORDS)
+    arguments = ["baselines", "--editors", f"none,{folder / 'shaky.py'}:Shaky", "--backbone", str(random_blip2)]
+    arguments += ["--dataset", str(data), "--device", "cpu", "--out", str(folder / "out"), "--processes", "2"]
+    arguments += ["--write", str(document)]
+    twice = Twice(folder / "out", document, [], [], [], [], [])
+    for _ in range(2):
+        with redirect_stdout(io.StringIO()) as printed, redirect_stderr(io.StringIO()) as errors:
+            twice.codes.append(command.main(arguments))
+        twice.reports.append(printed.getvalue())
+        twice.errors.append(errors.getvalue())
+        twice.finished.append((folder / "out" / "none" / "result.json").stat().st_mtime)
+        twice.edits.append(len((folder / "edits").read_text().splitlines()))
+        (folder / "broken").unlink(missing_ok=True)
+    return twice
+
+
+def test_a_failing_editor_is_named_and_the_others_finish(twice):
+    failure = f"editor 'shaky' failed: is torn; see '{twice.out / 'shaky.log'}'"
+    assert twice.codes[0] == 2
+    assert twice.errors[0].splitlines()[-1] == f"error: {failure}"
+    assert f"Missing below: {failure}." in twice.reports[0]
+    assert "| none | " in twice.reports[0] and "| shaky | " not in twice.reports[0]
+
+
+def test_a_study_goes_on_where_it_was(twice):
+    assert twice.codes[1] == 0
+    assert twice.finished[0] == twice.finished[1]
+    assert twice.edits == [FAILS_AT, FAILS_AT + RECORDS - CHUNK]  # only the chunk that it failed in is made again
+    assert "Missing" not in twice.reports[1]
+
+
+def test_the_report_shows_what_the_result_files_hold(twice):
+    text = (twice.out / "report.md").read_text()
+    assert text.strip() == twice.reports[1].strip()
+    for name in ("none", "shaky"):
+        result = json.loads((twice.out / name / "result.json").read_text())
+        for protocol in ("paper", "generation"):
+            section = text.partition(f"## Metrics, protocol `{protocol}`")[2].partition("\n## ")[0]
+            shown = cells(section, name)
+            for place, metric in enumerate(METRICS):
+                expected = result["metrics"][f"{protocol}/{metric}"]
+                assert shown[place] == [round(expected[key], 2) for key in ("value", "low", "high")]
+        if name == "shaky":
+            shown = cells(text.partition("## Routers")[2], name)
+            expected = [result["router"]["paper"][group] for group in ("caught", "kept", "edit", *PROBE_KINDS)]
+            assert shown == [[round(metric[key], 2) for key in ("value", "low", "high")] for metric in expected]
+        cost = result["manifest"]["cost"]
+        (an_edit,), (in_all,), (images,), (memory,) = cells(text.partition("## Cost")[2], name)
+        assert an_edit == pytest.approx(cost["edit_seconds"] / RECORDS, abs=1e-3)
+        assert in_all == pytest.approx(cost["seconds"], abs=0.5)
+        assert images == cost["encoded_images"]
+        assert memory == pytest.approx(cost["peak_memory_bytes"] / 1e9, abs=0.01)
+
+
+def cells(section: str, editor: str) -> list[list[float]]:
+    """The numbers in each cell of the first line of an editor."""
+    line = next(line for line in section.splitlines() if line.startswith(f"| {editor} |"))
+    return [[float(number) for number in re.findall(r"-?[\d.]+", cell)] for cell in line.split("|")[2:-1]]
+
+
+def test_the_report_says_how_it_was_made(twice):
+    assert re.search(
+        r"```bash\npython -m fgvedit\.study baselines --editors none,\S+:Shaky --backbone", twice.reports[1]
+    )
+    seconds = json.loads((twice.out / "study.json").read_text())["seconds"]
+    assert f"The study took {running.duration(seconds)}" in twice.reports[1]
+    assert f"on {running.cores()} CPU cores, 2 editors at a time" in twice.reports[1]
+
+
+def test_only_what_is_between_the_markers_is_written(twice):
+    written = twice.document.read_bytes().decode()
+    assert written == f"# Results\r\n\n{OPEN}\n\n{twice.reports[1].strip()}\n\n{CLOSE}\nend, with no new line"
+
+
+# Options
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("data") / "cards", 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["baseline"], r"unknown study 'baseline'.*did you mean 'baselines'"),
+        (["baselines", "--limit", "0"], "--limit is 0"),
+        (["baselines", "--processes", "0"], "--processes is 0"),
+        (["baselines", "--dtype", "fp32"], "unknown dtype 'fp32'"),
+        (["baselines", "--device", "gpu"], "unknown device 'gpu'"),
+        (["baselines", "--dataset", "scene"], "did you mean 'scenes'"),
+        (["baselines", "--limit", "1", "--editors", "none,nome"], "unknown editor 'nome'.*did you mean 'none'"),
+        (["baselines", "--limit", "1", "--editors", ","], "--editors names none"),
+        (["baselines", "--write", "nowhere.md"], "there is no file 'nowhere.md'"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(arguments, message, monkeypatch, tmp_path):
+    monkeypatch.setattr(baselines, "run_side_by_side", None)
+    with pytest.raises(FGVEditError, match=message):
+        command.main([*arguments, *(["--out", str(tmp_path / "out")] if len(arguments) > 1 else [])])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["", OPEN, CLOSE, f"{CLOSE} {OPEN}", f"{OPEN} {CLOSE} {OPEN}"])
+def test_a_missing_marker_is_said_before_anything_runs(text, monkeypatch, tmp_path):
+    monkeypatch.setattr(baselines, "run_side_by_side", None)
+    document = tmp_path / "results.md"
+    document.write_text(text)
+    with pytest.raises(FGVEditError, match=f"{text.count(CLOSE)} times; expected each once"):
+        command.main(["baselines", "--write", str(document), "--out", str(tmp_path / "out")])
+
+
+def test_writing_twice_leaves_one_report(tmp_path):
+    document = tmp_path / "results.md"
+    document.write_text(f"before {OPEN}{CLOSE} after")
+    document.write_text(between_markers(document, "first"))
+    assert between_markers(document, "second\n") == f"before {OPEN}\n\nsecond\n\n{CLOSE} after"
+
+
+def test_every_class_is_run_once_under_its_own_name(monkeypatch):
+    points = [
+        EntryPoint("none", "baselines.none.editor:NoEdit", "fgvedit.editors"),
+        EntryPoint("nothing", "baselines.none.editor:NoEdit", "fgvedit.editors"),
+        EntryPoint("mscke", "fgvedit.mscke.editor:MSCKE", "fgvedit.editors"),
+        EntryPoint("lost", "nowhere.editor:Lost", "fgvedit.editors"),
+    ]
+    for module in ("importlib.metadata", "fgvedit.editing"):
+        monkeypatch.setattr(f"{module}.entry_points", lambda group: points)
+    assert editors(None) == {"none": "nothing", "mscke": "mscke", "lost": "lost"}
+    assert editors(["nothing", " none ", "mscke"]) == {"none": "nothing", "mscke": "mscke"}
+    with pytest.raises(FGVEditError, match="'lost' needs the module 'nowhere'"):
+        editors(["none", "lost"])
+
+
+def test_two_editors_of_one_name_are_refused(tmp_path):
+    (tmp_path / "shaky.py").write_text(EDITOR.replace('name = "shaky"', 'name = "none"'))
+    with pytest.raises(FGVEditError, match="are both called 'none'"):
+        editors(["none", f"{tmp_path / 'shaky.py'}:Shaky"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "processes", "threads"),
+    [
+        ([], 2, 4),  # as many as there are editors
+        (["--processes", "1"], 1, None),
+        (["--processes", "2"], 2, 4),
+        (["--processes", "20"], 2, 4),
+    ],
+)
+def test_the_cores_are_shared_among_the_processes(arguments, processes, threads, data, monkeypatch, tmp_path):
+    asked = []
+
+    def noted(runs, out, processes, threads):
+        asked.append((dict(runs), processes, threads))
+        return [(name, "not run") for name in runs]
+
+    monkeypatch.setattr(baselines, "run_side_by_side", noted)
+    monkeypatch.setattr(baselines, "cores", lambda: 8)
+    options = ["--dataset", str(data), "--out", str(tmp_path), "--device", "cpu", "--seed", "3", "--limit", "1"]
+    assert command.main(["baselines", "--editors", "none,mscke", *options, *arguments]) == 2
+    ((runs, *found),) = asked
+    assert found == [processes, threads]
+    assert list(runs) == ["none", "mscke"]
+    given = dict(zip(runs["mscke"][::2], runs["mscke"][1::2], strict=True))
+    assert given == {
+        "--editor": "mscke",
+        "--out": str(tmp_path / "mscke"),
+        "--backbone": "tiny",
+        "--dataset": str(data),
+        "--split": "test",
+        "--device": "cpu",
+        "--dtype": "float32",
+        "--seed": "3",
+        "--limit": "1",
+    }
+    assert not (tmp_path / "report.md").exists()
+
+
+# Processes
+
+Programs = Callable[[str], list[subprocess.Popen]]
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> Programs:
+    """Has a program run in place of `fgvedit.run`; gives the list of its processes, which grows."""
+    started: list[subprocess.Popen] = []
+    real = subprocess.Popen
+
+    def instead(code: str) -> list[subprocess.Popen]:
+        def start(line: list[str], **options: Any) -> subprocess.Popen:
+            started.append(real([sys.executable, "-c", code, *line[3:]], **options))
+            return started[-1]
+
+        monkeypatch.setattr(running.subprocess, "Popen", start)
+        return started
+
+    return instead
+
+
+def test_no_more_processes_than_asked_for_at_a_time(programs, tmp_path, monkeypatch):
+    started = programs("import time; time.sleep(0.5)")
+    begin, beside = running._start, []
+
+    def noted(*arguments):
+        beside.append(sum(process.poll() is None for process in started))
+        return begin(*arguments)
+
+    monkeypatch.setattr(running, "_start", noted)
+    assert dict(running.run_side_by_side({n: [] for n in "abcd"}, tmp_path, 2, None)) == dict.fromkeys("abcd")
+    assert beside[:2] == [0, 1] and len(beside) == 4 and max(beside) == 1
+
+
+@pytest.mark.parametrize(("environment", "expected"), [(None, "3"), ("7", "7")])
+def test_threads_are_those_asked_for_unless_the_environment_says(
+    environment, expected, programs, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if environment:
+        monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    programs("import os, sys; print(os.environ['OMP_NUM_THREADS'], *sys.argv[1:])")
+    assert list(running.run_side_by_side({"a": ["--seed", "1"]}, tmp_path, 1, 3)) == [("a", None)]
+    assert (tmp_path / "a.log").read_text() == f"{expected} --seed 1\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("print('0%\\rerror: no such card', flush=True); print('after'); sys.exit(2)", "no such card"),
+        ("raise ValueError('torn')", "ValueError: torn"),
+        ("sys.exit(3)", "exit code 3"),
+        ("import os; os.kill(os.getpid(), 9)", "it was ended by SIGKILL"),
+    ],
+)
+def test_why_a_run_failed_is_one_sentence(code, said, programs, tmp_path):
+    (tmp_path / "a.log").write_text("error: of an earlier time\n")
+    programs(f"import sys; {code}")
+    assert list(running.run_side_by_side({"a": []}, tmp_path, 1, None)) == [("a", f"{said}; see '{tmp_path}/a.log'")]
+    assert (tmp_path / "a.log").read_text().startswith("error: of an earlier time\n")
+
+
+def test_what_runs_ends_when_the_study_is_stopped(programs, tmp_path, monkeypatch):
+    started = programs("import time; time.sleep(600)")
+
+    def stop(_seconds):
+        assert len(started) == 2
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running.time, "sleep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        list(running.run_side_by_side({"a": [], "b": []}, tmp_path, 2, None))
+    assert [process.poll() for process in started] == [-15, -15]
+
+
+def test_the_seconds_of_all_times_are_added_up_but_not_those_with_nothing_to_run(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(baselines.time, "monotonic", lambda: now[0])
+    for is_running, expected in ((True, 5), (True, 10), (False, 10)):
+        clock = baselines.Clock(tmp_path / "study.json", is_running)
+        now[0] += 5
+        assert clock.write() == expected == json.loads((tmp_path / "study.json").read_text())["seconds"]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(9.6, "10 s"), (59.9, "1 min 0 s"), (7261, "2 h 1 min")])
+def test_durations(seconds, said):
+    assert running.duration(seconds) == said
+
+
+# Verdicts
+
+
+def interval(low: float, high: float) -> Metric:
+    return {"value": (low + high) / 2, "low": low, "high": high, "probes": 1, "images": 1}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "above", "level", "below"),
+    [
+        (0.1, 2, "holds", "a difference found", "the opposite"),
+        (-2, -0.1, "the opposite", "a difference found", "holds"),
+        (-1, 2, *["no difference found"] * 3),
+        (0, 2, *["no difference found"] * 3),
+        (-2, 0, *["no difference found"] * 3),
+        (0, 0, *["no difference found"] * 3),
+    ],
+)
+def test_a_verdict_follows_from_the_interval(low, high, above, level, below):
+    sides = (baselines.ABOVE, baselines.LEVEL, baselines.BELOW)
+    assert [verdict(interval(low, high), side) for side in sides] == [above, level, below]
+
+
+def made_up(name: str, **shares: float) -> Run:
+    """A run on 20 images; `shares`: kind -> the share of images with a score of 1, under both protocols (else 0.5)."""
+    rows = [
+        {
+            "record_id": f"r{image}",
+            "image_id": f"i{image}",
+            "protocol": protocol,
+            "kind": kind,
+            "probe": number - 1,
+            "score": float((image + 0.5) / 20 < shares.get(kind, 0.5)),
+            "rho": None,
+            "route": "edited",
+        }
+        for protocol in ("paper", "generation")
+        for image in range(20)
+        for number, kind in enumerate(["edit", *PROBE_KINDS])
+    ]
+    manifest = {
+        "protocols": ["paper", "generation"],
+        "backbone": {"name": "tiny"},
+        "dataset": {"name": "scenes", "split": "test", "revision": "0" * 64, "records": 20},
+        "seed": 0,
+        "device": "cpu",
+        "dtype": "float32",
+        "cost": {"seconds": 1.0, "edit_seconds": 1.0, "encoded_images": 20, "peak_memory_bytes": 1},
+    }
+    return Run(name, manifest, rows)
+
+
+def findings(*runs: Run) -> dict[tuple[str, str], list[str]]:
+    """(difference, metric) -> the paper's, then the figures and the verdict of each protocol, as the report shows."""
+    section = report(Study(runs), [], []).partition("## What the paper found")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if " − " in line]
+    return {(line[0], line[1]): line[2:] for line in lines}
+
+
+def test_the_papers_findings_are_judged_by_the_rows():
+    high, low = {"in_scope": 0.7, "out_of_scope": 0.7}, {"in_scope": 0.1, "out_of_scope": 0.3}
+    as_in_paper = [
+        made_up("mscke", **high),
+        made_up("serac", **low),
+        made_up("mend", text_locality=0.1),
+        made_up("ike", text_locality=0.1),
+        made_up("none"),
+        made_up("mscke-mend", in_scope=1, out_of_scope=1),
+    ]
+    found = findings(*as_in_paper)
+    assert len(found) == 9
+    for (difference, metric), (_, *cells) in found.items():
+        level = difference == "mscke − serac" and metric != "specificity"
+        assert cells[1::2] == ["no difference found" if level else "holds"] * 2
+        if level:
+            assert cells[0] == "+0.00 [+0.00, +0.00]"
+    specificity = paired_difference(as_in_paper[0].rows, as_in_paper[1].rows, "specificity", "paper")
+    assert specificity["value"] == 50
+    shown = [float(number) for number in re.findall(r"[+-][\d.]+", found["mscke − serac", "specificity"][1])]
+    assert shown == [round(specificity[key], 2) for key in ("value", "low", "high")]
+    assert found["mscke-mend − the best of the others", "specificity"][1].endswith("] (mscke)")
+
+    otherwise = findings(
+        made_up("mscke", edit=0.9, text_locality=0.1, **low),
+        made_up("serac", **high),
+        made_up("mend", text_locality=0.9),
+        made_up("ike"),
+        made_up("none"),
+        made_up("mscke-mend", **low),
+    )
+    verdicts = {name: cells[-1] for name, cells in otherwise.items()}
+    assert verdicts == {
+        ("mscke − serac", "specificity"): "the opposite",
+        ("mscke − serac", "reliability"): "a difference found",
+        ("mscke − serac", "generality"): "no difference found",
+        ("mscke − serac", "locality"): "a difference found",
+        ("mend − none", "locality"): "the opposite",
+        ("mend − mscke", "locality"): "the opposite",
+        ("ike − none", "locality"): "no difference found",
+        ("ike − mscke", "locality"): "the opposite",
+        ("mscke-mend − the best of the others", "specificity"): "the opposite",
+    }
+
+
+def test_what_was_not_run_was_not_measured():
+    found = findings(made_up("none"), made_up("ike", text_locality=0.1))
+    verdicts = {name: cells[-1] for name, cells in found.items()}
+    assert verdicts.pop(("ike − none", "locality")) == "holds"
+    assert set(verdicts.values()) == {"not measured"}
+
+
+def test_differences_whose_interval_excludes_0_are_marked():
+    text = report(Study([made_up("mscke"), made_up("lora", edit=1)]), [], [])
+    line = next(line for line in text.splitlines() if line.startswith("| lora − mscke | generation |"))
+    shown = [cell.strip() for cell in line.split("|")[3:-1]]
+    assert [cell.endswith("*") for cell in shown] == [True, False, False, False]
+    assert shown[0].startswith("+50.00 [+") and shown[1] == "+0.00 [+0.00, +0.00]"
