@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fgvedit.editing import Editor
 
 FORMAT = 1  # of the run folder and the result file
-PACKAGES = ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy")
+PACKAGES = ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy", "peft", "sentence-transformers")
 COMPUTING = PACKAGES[:3]  # another version of these may change a row
 
 

@@ -42,7 +42,7 @@ class Blip2Backbone(Backbone):
         self.name = name
         self.revision = revision
         _check_files(folder)
-        with _quiet_transformers():
+        with quiet_transformers():
             try:
                 processor = transformers.Blip2Processor.from_pretrained(folder, local_files_only=True)
             except Exception as error:  # tokenizer and image processor raise whatever their parsers do
@@ -139,7 +139,7 @@ def _check_files(folder: Path) -> None:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No loading bars and reports on the terminal; what is wrong is raised instead."""
     log = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()

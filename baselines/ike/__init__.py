@@ -1,0 +1,1 @@
+"""IKE: the edit stands in the prompt, behind demonstrations of similar edits."""
