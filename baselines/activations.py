@@ -1,0 +1,46 @@
+"""What the baselines share that look inside the language model: which linear map, and what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from fgvedit.answering import Query
+from fgvedit.backbones.base import Backbone
+from fgvedit.errors import FGVEditError, unknown
+
+
+def chosen_linear(backbone: Backbone, layer: int, module: str) -> nn.Linear:
+    """The linear map called `module` within the language layer of this index (a negative one counts from the end).
+
+    Raises `FGVEditError` for a layer that is not there, and for a module that is none of the layer's linear maps.
+    """
+    blocks = backbone.language_layers
+    if not -len(blocks) <= layer < len(blocks):
+        raise FGVEditError(
+            f"option 'layer': found {layer}, expected {-len(blocks)} to {len(blocks) - 1}: '{backbone.name}' has "
+            f"{len(blocks)} language layers"
+        )
+    linears = {name: found for name, found in blocks[layer].named_modules() if isinstance(found, nn.Linear)}
+    if module not in linears:
+        raise unknown(f"linear map (option 'module', layer of '{backbone.name}')", module, linears)
+    return linears[module]
+
+
+@torch.no_grad()
+def read_by(module: nn.Module, backbone: Backbone, queries: Sequence[Query]) -> list[torch.Tensor]:
+    """What `module` reads over each query's image and prompt, without an answer: float32, (tokens, width).
+
+    One query at a time: what a query is compared by, to the last bit, must not depend on what is asked beside it.
+    """
+    read: list[torch.Tensor] = []
+    hook = module.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].detach().float()))
+    try:
+        for query in queries:
+            embeds, mask = backbone.embed([query.image], [backbone.token_ids(backbone.prompt(query.question))])
+            backbone.language_model(inputs_embeds=embeds, attention_mask=mask)
+    finally:
+        hook.remove()
+    return [tokens.flatten(0, -2) for tokens in read]  # some families put all tokens of a batch in one row already

@@ -1,0 +1,92 @@
+"""MEND as an editor: one step on the weights, along the gradient of the edits as the networks transform it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from baselines.inner import edit_loss
+from baselines.mend.networks import EditorNetworks, Factors, NetworkOptions, counts, gradient_factors
+from baselines.mend.training import mend_losses
+from fgvedit.backbones.base import Backbone
+from fgvedit.checkpoints import load_checkpoint, save_checkpoint
+from fgvedit.editing import EditedModel, Editor, Rerouted, Route, restored
+from fgvedit.schema import Edit, Record
+from fgvedit.training import Training, train
+
+
+class MEND(Editor):
+    name = "mend"
+    trained = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Training, NetworkOptions):
+        """`answer_rephrase`, `answer_in_scope`, `locality`: weights of the losses, see `mend_losses`."""
+
+        answer_rephrase: float = 0.1
+        answer_in_scope: float = 0.1
+        locality: float = 1.0
+
+        def __post_init__(self) -> None:
+            Training.__post_init__(self)
+            NetworkOptions.__post_init__(self)
+
+    # What a checkpoint must agree on; the rest of the configuration says how it was trained.
+    architecture = ("layers", "parameters", "rank", "hidden_layers", "edit_lr", "rate_speed")
+
+    def __init__(self, backbone: Backbone, config: Config) -> None:
+        super().__init__(backbone, config)
+        self.networks = EditorNetworks(backbone, config).eval()
+
+    @contextmanager
+    def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        if not edits:
+            yield Rerouted(self.backbone.remembered, Route("base"))
+            return
+        with mend_edited(self.backbone, self.networks, edits):
+            yield Rerouted(self.backbone, Route("edited", edit=0 if len(edits) == 1 else None))
+
+    def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
+        losses = mend_losses(self.backbone, self.networks, self.config)
+        train(self.networks, losses, self.config, records, out, seed, self.backbone.revision)
+
+    def save(self, folder: Path) -> None:
+        save_checkpoint(folder, self.networks, self.name, self.backbone, asdict(self.config))
+
+    def load(self, folder: Path) -> None:
+        wanted = {option: getattr(self.config, option) for option in self.architecture}
+        load_checkpoint(folder, self.networks, self.name, self.backbone, wanted)
+
+
+@contextmanager
+def mend_edited(backbone: Backbone, networks: EditorNetworks, edits: Sequence[Edit]) -> Iterator[None]:
+    """Inside, `backbone` has made MEND's step on one or more edits; afterwards it holds the bits it held before."""
+    with stepped(networks, mend_step(backbone, networks, edits)):
+        yield
+
+
+def mend_step(backbone: Backbone, networks: EditorNetworks, edits: Sequence[Edit]) -> Factors:
+    """For each weight, x (tokens, in) and rate * delta (tokens, out) of the transformed gradient of the mean loss of
+    one or more edits; the step takes delta^T x off the weight."""
+    step = {}
+    for name, (x, delta) in gradient_factors(networks, lambda: edit_loss(backbone, edits)).items():
+        with torch.no_grad():
+            used = counts(x, delta)
+            x, delta = networks(name, x[used], delta[used])
+            step[name] = x, networks.rate(name) * delta
+    return step
+
+
+@contextmanager
+def stepped(networks: EditorNetworks, step: Factors) -> Iterator[None]:
+    """Inside, the weights have made a step that `mend_step` gave; afterwards they hold the bits they held before."""
+    weights = {name: networks.linears[name].get_parameter("weight") for name in step}
+    with restored(weights):
+        with torch.no_grad():
+            for name, (x, delta) in step.items():
+                weights[name].copy_(weights[name].float() - delta.T @ x)
+        yield

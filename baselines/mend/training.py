@@ -1,0 +1,115 @@
+"""Meta-training of MEND: after the step on a record's edit its answers must be right and all else as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from baselines.mend.networks import EditorNetworks, Factors, counts, gradient_factors
+from fgvedit.answering import Query
+from fgvedit.backbones.base import Backbone, answer_cross_entropy
+from fgvedit.training import INSIDE, OUTSIDE, Drawn
+
+if TYPE_CHECKING:
+    from baselines.mend.editor import MEND
+
+KINDS = (*INSIDE, *OUTSIDE)
+
+
+def mend_losses(
+    backbone: Backbone, networks: EditorNetworks, config: MEND.Config
+) -> Callable[[list[Drawn]], tuple[torch.Tensor, dict[str, torch.Tensor]]]:
+    """The losses of `fgvedit.training.train`: batch -> (weighted sum, named losses).
+
+    Each record has an edit of its own. `answer/…`: cross-entropy of the right answers after it. `locality/…`:
+    divergence of what is predicted after it, at every position, from what the base model predicts there.
+    """
+
+    def losses(batch: list[Drawn]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        for drawn in batch:  # one at a time: features then do not depend on where a training was stopped
+            for image in [drawn.record.image, *(drawn.query(kind).image for kind in KINDS)]:
+                backbone.features([image] if image else [])
+        edits = [drawn.query("edit") for drawn in batch]
+        targets = [drawn.record.target for drawn in batch]
+        # The sum over records: a row's factors are then of the gradient of its own record's loss.
+        factors = gradient_factors(networks, lambda: torch.stack(_answer_losses(backbone, edits, targets)).sum())
+        step = {name: _transformed(networks, name, *pair, len(batch)) for name, pair in factors.items()}
+
+        asked = [(drawn.query(kind), drawn.probes[kind].answer) for drawn in batch for kind in KINDS]
+        with _stepping(networks, step):
+            logits, _, answer_ids = _forced(backbone, *zip(*asked, strict=True))
+        named = {
+            f"answer/{kind}": torch.stack(_cross_entropies(logits, answer_ids)[number :: len(KINDS)]).mean()
+            for number, kind in enumerate(INSIDE)
+        }
+        for number, kind in enumerate(OUTSIDE, start=len(INSIDE)):
+            with torch.no_grad():
+                base, mask, _ = _forced(backbone, *zip(*asked[number :: len(KINDS)], strict=True))
+            edited = logits[number :: len(KINDS), -base.shape[1] :]  # padded on the left to another length
+            named[f"locality/{kind}"] = divergence(base, edited, mask)
+        answer = config.answer_rephrase * named["answer/rephrase"] + config.answer_in_scope * named["answer/in_scope"]
+        return answer + config.locality * sum(named[f"locality/{kind}"] for kind in OUTSIDE), named
+
+    return losses
+
+
+def divergence(base: torch.Tensor, edited: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """KL(base || edited) of logits (n, length, vocabulary): the mean over each row's positions in `mask`, over rows."""
+    was, now = base.float().log_softmax(dim=-1), edited.float().log_softmax(dim=-1)
+    each = (was.exp() * (was - now)).sum(dim=-1)
+    return ((each * mask).sum(dim=-1) / mask.sum(dim=-1)).mean()
+
+
+def _forced(
+    backbone: Backbone, queries: Sequence[Query], answers: Sequence[str]
+) -> tuple[torch.Tensor, torch.Tensor, list[list[int]]]:
+    """Logits, mask and the answers' tokens, as in `PromptedModel.answer_loss`."""
+    answer_ids = [[*backbone.answer_ids(answer), backbone.tokenizer.eos_token_id] for answer in answers]
+    prompts = [backbone.token_ids(backbone.prompt(query.question)) for query in queries]
+    token_ids = [prompt + ids for prompt, ids in zip(prompts, answer_ids, strict=True)]
+    embeds, mask = backbone.embed([query.image for query in queries], token_ids)
+    return backbone.language_model(inputs_embeds=embeds, attention_mask=mask).logits, mask, answer_ids
+
+
+def _answer_losses(backbone: Backbone, queries: Sequence[Query], answers: Sequence[str]) -> list[torch.Tensor]:
+    """Cross-entropy of each query's answer, the mean over its tokens."""
+    logits, _, answer_ids = _forced(backbone, queries, answers)
+    return _cross_entropies(logits, answer_ids)
+
+
+def _cross_entropies(logits: torch.Tensor, answer_ids: Sequence[list[int]]) -> list[torch.Tensor]:
+    return [answer_cross_entropy(row[None], [ids]) for row, ids in zip(logits, answer_ids, strict=True)]
+
+
+def _transformed(
+    networks: EditorNetworks, name: str, x: torch.Tensor, delta: torch.Tensor, rows: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Transformed factors row by row, (rows, length, in) and, times the rate, (rows, length, out), with gradient."""
+    used = counts(x, delta)
+    new_x, new_delta = networks(name, x[used], delta[used])
+    new_x = torch.zeros_like(x).masked_scatter(used[:, None], new_x)
+    new_delta = torch.zeros_like(delta).masked_scatter(used[:, None], networks.rate(name) * new_delta)
+    return new_x.view(rows, -1, x.shape[-1]), new_delta.view(rows, -1, delta.shape[-1])
+
+
+def _stepping(networks: EditorNetworks, step: Factors) -> ExitStack:
+    """Inside, each row of a batch goes through weights that have made its own step, with gradient into the step."""
+    hooks = ExitStack()
+    for name, linear in networks.linears.items():
+        hooks.callback(linear.register_forward_hook(_side_path(*step[name])).remove)
+    return hooks
+
+
+def _side_path(x: torch.Tensor, delta: torch.Tensor) -> Callable[[nn.Module, tuple, torch.Tensor], torch.Tensor]:
+    """(W - delta^T x) h = W h - delta^T (x h), for the h of each row: the edited weights are never made."""
+
+    def hook(_: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+        h = inputs[0].float().view(len(x), -1, x.shape[-1])
+        change = h @ x.transpose(1, 2) @ delta
+        return output - change.view(output.shape).to(output.dtype)
+
+    return hook
