@@ -116,7 +116,7 @@ def descend(
     for parameter in parameters:
         parameter.requires_grad_(True)
     masters = [parameter.detach().float().clone() for parameter in parameters]
-    optimiser = OPTIMISERS[settings.optimiser](masters, lr=settings.lr, weight_decay=0)
+    optimiser = OPTIMISERS[settings.optimiser](masters, lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, settings.lr_decay)
     for _ in range(settings.steps):
         with torch.enable_grad():

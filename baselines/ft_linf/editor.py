@@ -1,0 +1,50 @@
+"""FT-L (Zhu et al., 2020, as in ROME): fine-tuning with every changed weight within a bound of what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from baselines.ft_llm.editor import FineTuneLLM
+from baselines.inner import check_positive, fine_tuned
+from fgvedit.editing import EditedModel
+from fgvedit.schema import Edit
+
+
+class FineTuneLinf(FineTuneLLM):
+    name = "ft-linf"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(FineTuneLLM.Config):
+        """`bound`: how far each weight may go from its original."""
+
+        bound: float
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            check_positive(self, "bound")
+
+    def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
+        limits = [limits_around(parameter.detach(), self.config.bound) for parameter in self.parameters.values()]
+
+        def clamp(masters: list[torch.Tensor]) -> None:
+            for master, (least, most) in zip(masters, limits, strict=True):
+                master.clamp_(least, most)
+
+        return fine_tuned(self.backbone, self.parameters, edits, self.config, constrain=clamp)
+
+
+def limits_around(weight: torch.Tensor, bound: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The least and the most that `weight`'s own dtype can hold within `bound` of it, float32, of its shape.
+
+    Both can be held in that dtype, so a float32 value between them stays between them when it is rounded to it.
+    """
+    least, most = weight.double() - bound, weight.double() + bound
+    low, high = least.to(weight.dtype), most.to(weight.dtype)
+    up = torch.full_like(weight, torch.inf)
+    low = torch.where(low.double() < least, torch.nextafter(low, up), low)
+    high = torch.where(high.double() > most, torch.nextafter(high, -up), high)
+    return low.float(), high.float()

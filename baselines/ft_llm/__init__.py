@@ -1,0 +1,1 @@
+"""FT-LLM: fine-tune a few layers of the language model on the edit."""

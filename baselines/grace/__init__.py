@@ -1,0 +1,1 @@
+"""GRACE: a codebook of activations in front of one linear map of the language model."""

@@ -1,0 +1,182 @@
+"""WISE (Wang et al., NeurIPS 2024): edits in a side memory, a copy of one linear map, and a router by activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from baselines.activations import chosen_linear, read_by
+from baselines.inner import Descent, check_positive, descend, edit_loss
+from fgvedit.answering import MAX_NEW_TOKENS, Forced, Query
+from fgvedit.backbones.base import Backbone
+from fgvedit.editing import EditedModel, Editor, Route, restored
+from fgvedit.errors import FGVEditError
+from fgvedit.routing import Routed, WhateverEdit
+from fgvedit.schema import Edit
+
+
+class WISE(Editor):
+    name = "wise"
+
+    @dataclass(frozen=True)
+    class Config:
+        """`layer`, `module`: the linear map that is copied (index of the language layer, name within it).
+
+        `irrelevant`: text-only questions that the router learns to leave to the main memory. `lr`, `steps`,
+        `stop_loss`: plain gradient descent on a shard. `norm_constraint`: how far an entry of the side memory may go
+        from the main memory's. `mask_ratio`: the share of entries that a shard may change. `shard`: edits in a shard,
+        `density`: the share of its changes, the largest, that it brings into the merged memory. `alpha`, `beta`,
+        `gamma`: the margins of the routing loss. `act_ratio`: the threshold, as a share of the edits' least activation.
+        """
+
+        layer: int
+        module: str
+        irrelevant: list[str]
+        lr: float = 1.0
+        steps: int = 10
+        stop_loss: float = 0.02
+        norm_constraint: float = 1.0
+        mask_ratio: float = 0.2
+        shard: int = 500
+        density: float = 0.53
+        alpha: float = 5.0
+        beta: float = 20.0
+        gamma: float = 10.0
+        act_ratio: float = 0.4
+
+        def __post_init__(self) -> None:
+            check_positive(self, "norm_constraint", "shard", "mask_ratio", "density", "act_ratio")
+            for option in ("mask_ratio", "density", "act_ratio"):
+                if (found := getattr(self, option)) > 1:
+                    raise FGVEditError(f"option '{option}': found {found}, expected at most 1")
+            for option in ("alpha", "beta", "gamma"):
+                if (found := getattr(self, option)) < 0:
+                    raise FGVEditError(f"option '{option}': found {found}, expected at least 0")
+            if not self.irrelevant:
+                raise FGVEditError("option 'irrelevant': found an empty list, expected one or more questions")
+
+    def __init__(self, backbone: Backbone, config: Config) -> None:
+        super().__init__(backbone, config)
+        self.module = chosen_linear(backbone, config.layer, config.module)
+        self.descent = Descent(optimiser="sgd", lr=config.lr, steps=config.steps, stop_loss=config.stop_loss)
+
+    @contextmanager
+    def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        side, read = self._learn(edits)
+        change = (side - self.module.weight.detach()).float()
+        threshold = self.config.act_ratio * activations(read, change).min().item() if edits else 0.0
+        only = 0 if len(edits) == 1 else None
+
+        def route(queries: Sequence[Query]) -> list[Route]:
+            if not edits:
+                return [Route("base")] * len(queries)
+            found = activations(read_by(self.module, self.backbone, queries), change).tolist()
+            return [
+                Route("edited" if delta >= threshold else "base", only, similarity(delta, threshold)) for delta in found
+            ]
+
+        inside = WhateverEdit(SideMemory(self.backbone, self.module, side))
+        yield Routed(self.backbone.remembered, inside, route)
+
+    def _learn(self, edits: Sequence[Edit]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The side memory (as the map's weight), and what the map reads over each edit's image and prompt."""
+        # The map's inputs come from below it: no side memory changes them, and they are computed once.
+        read = read_by(self.module, self.backbone, [Query(edit.question, edit.image) for edit in edits])
+        irrelevant = read_by(self.module, self.backbone, [Query(question) for question in self.config.irrelevant])
+        shards = [
+            self._learn_shard(
+                edits[start : start + self.config.shard], read[start : start + self.config.shard], irrelevant
+            )
+            for start in range(0, len(edits), self.config.shard)
+        ]
+        return merge(self.module.weight.detach(), shards, self.config.density), read
+
+    def _learn_shard(
+        self, edits: Sequence[Edit], read: Sequence[torch.Tensor], irrelevant: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """The map's weight after descent on these edits, changed only where a random mask lets it."""
+        config, weight = self.config, self.module.get_parameter("weight")
+        main = weight.detach().clone()
+        mask = torch.rand(main.shape, device=main.device) < config.mask_ratio
+
+        def loss() -> torch.Tensor:
+            # The weight of the module is the side memory while it is learned.
+            change = (weight - main).float()
+            inside, outside = activations(read, change), activations(irrelevant, change)
+            routing = routing_loss(inside, outside, config.alpha, config.beta, config.gamma)
+            return edit_loss(self.backbone, edits) + routing
+
+        def constrain(masters: list[torch.Tensor]) -> None:
+            for master in masters:
+                master.copy_(master.clamp(main - config.norm_constraint, main + config.norm_constraint))
+
+        with restored({config.module: weight}):
+            descend(loss, [weight], self.descent, lambda found: [gradient * mask for gradient in found], constrain)
+            return weight.detach().clone()
+
+
+def activations(read: Sequence[torch.Tensor], change: torch.Tensor) -> torch.Tensor:
+    """Delta_act (the paper's equation 2) of each of `read`, (tokens, width) in float32: the length of a token's
+    A(x) (W' - W), as a mean over the tokens. `change`: W' - W, (out, width)."""
+    norms = (torch.cat(list(read)) @ change.T).norm(dim=-1)
+    return torch.stack([tokens.mean() for tokens in norms.split([len(tokens) for tokens in read])])
+
+
+def routing_loss(inside: torch.Tensor, outside: torch.Tensor, alpha: float, beta: float, gamma: float) -> torch.Tensor:
+    """The margins of the paper's equation 3, as a mean over the pairs of an edit and an irrelevant prompt: that of
+    the irrelevant one at most `alpha`, that of the edit at least `beta`, and `gamma` between them."""
+    edits, others = inside[:, None], outside[None]
+    return ((others - alpha).relu() + (beta - edits).relu() + (gamma - edits + others).relu()).mean()
+
+
+def merge(main: torch.Tensor, shards: Sequence[torch.Tensor], density: float) -> torch.Tensor:
+    """TIES (Yadav et al., 2023) of weights learned from `main`: of each shard's changes the largest `density` of all
+    entries, and in every entry the mean of those whose sign is that of their sum. One shard needs no merging."""
+    if not shards:
+        return main.clone()
+    if len(shards) == 1:
+        return shards[0]
+    changes = torch.stack([trimmed(shard.float() - main.float(), density) for shard in shards])
+    sign = torch.where(changes.sum(dim=0) >= 0, 1.0, -1.0)
+    agree = changes.sign() == sign
+    mean = (changes * agree).sum(dim=0) / agree.sum(dim=0).clamp_min(1)
+    return (main.float() + mean).to(main.dtype)
+
+
+def trimmed(change: torch.Tensor, density: float) -> torch.Tensor:
+    """`change` with all but the largest `density` of its entries set to 0."""
+    kept = change.abs().flatten().topk(max(1, int(density * change.numel()))).indices
+    return torch.zeros_like(change).flatten().index_put((kept,), change.flatten()[kept]).view_as(change)
+
+
+def similarity(delta: float, threshold: float) -> float:
+    """rho: 0.5 at the threshold, towards 1 far above it."""
+    return delta / (delta + threshold) if delta + threshold > 0 else 0.5
+
+
+class SideMemory:
+    """The backbone with the side memory in the place of the main one, for as long as it takes to answer."""
+
+    def __init__(self, backbone: Backbone, module: torch.nn.Linear, side: torch.Tensor) -> None:
+        self.backbone = backbone
+        self.module = module
+        self.side = side
+
+    def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        with self._in_place():
+            return self.backbone.generate(queries, max_new_tokens)
+
+    def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        with self._in_place():
+            return self.backbone.teacher_force(queries, answers)
+
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
+        weight = self.module.get_parameter("weight")
+        with restored({"weight": weight}):
+            with torch.no_grad():
+                weight.copy_(self.side)
+            yield
