@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import image_ref, make_row
+from conftest import image_ref
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import bits, records, same
 from torch import nn
 
 from baselines.inner import edit_loss
@@ -30,7 +31,7 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.checkpoints import state
 from fgvedit.editing import Route, editor_config
 from fgvedit.errors import FGVEditError
-from fgvedit.schema import Edit, Record, record_from_row
+from fgvedit.schema import Edit
 from fgvedit.training import draw
 
 LAYERS, PARAMETERS = [0, 1], ["fc1.weight", "fc2.weight"]
@@ -73,18 +74,6 @@ def stirred(editor: MEND) -> MEND:
             elif value.is_floating_point():
                 value.add_(0.05 * torch.randn(value.shape)) if not name.endswith("exponent") else value.fill_(-3)
     return editor
-
-
-def records(count: int = 4) -> list[Record]:
-    return [record_from_row(make_row(number)) for number in range(count)]
-
-
-def bits(parts: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in parts.state_dict().items()}
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def weights(backbone: Backbone) -> dict[str, nn.Parameter]:
@@ -523,6 +512,7 @@ def test_tiny_deltas_survive_a_checkpoint(build, tmp_path):
     loaded = build()
     loaded.load(tmp_path)
     rows = 1e-7 * torch.randn(5, 64)
+    assert norm.eval()(rows).std().item() == pytest.approx(1, rel=0.2)
     torch.testing.assert_close(
         loaded.networks.networks["64x32"].norm_delta(rows), norm.eval()(rows), rtol=0.01, atol=0.01
     )
