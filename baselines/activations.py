@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from baselines.inner import chosen_layers
 from fgvedit.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.errors import FGVEditError, unknown
+from fgvedit.errors import unknown
 
 
 def chosen_linear(backbone: Backbone, layer: int, module: str) -> nn.Linear:
@@ -17,13 +18,8 @@ def chosen_linear(backbone: Backbone, layer: int, module: str) -> nn.Linear:
 
     Raises `FGVEditError` for a layer that is not there, and for a module that is none of the layer's linear maps.
     """
-    blocks = backbone.language_layers
-    if not -len(blocks) <= layer < len(blocks):
-        raise FGVEditError(
-            f"option 'layer': found {layer}, expected {-len(blocks)} to {len(blocks) - 1}: '{backbone.name}' has "
-            f"{len(blocks)} language layers"
-        )
-    linears = {name: found for name, found in blocks[layer].named_modules() if isinstance(found, nn.Linear)}
+    (block,) = chosen_layers(backbone, [layer], "layer").values()
+    linears = {name: found for name, found in block.named_modules() if isinstance(found, nn.Linear)}
     if module not in linears:
         raise unknown(f"linear map (option 'module', layer of '{backbone.name}')", module, linears)
     return linears[module]

@@ -49,19 +49,20 @@ def check_positive(config: object, *options: str) -> None:
             raise FGVEditError(f"option '{option}': found {found}, expected more than 0")
 
 
-def chosen_layers(backbone: Backbone, layers: Sequence[int]) -> dict[int, nn.Module]:
-    """Index -> language layer, in the order given, each once; a negative index counts from the end.
+def chosen_layers(backbone: Backbone, layers: Sequence[int], option: str = "layers") -> dict[int, nn.Module]:
+    """Index -> language layer, in the order given, each once; a negative index counts from the end. `option`: whose
+    value they are.
 
     Raises `FGVEditError` for a layer that is not there, and for none at all.
     """
     blocks = backbone.language_layers
     if not layers:
-        raise FGVEditError("option 'layers': found an empty list, expected one or more")
+        raise FGVEditError(f"option '{option}': found an empty list, expected one or more")
     for layer in layers:
         if not -len(blocks) <= layer < len(blocks):
             raise FGVEditError(
-                f"option 'layers': found {layer}, expected {-len(blocks)} to {len(blocks) - 1}: '{backbone.name}' has "
-                f"{len(blocks)} language layers"
+                f"option '{option}': found {layer}, expected {-len(blocks)} to {len(blocks) - 1}: "
+                f"'{backbone.name}' has {len(blocks)} language layers"
             )
     return {layer % len(blocks): blocks[layer] for layer in layers}
 

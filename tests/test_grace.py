@@ -145,10 +145,10 @@ def test_the_hooks_are_gone_after_an_error(backbone: Backbone, monkeypatch: pyte
         pass
 
 
-def test_it_learns_in_half_precision(backbone: Backbone):
+def test_it_learns_in_half_precision_and_where_gradients_are_off(backbone: Backbone):
     backbone.model.to(torch.bfloat16)
     backbone.forget_images()
-    with untouched(backbone), grace(backbone).edit([EDIT]) as edited:
+    with untouched(backbone), torch.no_grad(), grace(backbone).edit([EDIT]) as edited:
         assert edited.explain([QUERY])[0].rho == 1
         assert edited.generate([QUERY], max_new_tokens=1) == ["blue"]
 
@@ -218,6 +218,14 @@ def test_the_same_key_with_another_target_takes_the_place_of_the_earlier_one():
 def test_the_nearest_of_overlapping_balls_counts():
     book = codebook((0, "a"), (1.5, "a"), (3.0, "a"), (4.2, "a"))
     assert [entry.edits[0] for entry, _ in book.nearest(torch.tensor([[0.1, 0.0], [2.9, 0.0]]))] == [0, 2]
+
+
+def test_a_key_is_at_distance_0_from_itself_in_a_codebook_of_many():
+    keys = 100 * torch.randn(60, 8)
+    book = Codebook(1.0)
+    for edit, key in enumerate(keys):
+        book.add(key, str(edit), edit)
+    assert [(entry.edits, distance) for entry, distance in book.nearest(keys)] == [([edit], 0.0) for edit in range(60)]
 
 
 @given(

@@ -211,11 +211,10 @@ def test_merging_by_hand():
 
 
 @given(st.integers(0, 10_000), st.floats(0.1, 1))
-def test_one_shard_merges_to_itself_and_none_to_the_main_memory(seed: int, density: float):
+def test_one_shard_merges_to_itself(seed: int, density: float):
     drawn = torch.Generator().manual_seed(seed)
     main, shard = torch.randn(3, 4, generator=drawn), torch.randn(3, 4, generator=drawn)
     assert torch.equal(merge(main, [shard], density), shard)
-    assert torch.equal(merge(main, [], density), main)
     torch.testing.assert_close(merge(main, [shard, shard], 1.0), shard)
 
 
@@ -226,7 +225,7 @@ def test_rho_is_a_half_at_the_threshold(delta: float, threshold: float):
 
 @pytest.mark.parametrize("shard", [2, 1])
 def test_several_edits_are_inside_in_one_shard_and_in_merged_ones(backbone: Backbone, shard: int):
-    editor = wise(backbone, shard=shard)
+    editor = wise(backbone, shard=shard, act_ratio=1.0)
     queries = [QUERY, TEXT, OTHER_QUERY]
     with bits_kept(backbone), editor.edit([EDIT, OTHER]) as edited:
         routes = edited.explain(queries)
@@ -257,10 +256,10 @@ def test_without_an_edit_it_is_the_base_model(backbone: Backbone):
         assert edited.generate([QUERY]) == backbone.generate([QUERY])
 
 
-def test_it_learns_in_half_precision(backbone: Backbone):
+def test_it_learns_in_half_precision_and_where_gradients_are_off(backbone: Backbone):
     backbone.model.to(torch.bfloat16)
     backbone.forget_images()
-    with bits_kept(backbone), wise(backbone).edit([EDIT]) as edited:
+    with bits_kept(backbone), torch.no_grad(), wise(backbone).edit([EDIT]) as edited:
         assert edited.explain([QUERY])[0].to == "edited"
         assert edited.generate([QUERY], max_new_tokens=1) == ["blue"]
 

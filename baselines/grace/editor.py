@@ -14,7 +14,7 @@ from baselines.activations import chosen_linear, read_by
 from baselines.inner import Descent, check_positive, descend, edit_loss
 from fgvedit.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import EditedModel, Editor, Route
+from fgvedit.editing import EditedModel, Editor, Rerouted, Route
 from fgvedit.routing import Routed
 from fgvedit.schema import Edit
 
@@ -50,6 +50,9 @@ class GRACE(Editor):
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        if not edits:
+            yield Rerouted(self.backbone.remembered, Route("base"))
+            return
         codebook = Codebook(self.config.epsilon)
         for index, key in enumerate(self._keys([Query(edit.question, edit.image) for edit in edits])):
             codebook.add(key, edits[index].target, index)
@@ -58,8 +61,6 @@ class GRACE(Editor):
         }
 
         def route(queries: Sequence[Query]) -> list[Route]:
-            if not codebook.entries:
-                return [Route("base")] * len(queries)
             return [
                 Route("edited" if distance <= entry.epsilon else "base", entry.edits[0], similarity(distance, entry))
                 for entry, distance in codebook.nearest(torch.stack(self._keys(queries)))

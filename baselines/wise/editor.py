@@ -12,7 +12,7 @@ from baselines.activations import chosen_linear, read_by
 from baselines.inner import Descent, check_positive, descend, edit_loss
 from fgvedit.answering import MAX_NEW_TOKENS, Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import EditedModel, Editor, Route, restored
+from fgvedit.editing import EditedModel, Editor, Rerouted, Route, restored
 from fgvedit.errors import FGVEditError
 from fgvedit.routing import Routed, WhateverEdit
 from fgvedit.schema import Edit
@@ -65,14 +65,15 @@ class WISE(Editor):
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        if not edits:
+            yield Rerouted(self.backbone.remembered, Route("base"))
+            return
         side, read = self._learn(edits)
-        change = (side - self.module.weight.detach()).float()
-        threshold = self.config.act_ratio * activations(read, change).min().item() if edits else 0.0
+        change = side.float() - self.module.weight.detach().float()
+        threshold = self.config.act_ratio * activations(read, change).min().item()
         only = 0 if len(edits) == 1 else None
 
         def route(queries: Sequence[Query]) -> list[Route]:
-            if not edits:
-                return [Route("base")] * len(queries)
             found = activations(read_by(self.module, self.backbone, queries), change).tolist()
             return [
                 Route("edited" if delta >= threshold else "base", only, similarity(delta, threshold)) for delta in found
@@ -100,18 +101,19 @@ class WISE(Editor):
         """The map's weight after descent on these edits, changed only where a random mask lets it."""
         config, weight = self.config, self.module.get_parameter("weight")
         main = weight.detach().clone()
+        low, high = main.float() - config.norm_constraint, main.float() + config.norm_constraint
         mask = torch.rand(main.shape, device=main.device) < config.mask_ratio
 
         def loss() -> torch.Tensor:
             # The weight of the module is the side memory while it is learned.
-            change = (weight - main).float()
+            change = weight.float() - main.float()
             inside, outside = activations(read, change), activations(irrelevant, change)
             routing = routing_loss(inside, outside, config.alpha, config.beta, config.gamma)
             return edit_loss(self.backbone, edits) + routing
 
         def constrain(masters: list[torch.Tensor]) -> None:
             for master in masters:
-                master.copy_(master.clamp(main - config.norm_constraint, main + config.norm_constraint))
+                master.copy_(master.clamp(low, high))
 
         with restored({config.module: weight}):
             descend(loss, [weight], self.descent, lambda found: [gradient * mask for gradient in found], constrain)
@@ -119,15 +121,15 @@ class WISE(Editor):
 
 
 def activations(read: Sequence[torch.Tensor], change: torch.Tensor) -> torch.Tensor:
-    """Delta_act (the paper's equation 2) of each of `read`, (tokens, width) in float32: the length of a token's
-    A(x) (W' - W), as a mean over the tokens. `change`: W' - W, (out, width)."""
-    norms = (torch.cat(list(read)) @ change.T).norm(dim=-1)
-    return torch.stack([tokens.mean() for tokens in norms.split([len(tokens) for tokens in read])])
+    """The paper's Delta_act of each of `read`, (tokens, width) in float32: the length of a token's A(x) (W' - W), as a
+    mean over the tokens. `change`: W' - W, (out, width)."""
+    # One at a time, so that an edit's own query has, to the last bit, what the threshold was taken from.
+    return torch.stack([(tokens @ change.T).norm(dim=-1).mean() for tokens in read])
 
 
 def routing_loss(inside: torch.Tensor, outside: torch.Tensor, alpha: float, beta: float, gamma: float) -> torch.Tensor:
-    """The margins of the paper's equation 3, as a mean over the pairs of an edit and an irrelevant prompt: that of
-    the irrelevant one at most `alpha`, that of the edit at least `beta`, and `gamma` between them."""
+    """The paper's margins, as a mean over the pairs of an edit and an irrelevant prompt: the activation of the
+    irrelevant one at most `alpha`, that of the edit at least `beta`, and `gamma` between them."""
     edits, others = inside[:, None], outside[None]
     return ((others - alpha).relu() + (beta - edits).relu() + (gamma - edits + others).relu()).mean()
 
@@ -135,8 +137,6 @@ def routing_loss(inside: torch.Tensor, outside: torch.Tensor, alpha: float, beta
 def merge(main: torch.Tensor, shards: Sequence[torch.Tensor], density: float) -> torch.Tensor:
     """TIES (Yadav et al., 2023) of weights learned from `main`: of each shard's changes the largest `density` of all
     entries, and in every entry the mean of those whose sign is that of their sum. One shard needs no merging."""
-    if not shards:
-        return main.clone()
     if len(shards) == 1:
         return shards[0]
     changes = torch.stack([trimmed(shard.float() - main.float(), density) for shard in shards])
