@@ -23,7 +23,15 @@ from fgvedit.errors import command_line
 from fgvedit.files import write_json
 
 SEED = 0
-STEPS = {"language": 4000, "vision": 1000, "queries": 600, "together": 2200, "sharpen": 1400, "retrieve": 1000, "clip": 1000}
+STEPS = {
+    "language": 4000,
+    "vision": 1000,
+    "queries": 600,
+    "together": 2200,
+    "sharpen": 1400,
+    "retrieve": 1000,
+    "clip": 1000,
+}
 _PACKAGE = Path(fgvedit.__file__).parent
 MODEL = _PACKAGE / "backbones" / "tiny" / "model"
 QUALITY = MODEL.parent  # the log and the measured quality, beside the model that they are of

@@ -124,7 +124,9 @@ def language_loss(
     ]
     if shown:
         number, place, token = torch.tensor(shown).T
-        loss = loss + nn.functional.cross_entropy(model.language_model.lm_head(hidden[number, place - 1]).float(), token)
+        loss = loss + nn.functional.cross_entropy(
+            model.language_model.lm_head(hidden[number, place - 1]).float(), token
+        )
     return loss
 
 

@@ -124,7 +124,8 @@ def with_retrieved(rng: random.Random, scene: Scene) -> Example:
     last = _with_fact(rng, fact, question)
     room = rng.randint(40, WORDS) - _words(last)
     others = scene_stream("demonstrations", rng.randrange(1 << 30))
-    demonstrations, answers = "", []
+    demonstrations = ""
+    answers: list[tuple[int, int]] = []
     while True:
         more, given = _retrieved(rng, others, edited)
         if _words(demonstrations) + _words(more) > room:
