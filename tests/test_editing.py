@@ -53,13 +53,20 @@ def mine(tmp_path):
     return f"{tmp_path / 'mine.py'}:Mine"
 
 
-@pytest.mark.parametrize("name", ["none", "ft", "mscke"])
+SHIPPED = "mscke mscke-mend serac mend ike ft-llm ft-align ft-linf lora grace wise none".split()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_editors_are_registered(name):
     kind = editor_class(name)
     assert issubclass(kind, Editor) and kind.name == name
 
 
-@pytest.mark.parametrize("name", ["none", "ft", "mscke"])
+def test_ft_is_short_for_ft_llm():
+    assert editor_class("ft") is editor_class("ft-llm")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_editors_have_a_configuration_for_any_backbone(name):
     kind = editor_class(name)
     for backbone in ("tiny", "some-other"):

@@ -59,7 +59,8 @@ def test_the_environment_names_versions():
     found = environment()
     assert found["python"] == platform.python_version()
     assert found["packages"]["torch"] == importlib.metadata.version("torch")
-    assert set(found["packages"]) == {"fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy"}
+    expected = {"fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy"}
+    assert set(found["packages"]) == expected | {"peft", "sentence-transformers"}
 
 
 def test_a_checkpoints_hash_is_of_what_was_saved(tmp_path: Path):

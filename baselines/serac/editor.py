@@ -47,7 +47,7 @@ class SERAC(MemoryEditor):
 
     def build_classifier(self) -> Scope:
         config = self.config
-        if (SHIPPED / config.encoder).is_dir():
+        if config.encoder in {folder.name for folder in SHIPPED.iterdir()}:
             if config.variant != "embedding":
                 raise FGVEditError(
                     f"option 'variant': found '{config.variant}' with encoder '{config.encoder}', which reads one "

@@ -56,8 +56,9 @@ def run_side_by_side(
 def _start(arguments: Sequence[str], log: Path, environ: Mapping[str, str]) -> Running:
     with log.open("ab") as file:
         command = [sys.executable, "-m", "fgvedit.run", *arguments]
+        start = file.tell()  # before the process shares the position
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environ)
-        return Running(process, log, file.tell(), time.monotonic())
+        return Running(process, log, start, time.monotonic())
 
 
 def _failure(run: Running) -> str | None:
