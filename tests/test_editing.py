@@ -53,7 +53,8 @@ def mine(tmp_path):
     return f"{tmp_path / 'mine.py'}:Mine"
 
 
-SHIPPED = "mscke mscke-mend serac mend ike ft-llm ft-align ft-linf lora grace wise none".split()
+SHIPPED = ["mscke", "mscke-mend", "serac", "mend", "ike", "ft-llm", "ft-align", "ft-linf"]
+SHIPPED += ["lora", "grace", "wise", "none"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -19,7 +19,13 @@ from fgvedit.editing import Route
 from fgvedit.errors import FGVEditError
 from fgvedit.mscke.editor import MSCKE
 
-MEND_OPTIONS: dict[str, Any] = {"layers": [0, 1], "parameters": ["fc1.weight", "fc2.weight"], "rank": 8, "edit_lr": 0.5}
+MEND_OPTIONS: dict[str, Any] = {
+    "layers": [0, 1],
+    "parameters": ["fc1.weight", "fc2.weight"],
+    "rank": 8,
+    "edit_lr": 0.5,
+    "rate_speed": 1.0,
+}
 
 
 @pytest.fixture
@@ -74,10 +80,13 @@ def test_of_several_edits_the_one_that_counts_answers(build):
         found = edited.teacher_force(QUERIES, ["blue"] * 3)
     assert len({route.edit for route in routes}) > 1
     for query, route, forced in zip(QUERIES, routes, found, strict=True):
-        assert route.edit is not None
-        with mend_of(editor).edit([EDITS[route.edit]]) as alone:
-            # Another batch rounds in another way, which may swap ranks far down.
-            assert torch.equal(alone.teacher_force([query], ["blue"])[0].predicted, forced.predicted)
+        agreement = []
+        for edit in EDITS:
+            with mend_of(editor).edit([edit]) as alone:
+                agreement.append((alone.teacher_force([query], ["blue"])[0].top == forced.top).float().mean().item())
+        # Another batch rounds in another way, which may swap ranks far down.
+        assert route.edit is not None and agreement[route.edit] > 0.95
+        assert max(agreement[: route.edit] + agreement[route.edit + 1 :]) < 0.9, agreement
 
 
 def test_the_base_model_is_untouched(build, backbone, monkeypatch):

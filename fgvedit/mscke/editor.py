@@ -33,7 +33,7 @@ class MemoryEditor(Editor, ABC):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Training):
-        """`counterfactual`, and its `_layers` and those `_trained`: see `CounterfactualModel`; `threshold`: of rho, from
+        """`counterfactual`, its `_layers` and those `_trained`: see `CounterfactualModel`; `threshold`: of rho, from
         which a query is inside.
 
         Loss weights (`answer_*` of the counterfactual model, `scope` of the classifier) are those of the released code.
