@@ -67,12 +67,9 @@ def divergence(base: torch.Tensor, edited: torch.Tensor, mask: torch.Tensor) -> 
 def _forced(
     backbone: Backbone, queries: Sequence[Query], answers: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor, list[list[int]]]:
-    """Logits, mask and the answers' tokens, as in `PromptedModel.answer_loss`."""
-    answer_ids = [[*backbone.answer_ids(answer), backbone.tokenizer.eos_token_id] for answer in answers]
-    prompts = [backbone.token_ids(backbone.prompt(query.question)) for query in queries]
-    token_ids = [prompt + ids for prompt, ids in zip(prompts, answer_ids, strict=True)]
-    embeds, mask = backbone.embed([query.image for query in queries], token_ids)
-    return backbone.language_model(inputs_embeds=embeds, attention_mask=mask).logits, mask, answer_ids
+    """Logits, mask and the answers' tokens (see `PromptedModel.answer_logits`)."""
+    prompts = [backbone.prompt(query.question) for query in queries]
+    return backbone.answer_logits(prompts, [query.image for query in queries], answers)
 
 
 def _answer_losses(backbone: Backbone, queries: Sequence[Query], answers: Sequence[str]) -> list[torch.Tensor]:

@@ -89,11 +89,18 @@ class PromptedModel(ABC):
         self, prompts: Sequence[str], images: Sequence[ImageRef | None], answers: Sequence[str]
     ) -> torch.Tensor:
         """Mean cross-entropy of the answers' tokens and of the end that follows them, with gradient."""
+        logits, _, answer_ids = self.answer_logits(prompts, images, answers)
+        return answer_cross_entropy(logits, answer_ids)
+
+    def answer_logits(
+        self, prompts: Sequence[str], images: Sequence[ImageRef | None], answers: Sequence[str]
+    ) -> tuple[torch.Tensor, torch.Tensor, list[list[int]]]:
+        """Logits (n, length, vocabulary) over prompts, answers and the end that follows, with gradient; the mask
+        (n, length); and the tokens of each answer and its end, which are its row's last."""
         answer_ids = [[*self.answer_ids(answer), self.tokenizer.eos_token_id] for answer in answers]
         token_ids = [self.token_ids(p) + a for p, a in zip(prompts, answer_ids, strict=True)]
         embeds, mask = self.embed(images, token_ids)
-        logits = self.language_model(inputs_embeds=embeds, attention_mask=mask).logits
-        return answer_cross_entropy(logits, answer_ids)
+        return self.language_model(inputs_embeds=embeds, attention_mask=mask).logits, mask, answer_ids
 
 
 class Backbone(PromptedModel):
