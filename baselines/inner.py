@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import EditedModel, Rerouted, Route, restored
+from fgvedit.editing import EditedModel, Rerouted, Route, restored, unedited
 from fgvedit.errors import FGVEditError, unknown
 from fgvedit.schema import Edit
 
@@ -155,5 +155,5 @@ def fine_tuned(
 def under(backbone: Backbone, edits: Sequence[Edit]) -> EditedModel:
     """The backbone as it stands, changed by these edits as a whole: no router, and with no edit the base model."""
     if not edits:
-        return Rerouted(backbone.remembered, Route("base"))
+        return unedited(backbone)
     return Rerouted(backbone, Route("edited", edit=0 if len(edits) == 1 else None))

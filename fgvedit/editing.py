@@ -70,6 +70,11 @@ class Rerouted(EditedModel):
         return [self.route] * len(queries)
 
 
+def unedited(backbone: Backbone) -> EditedModel:
+    """The backbone where no edit is in force."""
+    return Rerouted(backbone.remembered, Route("base"))
+
+
 class Editor(ABC):
     """A way to edit a backbone.
 

@@ -26,21 +26,6 @@ class Inside(Protocol):
     ) -> list[Forced]: ...
 
 
-class WhateverEdit:
-    """An `Answerer` as `Inside`: it answers the same whichever edit counts."""
-
-    def __init__(self, answerer: Answerer) -> None:
-        self.answerer = answerer
-
-    def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
-        return self.answerer.generate(queries, max_new_tokens)
-
-    def teacher_force(
-        self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
-    ) -> list[Forced]:
-        return self.answerer.teacher_force(queries, answers)
-
-
 class Routed(EditedModel):
     """`route`: queries -> their routes, asked once for each query; those to "base" are answered by `base`."""
 
@@ -90,25 +75,16 @@ class Routed(EditedModel):
 def most_similar(
     rhos: Callable[[Sequence[Query]], torch.Tensor], threshold: float, to: str
 ) -> Callable[[Sequence[Query]], list[Route]]:
-    """Routes by similarity; `rhos`: queries -> (queries, edits).
+    """Routes by similarity; `rhos`: queries -> (queries, edits), of one edit or more.
 
-    The edit of the highest rho counts: from `threshold` on the query goes `to` it, otherwise to the base model, as do
-    all where no edit is in force.
+    The edit of the highest rho counts: from `threshold` on the query goes `to` it, otherwise to the base model.
     """
 
     def route(queries: Sequence[Query]) -> list[Route]:
-        found = rhos(queries)
-        if not found.shape[1]:
-            return [Route("base")] * len(queries)
-        best = found.max(dim=1)
+        best = rhos(queries).max(dim=1)
         return [
             Route(to if rho >= threshold else "base", edit, rho)
             for rho, edit in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
 
     return route
-
-
-def none_similar(queries: Sequence[Query]) -> torch.Tensor:
-    """The rhos where no edit is in force: (queries, 0)."""
-    return torch.zeros(len(queries), 0)

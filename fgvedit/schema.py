@@ -55,6 +55,11 @@ class Edit:
     question: str
     target: str
 
+    @property
+    def fact(self) -> str:
+        """[t_e; y_e]: the edit's text, as prompts tell it and scope classifiers read it."""
+        return f"{self.question} {self.target}"
+
 
 @dataclass(frozen=True)
 class Probe:

@@ -30,7 +30,7 @@ from fgvedit.mscke import training as memory
 from fgvedit.mscke.counterfactual import Counterfactuals
 from fgvedit.mscke.editor import MSCKE
 from fgvedit.mscke.fusion import FUSIONS, Fusion
-from fgvedit.mscke.scope import said, scope_loss, similarity, squared_distance
+from fgvedit.mscke.scope import scope_loss, similarity, squared_distance
 from fgvedit.routing import Routed, most_similar
 from fgvedit.schema import record_from_row
 
@@ -115,7 +115,7 @@ def test_rho_is_between_zero_and_one(build, fusion):
     classifier = build(fusion=fusion).classifier
     rho = similarity(classifier.embed_edits(EDITS), classifier.embed_queries(QUERIES))
     assert rho.shape == (3, 7) and (rho > 0).all() and (rho <= 1).all()
-    asked = [Query(said(edit), edit.image) for edit in EDITS[:1]]
+    asked = [Query(edit.fact, edit.image) for edit in EDITS[:1]]
     assert float(similarity(classifier.embed_edits(EDITS[:1]), classifier.embed_queries(asked))) == pytest.approx(1)
 
 

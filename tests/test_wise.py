@@ -124,7 +124,7 @@ def test_a_shard_changes_only_what_its_mask_lets_it_and_within_the_bound(backbon
 def test_delta_is_the_mean_length_of_what_the_side_memory_adds_to_the_maps_output(backbone: Backbone):
     editor = wise(backbone)
     with editor.edit([EDIT]) as edited:
-        side = edited.inside.answerer.side  # type: ignore[attr-defined]
+        side = edited.inside.side  # type: ignore[attr-defined]
         routes = edited.explain([QUERY, TEXT, OTHER_QUERY])
     outputs = {}
     for memory in ("main", "side"):
@@ -172,7 +172,7 @@ def test_the_routing_loss_is_that_of_the_paper(
 def test_the_routing_losses_are_met(backbone: Backbone):
     editor = wise(backbone)
     with editor.edit([EDIT]) as edited:
-        change = edited.inside.answerer.side - editor.module.weight.detach()  # type: ignore[attr-defined]
+        change = edited.inside.side - editor.module.weight.detach()  # type: ignore[attr-defined]
     inside = activations(read_by(editor.module, backbone, [QUERY]), change)
     outside = activations(read_by(editor.module, backbone, [Query(text) for text in IRRELEVANT]), change)
     assert routing_loss(inside, outside, 2.0, 4.0, 2.0).item() < 0.1

@@ -14,7 +14,7 @@ from baselines.activations import chosen_linear, read_by
 from baselines.inner import Descent, check_positive, descend, edit_loss
 from fgvedit.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import EditedModel, Editor, Rerouted, Route
+from fgvedit.editing import EditedModel, Editor, Route, unedited
 from fgvedit.routing import Routed
 from fgvedit.schema import Edit
 
@@ -51,7 +51,7 @@ class GRACE(Editor):
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         if not edits:
-            yield Rerouted(self.backbone.remembered, Route("base"))
+            yield unedited(self.backbone)
             return
         codebook = Codebook(self.config.epsilon)
         for index, key in enumerate(self._keys([Query(edit.question, edit.image) for edit in edits])):

@@ -26,7 +26,7 @@ from fgvedit.answering import MAX_NEW_TOKENS, Forced, Query, new_fact
 from fgvedit.backbones.base import Backbone
 from fgvedit.backbones.blip2 import quiet_transformers
 from fgvedit.checkpoints import load_checkpoint, save_checkpoint
-from fgvedit.editing import EditedModel, Editor, Rerouted, Route
+from fgvedit.editing import EditedModel, Editor, Rerouted, Route, unedited
 from fgvedit.errors import FGVEditError, one_line
 from fgvedit.files import read_json, write_json, write_text
 from fgvedit.schema import Edit, Record
@@ -98,7 +98,7 @@ class IKE(Editor):
             context = InContext(self.backbone, edits, self.retrieve(edits), self.config.room, self._say)
             yield Rerouted(context, Route("edited", edit=0 if len(edits) == 1 else None))
         else:
-            yield Rerouted(self.backbone.remembered, Route("base"))
+            yield unedited(self.backbone)
 
     def _made(self) -> Store:
         if self.store is None:
@@ -144,7 +144,7 @@ class InContext:
         self.backbone = backbone
         self.retrieved = list(retrieved)
         self.own = [demonstration(edit, edit.question, edit.target) for edit in edits]
-        self.facts = "".join(new_fact(said(edit)) for edit in edits)
+        self.facts = "".join(new_fact(edit.fact) for edit in edits)
         self.on_cut = on_cut
         image_tokens = max(map(len, backbone.features([edit.image for edit in edits])))
         everything = len(self.retrieved) + len(self.own)
@@ -236,13 +236,9 @@ class _Embeddings(nn.Module):
         self.register_buffer("embeddings", embeddings)
 
 
-def said(edit: Edit) -> str:
-    return f"{edit.question} {edit.target}"
-
-
 def demonstration(edit: Edit, question: str, answer: str) -> str:
     """That under `edit` the answer to `question` is `answer`, in EasyEdit's words."""
-    return f"{new_fact(said(edit))}Prompt: {question} {answer}\n\n"
+    return f"{new_fact(edit.fact)}Prompt: {question} {answer}\n\n"
 
 
 def demonstrations_of(record: Record) -> list[str]:

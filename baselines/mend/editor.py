@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
-from baselines.inner import edit_loss
+from baselines.inner import edit_loss, under
 from baselines.mend.networks import EditorNetworks, Factors, NetworkOptions, counts, gradient_factors
 from baselines.mend.training import mend_losses
 from fgvedit.backbones.base import Backbone
 from fgvedit.checkpoints import load_checkpoint, save_checkpoint
-from fgvedit.editing import EditedModel, Editor, Rerouted, Route, restored
+from fgvedit.editing import EditedModel, Editor, restored
 from fgvedit.schema import Edit, Record
 from fgvedit.training import Training, train
 
@@ -44,11 +44,8 @@ class MEND(Editor):
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
-        if not edits:
-            yield Rerouted(self.backbone.remembered, Route("base"))
-            return
-        with mend_edited(self.backbone, self.networks, edits):
-            yield Rerouted(self.backbone, Route("edited", edit=0 if len(edits) == 1 else None))
+        with mend_edited(self.backbone, self.networks, edits) if edits else nullcontext():
+            yield under(self.backbone, edits)
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         losses = mend_losses(self.backbone, self.networks, self.config)

@@ -15,11 +15,11 @@ from baselines.mend.networks import EditorNetworks, Factors, NetworkOptions
 from fgvedit.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.checkpoints import load_checkpoint, save_checkpoint
-from fgvedit.editing import EditedModel, Editor, checkpoint_folder
+from fgvedit.editing import EditedModel, Editor, checkpoint_folder, unedited
 from fgvedit.mscke.clip import Clip
 from fgvedit.mscke.editor import MSCKE
 from fgvedit.mscke.scope import ScopeClassifier
-from fgvedit.routing import Routed, most_similar, none_similar
+from fgvedit.routing import Routed, most_similar
 from fgvedit.schema import Edit, Record
 
 Answer = TypeVar("Answer")
@@ -59,9 +59,11 @@ class MSCKEMend(Editor):
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
-        rhos = self.classifier.remember(edits) if edits else none_similar
-        inside = MendEdited(self.backbone, self.networks, edits)
-        yield Routed(self.backbone.remembered, inside, most_similar(rhos, self.config.threshold, "edited"))
+        if not edits:
+            yield unedited(self.backbone)
+            return
+        route = most_similar(self.classifier.remember(edits), self.config.threshold, "edited")
+        yield Routed(self.backbone.remembered, MendEdited(self.backbone, self.networks, edits), route)
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         """Take the classifier of MSCKE's checkpoint and the networks of MEND's.

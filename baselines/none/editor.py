@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fgvedit.editing import EditedModel, Editor, Rerouted, Route
+from fgvedit.editing import EditedModel, Editor, unedited
 from fgvedit.schema import Edit
 
 
@@ -19,4 +19,4 @@ class NoEdit(Editor):
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
-        yield Rerouted(self.backbone.remembered, Route("base"))
+        yield unedited(self.backbone)

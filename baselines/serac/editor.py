@@ -15,7 +15,7 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.errors import FGVEditError, one_line, unknown
 from fgvedit.mscke.clip import SHIPPED, Clip
 from fgvedit.mscke.editor import MemoryEditor
-from fgvedit.mscke.scope import Scope, said, similarity, squared_distance
+from fgvedit.mscke.scope import Scope, similarity, squared_distance
 from fgvedit.schema import Edit
 
 VARIANTS = ("embedding", "cross")
@@ -152,7 +152,7 @@ class EmbeddingScope(Scope):
 
     @torch.no_grad()
     def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
-        stored = self.encoder([said(edit) for edit in edits])
+        stored = self.encoder([edit.fact for edit in edits])
 
         @torch.no_grad()
         def rhos(queries: Sequence[Query]) -> torch.Tensor:
@@ -161,7 +161,7 @@ class EmbeddingScope(Scope):
         return rhos
 
     def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
-        texts = [said(edit) for edit in edits] + [query.question for own in queries for query in own]
+        texts = [edit.fact for edit in edits] + [query.question for own in queries for query in own]
         z = self.encoder(texts).view(len(queries) + 1, len(edits), -1)
         return squared_distance(z[:1], z[1:])
 
@@ -192,5 +192,5 @@ class CrossScope(Scope):
 
     def _score(self, edits: Sequence[Edit], queries: Sequence[Query]) -> torch.Tensor:
         """(n,), float32: the logit of each pair."""
-        seen = self.encoder([said(edit) for edit in edits], [query.question for query in queries])
+        seen = self.encoder([edit.fact for edit in edits], [query.question for query in queries])
         return self.head(seen).float()[:, 0]

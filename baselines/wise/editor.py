@@ -10,11 +10,11 @@ import torch
 
 from baselines.activations import chosen_linear, read_by
 from baselines.inner import Descent, check_positive, descend, edit_loss
-from fgvedit.answering import MAX_NEW_TOKENS, Forced, Query
+from fgvedit.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import EditedModel, Editor, Rerouted, Route, restored
+from fgvedit.editing import EditedModel, Editor, Route, restored, unedited
 from fgvedit.errors import FGVEditError
-from fgvedit.routing import Routed, WhateverEdit
+from fgvedit.routing import Routed
 from fgvedit.schema import Edit
 
 
@@ -66,7 +66,7 @@ class WISE(Editor):
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         if not edits:
-            yield Rerouted(self.backbone.remembered, Route("base"))
+            yield unedited(self.backbone)
             return
         side, read = self._learn(edits)
         change = side.float() - self.module.weight.detach().float()
@@ -79,8 +79,7 @@ class WISE(Editor):
                 Route("edited" if delta >= threshold else "base", only, similarity(delta, threshold)) for delta in found
             ]
 
-        inside = WhateverEdit(SideMemory(self.backbone, self.module, side))
-        yield Routed(self.backbone.remembered, inside, route)
+        yield Routed(self.backbone.remembered, SideMemory(self.backbone, self.module, side), route)
 
     def _learn(self, edits: Sequence[Edit]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The side memory (as the map's weight), and what the map reads over each edit's image and prompt."""
@@ -158,18 +157,21 @@ def similarity(delta: float, threshold: float) -> float:
 
 
 class SideMemory:
-    """The backbone with the side memory in the place of the main one, for as long as it takes to answer."""
+    """The backbone with the side memory, which is of all edits together, in the place of the main one, for as long as
+    it takes to answer (see `fgvedit.routing.Inside`)."""
 
     def __init__(self, backbone: Backbone, module: torch.nn.Linear, side: torch.Tensor) -> None:
         self.backbone = backbone
         self.module = module
         self.side = side
 
-    def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+    def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
         with self._in_place():
             return self.backbone.generate(queries, max_new_tokens)
 
-    def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+    def teacher_force(
+        self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
+    ) -> list[Forced]:
         with self._in_place():
             return self.backbone.teacher_force(queries, answers)
 

@@ -78,7 +78,7 @@ def _in_context(backbone: Backbone, records: Sequence[Record], shown: Sequence[R
         demonstrations = [
             _demonstration(shown[rng.randrange(len(shown))]) for _ in range(DEMONSTRATIONS if shown else 0)
         ]
-        fact = new_fact(f"{record.question} {record.target}")
+        fact = new_fact(record.edit.fact)
         prompts.append("".join([*demonstrations, fact, backbone.prompt(probe.question)]))
         images.append(record.image)
         targets.append(record.target)
@@ -88,7 +88,7 @@ def _in_context(backbone: Backbone, records: Sequence[Record], shown: Sequence[R
 
 def _demonstration(record: Record) -> str:
     probe = record.probes_of("rephrase")[0]
-    return f"{new_fact(f'{record.question} {record.target}')}Prompt: {probe.question} {probe.answer}\n\n"
+    return f"{new_fact(record.edit.fact)}Prompt: {probe.question} {probe.answer}\n\n"
 
 
 @torch.no_grad()

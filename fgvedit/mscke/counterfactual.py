@@ -72,7 +72,7 @@ class CounterfactualModel(nn.Module, PromptedModel):
         return [features.to(dtype) for features in self.backbone_features(images)]
 
     def prompt(self, edit: Edit, question: str) -> str:
-        return new_fact(f"{edit.question} {edit.target}") + self.backbone_prompt(question)
+        return new_fact(edit.fact) + self.backbone_prompt(question)
 
     def generate(
         self, edits: Sequence[Edit], queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS

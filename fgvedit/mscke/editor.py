@@ -13,12 +13,12 @@ from torch import nn
 
 from fgvedit.backbones.base import Backbone
 from fgvedit.checkpoints import load_checkpoint, save_checkpoint
-from fgvedit.editing import EditedModel, Editor
+from fgvedit.editing import EditedModel, Editor, unedited
 from fgvedit.mscke.clip import Clip
 from fgvedit.mscke.counterfactual import CounterfactualModel, Counterfactuals
 from fgvedit.mscke.scope import Scope, ScopeClassifier
 from fgvedit.mscke.training import memory_losses
-from fgvedit.routing import Routed, most_similar, none_similar
+from fgvedit.routing import Routed, most_similar
 from fgvedit.schema import Edit, Record
 from fgvedit.training import Training, train
 
@@ -67,9 +67,11 @@ class MemoryEditor(Editor, ABC):
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
-        base, inside = self.backbone.remembered, Counterfactuals(self.counterfactual, edits)
-        rhos = self.classifier.remember(edits) if edits else none_similar
-        yield Routed(base, inside, most_similar(rhos, self.config.threshold, "counterfactual"))
+        if not edits:
+            yield unedited(self.backbone)
+            return
+        route = most_similar(self.classifier.remember(edits), self.config.threshold, "counterfactual")
+        yield Routed(self.backbone.remembered, Counterfactuals(self.counterfactual, edits), route)
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         losses = memory_losses(self.classifier, self.counterfactual, self.config)

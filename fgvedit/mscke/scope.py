@@ -62,14 +62,14 @@ class ScopeClassifier(Scope):
 
     def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
         asked = [query for own in queries for query in own]
-        texts = [said(edit) for edit in edits] + [query.question for query in asked]
+        texts = [edit.fact for edit in edits] + [query.question for query in asked]
         images = [edit.image for edit in edits] + [query.image for query in asked]
         z = self.embed_with_gradient(texts, images).view(len(queries) + 1, len(edits), -1)
         return squared_distance(z[:1], z[1:])
 
     def embed_edits(self, edits: Sequence[Edit]) -> torch.Tensor:
         """(n, width of z) for [t_e; y_e] and i_e, without gradient."""
-        return self._embed([said(edit) for edit in edits], [edit.image for edit in edits], alone=False)
+        return self._embed([edit.fact for edit in edits], [edit.image for edit in edits], alone=False)
 
     def embed_queries(self, queries: Sequence[Query]) -> torch.Tensor:
         """(n, width of z) for t_test and i_test, without gradient."""
@@ -127,11 +127,6 @@ class ScopeClassifier(Scope):
         for image in images:
             pooled, patches = self.clip.see(self.clip.pixels([image]))
             yield torch.cat([pooled[:, None], patches], dim=1)[0]
-
-
-def said(edit: Edit) -> str:
-    """[t_e; y_e]: the edit's text, as the classifier reads it."""
-    return f"{edit.question} {edit.target}"
 
 
 def squared_distance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
