@@ -7,18 +7,20 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from baselines.inner import chosen_layers
+from baselines.inner import by_role, chosen_layers
 from fgvedit.answering import Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.errors import unknown
 
 
 def chosen_linear(backbone: Backbone, layer: int, module: str) -> nn.Linear:
-    """The linear map called `module` within the language layer of this index (a negative one counts from the end).
+    """The linear map called `module` (see `by_role`) within the language layer of this index (a negative one counts
+    from the end).
 
     Raises `FGVEditError` for a layer that is not there, and for a module that is none of the layer's linear maps.
     """
     (block,) = chosen_layers(backbone, [layer], "layer").values()
+    (module,) = by_role(backbone, [module])
     linears = {name: found for name, found in block.named_modules() if isinstance(found, nn.Linear)}
     if module not in linears:
         raise unknown(f"linear map (option 'module', layer of '{backbone.name}')", module, linears)
@@ -35,8 +37,7 @@ def read_by(module: nn.Module, backbone: Backbone, queries: Sequence[Query]) -> 
     hook = module.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].detach().float()))
     try:
         for query in queries:
-            embeds, mask = backbone.embed([query.image], [backbone.token_ids(backbone.prompt(query.question))])
-            backbone.language_model(inputs_embeds=embeds, attention_mask=mask)
+            backbone.logits(backbone.inputs([backbone.prompt(query.question)], [query.image]))
     finally:
         hook.remove()
     return [tokens.flatten(0, -2) for tokens in read]  # some families put all tokens of a batch in one row already

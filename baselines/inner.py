@@ -69,7 +69,7 @@ def chosen_layers(backbone: Backbone, layers: Sequence[int], option: str = "laye
 
 def chosen_parameters(backbone: Backbone, layers: Sequence[int], ends: Sequence[str]) -> dict[str, nn.Parameter]:
     """ "<layer>.<name>" -> parameter, for the language layers of these indices (see `chosen_layers`) and the parameters
-    whose name within the layer is, or ends in, one of `ends`.
+    whose name within the layer is, or ends in, one of `ends` (see `by_role`).
 
     Raises `FGVEditError` for a layer that is not there, an end that no parameter has, and for none at all.
     """
@@ -88,12 +88,22 @@ def chosen_within(named: Mapping[str, Part], ends: Sequence[str], option: str, b
     if not ends:
         raise FGVEditError(f"option '{option}': found an empty list, expected one or more")
     chosen: dict[str, Part] = {}
-    for end in ends:
+    for end in by_role(backbone, ends):
         found = {name: part for name, part in named.items() if f".{name}".endswith(f".{end}")}
         if not found:
             raise unknown(f"name (option '{option}', language layer of '{backbone.name}')", end, named)
         chosen.update(found)
     return chosen
+
+
+def by_role(backbone: Backbone, names: Sequence[str]) -> list[str]:
+    """Names within a language layer, in which `ffn.up` and `ffn.down` stand for the maps into and out of the
+    feed-forward part, whatever this backbone calls them."""
+    up, down = ("ffn.up", "ffn.down")
+    if not any(name.startswith((up, down)) for name in names):
+        return list(names)
+    own = dict(zip((up, down), backbone.feed_forward, strict=True))
+    return [name.replace(up, own[up]).replace(down, own[down]) for name in names]
 
 
 def edit_loss(backbone: Backbone, edits: Sequence[Edit]) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgvedit.cli import ArgumentParser, add_common_options, parse_device, parse_dtype, parse_overrides
+from fgvedit.cli import ArgumentParser, add_common_options, backbone_request, parse_overrides
 from fgvedit.errors import command_line
 
 EPILOG = """\
@@ -28,7 +28,6 @@ def parser() -> ArgumentParser:
         epilog=EPILOG,
     )
     parser.add_argument("editor", help="a registered name, package.module:Class or file.py:Class")
-    parser.add_argument("--backbone", default="tiny", help="a name or a checkpoint's folder (default: %(default)s)")
     parser.add_argument("--dataset", default="scenes", help="of which two records are used (default: %(default)s)")
     parser.add_argument("--split", default="test", help="default: %(default)s")
     parser.add_argument(
@@ -48,12 +47,12 @@ def main(argv: list[str] | None = None) -> int:
     from fgvedit.dataset import load_records
     from fgvedit.editing import Editor, checkpoint_folder, editor_class, open_editor
 
-    device, dtype = parse_device(args.device), parse_dtype(args.dtype)
+    request = backbone_request(args)
     checkpoint_folder(editor_class(args.editor), args.backbone, args.checkpoint)  # a bad name is told at once
     records = load_records(args.dataset, args.split).records
 
     def open_both() -> Editor:
-        return open_editor(args.editor, open_backbone(args.backbone, device, dtype), overrides, args.checkpoint)
+        return open_editor(args.editor, open_backbone(**request), overrides, args.checkpoint)
 
     findings = check(open_both, records, seed=args.seed, report=lambda finding: print(finding, flush=True))
     failed = [finding for finding in findings if finding.passed is False]

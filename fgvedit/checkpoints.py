@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def save_checkpoint(folder: Path, parts: nn.Module, editor: str, backbone: Backb
     weights = {name: _halved(value.detach()) for name, value in state(parts).items()}
     write_tensors(folder / WEIGHTS, weights)
     described = {"editor": editor, "backbone": backbone.name, "backbone_revision": backbone.revision}
+    described["input_mode"] = backbone.input_mode
     write_json(folder / DESCRIPTION, {**described, "config": dict(config)})
 
 
@@ -42,8 +44,10 @@ def load_checkpoint(
     if not (isinstance(described, dict) and isinstance(described.get("config"), dict)):
         raise FGVEditError(f"checkpoint '{folder / DESCRIPTION}' is damaged: expected an object with 'config'")
     found = {"editor": described.get("editor"), "backbone_revision": described.get("backbone_revision")}
+    found["input_mode"] = described.get("input_mode", "native")
     found.update({option: described["config"].get(option) for option in architecture})
-    expected = {"editor": editor, "backbone_revision": backbone.revision, **architecture}
+    expected = {"editor": editor, "backbone_revision": backbone.revision, "input_mode": backbone.input_mode}
+    expected |= architecture
     for field, value in expected.items():
         if found[field] != value:
             raise FGVEditError(
@@ -64,6 +68,15 @@ def load_checkpoint(
                 f"expected {shapes.get(name, 'no such tensor')} (editor '{editor}' has {len(mine)} tensors)"
             )
     fill(parts, weights)
+
+
+def trained_with(folder: Path, options: Sequence[str]) -> dict[str, Any]:
+    """Which of these options of a configuration a checkpoint has, and their values; none where it cannot be read."""
+    try:
+        config = json.loads((folder / DESCRIPTION).read_text())["config"]
+        return {option: config[option] for option in options if option in config}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # loading says what is wrong
 
 
 def _halved(value: torch.Tensor) -> torch.Tensor:

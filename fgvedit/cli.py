@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -42,8 +43,9 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Add --device, --dtype, --seed (int) and --set (a list of KEY=VALUE) to a command line that opens an editor."""
-    add_machine_options(parser)
+    """Add the options of `add_backbone_options` and --set (a list of KEY=VALUE) to a command line that opens an
+    editor."""
+    add_backbone_options(parser)
     parser.add_argument(
         "--set",
         action="append",
@@ -53,13 +55,67 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Add --device, --dtype and --seed (int) to a command line that opens a backbone."""
+def add_backbone_options(parser: argparse.ArgumentParser) -> None:
+    """Add --backbone, how and where it is opened (see `backbone_request`), and --seed (int)."""
+    parser.add_argument(
+        "--backbone",
+        default="tiny",
+        metavar="NAME",
+        help="a name, a folder, a hub id (OWNER/NAME) or a YAML file that describes one; default: %(default)s",
+    )
+    parser.add_argument("--revision", metavar="REV", help="of a backbone on the hub: a branch, a tag or a commit")
+    parser.add_argument(
+        "--input-mode",
+        default="native",
+        metavar="MODE",
+        help="native (as the model's processor makes it) or paper (BLIP-2 and MiniGPT-4 as in the released code: "
+        "364 px, no first token); default: %(default)s",
+    )
     parser.add_argument(
         "--device", default="auto", help="auto (a CUDA device if there is one, else cpu), cpu, cuda, cuda:1, …"
     )
+    parser.add_argument("--device-map", metavar="MAP", help="auto: spread the backbone over all devices here")
     parser.add_argument("--dtype", default="float32", help=f"{', '.join(DTYPES)} (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: %(default)s)")
+
+
+def backbone_request(options: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for by the options of `add_backbone_options`, as arguments of `open_backbone`.
+
+    Raises `FGVEditError` for a device or type that is unknown or not on this machine.
+    """
+    if options.device_map not in (None, "auto"):
+        raise unknown("device map", options.device_map, ["auto"])
+    if options.device_map and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise FGVEditError(
+            f"--device-map {options.device_map} with {os.environ['WORLD_SIZE']} processes: each takes all devices, "
+            "expected one process"
+        )
+    dtype, device = parse_dtype(options.dtype), parse_device(options.device)
+    if device.type == "cuda" and device.index is None:
+        device = type(device)("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return {
+        "name": options.backbone,
+        "device": device,
+        "dtype": dtype,
+        "device_map": options.device_map,
+        "input_mode": options.input_mode,
+        "revision": options.revision,
+    }
+
+
+def backbone_arguments(options: argparse.Namespace) -> list[str]:
+    """The options of `add_backbone_options` as they stand on another command line."""
+    given = {
+        "--backbone": options.backbone,
+        "--revision": options.revision,
+        "--input-mode": options.input_mode,
+        "--device": options.device,
+        "--device-map": options.device_map,
+        "--dtype": options.dtype,
+        "--seed": options.seed,
+    }
+    return [text for name, value in given.items() if value is not None for text in (name, str(value))]
 
 
 def parse_device(name: str) -> torch.device:

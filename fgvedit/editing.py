@@ -21,6 +21,7 @@ from torch import nn
 
 from fgvedit.answering import MAX_NEW_TOKENS, Answerer, Forced, Query
 from fgvedit.backbones.base import Backbone
+from fgvedit.checkpoints import trained_with
 from fgvedit.errors import FGVEditError, one_line, unknown
 from fgvedit.schema import Edit, Record
 
@@ -85,6 +86,7 @@ class Editor(ABC):
     name: ClassVar[str]
     Config: ClassVar[type]
     trained: ClassVar[bool] = False  # whether it needs `train` or `load` before it can edit
+    architecture: ClassVar[tuple[str, ...]] = ()  # the options that shape what is trained: a checkpoint has its own
 
     def __init__(self, backbone: Backbone, config: Any) -> None:
         self.backbone = backbone
@@ -239,10 +241,14 @@ def _fits(value: Any, hint: Any) -> bool:
 def open_editor(
     target: str, backbone: Backbone, overrides: Mapping[str, Any] | None = None, checkpoint: Path | None = None
 ) -> Editor:
-    """The editor named `target` on `backbone`, ready to edit: loaded from `checkpoint` or from the one shipped."""
+    """The editor named `target` on `backbone`, ready to edit: loaded from `checkpoint`, or see `checkpoint_folder`.
+
+    The options that shape what was trained are the checkpoint's, where `overrides` do not say otherwise.
+    """
     kind = editor_class(target)
-    editor = kind(backbone, editor_config(kind, backbone.name, overrides))
     folder = checkpoint_folder(kind, backbone.name, checkpoint)
+    shape = trained_with(folder, kind.architecture) if folder else {}
+    editor = kind(backbone, editor_config(kind, backbone.name, {**shape, **(overrides or {})}))
     if folder:
         if not folder.is_dir():
             raise FGVEditError(
@@ -254,12 +260,19 @@ def open_editor(
 
 
 def checkpoint_folder(kind: type[Editor], backbone_name: str, given: Path | None = None) -> Path | None:
-    """Where an editor's checkpoint for a backbone lies: `given`, or the one shipped; None where it is not trained.
+    """Where an editor's checkpoint for a backbone lies: `given`, or the one shipped, or else where `fgvedit.train` puts
+    one; None where it is not trained.
 
-    Raises `FGVEditError` for one given to an editor that takes none. Whether the folder is there is not looked at.
+    Raises `FGVEditError` for one given to an editor that takes none. The folder returned may not be there.
     """
     if kind.trained:
-        return given or kind.home() / "checkpoints" / backbone_name
+        shipped, trained = kind.home() / "checkpoints" / backbone_name, training_folder(kind, backbone_name)
+        return given or (trained if trained.is_dir() and not shipped.is_dir() else shipped)
     if given:
         raise FGVEditError(f"editor '{kind.name}' takes no checkpoint, found --checkpoint '{given}'")
     return None
+
+
+def training_folder(kind: type[Editor], backbone_name: str) -> Path:
+    """Where `fgvedit.train` puts a checkpoint if it is not told."""
+    return Path("runs") / f"train-{kind.name}-{backbone_name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 
@@ -12,27 +13,25 @@ KEPT_BYTES = 2 << 30
 
 
 class KeptFeatures:
-    """At most `limit` bytes of features, one tensor an image; those not asked for longest go first."""
+    """At most `limit` bytes of features, those not asked for longest go first. What is kept of an image is a tensor, or
+    something else that says how large it is (`nbytes`)."""
 
     def __init__(self, limit: int = KEPT_BYTES) -> None:
         self.limit = limit
         self.bytes = 0
-        self._kept: dict[str, torch.Tensor] = {}  # by image key, the one asked for last at the end
+        self._kept: dict[str, Any] = {}  # by image key, the one asked for last at the end
 
     def __contains__(self, image: ImageRef) -> bool:
         return image.key in self._kept
 
-    def get(
-        self, images: Sequence[ImageRef], encode: Callable[[list[ImageRef]], Iterable[torch.Tensor]]
-    ) -> list[torch.Tensor]:
+    def get(self, images: Sequence[ImageRef], encode: Callable[[list[ImageRef]], Iterable[Any]]) -> list[Any]:
         """The features of each image; those that are not kept come from one call of `encode`."""
         asked = {image.key: image for image in images}
         found = {key: self._kept[key] for key in asked if key in self._kept}
         new = [image for key, image in asked.items() if key not in found]
         self.forget(asked.values())
         if new:
-            # Copies: a row of a batch holds the memory of the whole batch.
-            found.update((image.key, row.clone()) for image, row in zip(new, encode(new), strict=True))
+            found.update((image.key, alone(features)) for image, features in zip(new, encode(new), strict=True))
         for key, features in found.items():
             self._kept[key] = features
             self.bytes += features.nbytes
@@ -48,3 +47,8 @@ class KeptFeatures:
     def clear(self) -> None:
         self._kept.clear()
         self.bytes = 0
+
+
+def alone(features: Any) -> Any:
+    """A copy of a tensor: a row of a batch holds the memory of the whole batch."""
+    return features.clone() if isinstance(features, torch.Tensor) else features

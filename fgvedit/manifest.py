@@ -39,7 +39,12 @@ def identity(
             "config": dataclasses.asdict(editor.config),
             "checkpoint": checkpoint_hash(checkpoint) if checkpoint else None,
         },
-        "backbone": {"name": backbone.name, "revision": backbone.revision},
+        "backbone": {
+            "name": backbone.name,
+            "source": backbone.source,
+            "revision": backbone.revision,
+            "input_mode": backbone.input_mode,
+        },
         "dataset": {
             "name": data.name,
             "config": data.config,

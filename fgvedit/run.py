@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-from fgvedit.cli import ArgumentParser, add_common_options, parse_device, parse_dtype, parse_overrides
+from fgvedit.cli import ArgumentParser, add_common_options, backbone_request, parse_dtype, parse_overrides
 from fgvedit.errors import FGVEditError, command_line
 
 EXAMPLES = """\
@@ -38,7 +37,6 @@ def parser() -> ArgumentParser:
     options.add_argument(
         "--editor", required=True, metavar="NAME", help="a registered editor, PACKAGE.MODULE:CLASS or FILE.py:CLASS"
     )
-    options.add_argument("--backbone", default="tiny", metavar="NAME", help="default: %(default)s")
     options.add_argument("--dataset", default="scenes", metavar="NAME", help="default: %(default)s")
     options.add_argument("--split", default="test", help="default: %(default)s")
     options.add_argument(
@@ -57,12 +55,10 @@ def main(argv: list[str] | None = None) -> None:
     options = parser().parse_args(argv)
     if options.limit is not None and options.limit < 1:
         raise FGVEditError(f"--limit is {options.limit}; expected 1 or more, or no --limit for all records")
-    dtype = parse_dtype(options.dtype)
+    parse_dtype(options.dtype)
     overrides = parse_overrides(options.set)
 
     # What can be wrong with the options is said before anything that takes long is imported or opened.
-    import torch
-
     from fgvedit.backbones import open_backbone
     from fgvedit.dataset import load_records
     from fgvedit.editing import checkpoint_folder, editor_class, open_editor
@@ -70,13 +66,11 @@ def main(argv: list[str] | None = None) -> None:
     from fgvedit.results import summary
     from fgvedit.runner import is_main_process, run
 
-    device = parse_device(options.device)
-    if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    request = backbone_request(options)
     protocols = open_protocols(options.protocol)
     kind = editor_class(options.editor)
     data = load_records(options.dataset, options.split, options.limit)
-    backbone = open_backbone(options.backbone, device, dtype)
+    backbone = open_backbone(**request)
     editor = open_editor(options.editor, backbone, overrides, options.checkpoint)
     checkpoint = checkpoint_folder(kind, backbone.name, options.checkpoint)
     out = options.out or default_folder(kind.name, backbone.name, data.name, options.limit, options.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgvedit.cli import ArgumentParser, add_common_options, parse_device, parse_dtype, parse_overrides
+from fgvedit.cli import ArgumentParser, add_common_options, backbone_request, parse_overrides
 from fgvedit.errors import FGVEditError, command_line
 
 EPILOG = """\
@@ -27,7 +27,6 @@ def parser() -> ArgumentParser:
         epilog=EPILOG,
     )
     parser.add_argument("--editor", required=True, help="a registered name, package.module:Class or file.py:Class")
-    parser.add_argument("--backbone", default="tiny", help="a name or a checkpoint's folder (default: %(default)s)")
     parser.add_argument(
         "--dataset",
         default="scenes",
@@ -51,17 +50,17 @@ def main(argv: list[str] | None = None) -> None:
 
     from fgvedit.backbones import open_backbone
     from fgvedit.dataset import load_records
-    from fgvedit.editing import editor_class, editor_config
+    from fgvedit.editing import editor_class, editor_config, training_folder
 
-    device, dtype = parse_device(args.device), parse_dtype(args.dtype)
+    request = backbone_request(args)
     kind = editor_class(args.editor)
     if not kind.trained:
         raise FGVEditError(f"editor '{kind.name}' has nothing to train; run it with python -m fgvedit.run")
     records = load_records(args.dataset, args.split, args.limit).records
-    backbone = open_backbone(args.backbone, device, dtype)
+    backbone = open_backbone(**request)
     torch.manual_seed(args.seed)  # of the weights that start from nothing
     editor = kind(backbone, editor_config(kind, backbone.name, overrides))
-    out = args.out or Path("runs") / f"train-{kind.name}-{backbone.name}"
+    out = args.out or training_folder(kind, backbone.name)
     out.mkdir(parents=True, exist_ok=True)
     editor.train(records, out, args.seed)
     editor.save(out)

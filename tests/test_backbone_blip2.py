@@ -39,9 +39,9 @@ def reference_inputs(processor, texts: list[str], images: list[ImageRef]):
 def our_logits(
     backbone: Backbone, texts: list[str], images: list[ImageRef | None]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    embeds, mask = backbone.embed(images, [backbone.token_ids(text) for text in texts])
+    inputs = backbone.inputs(texts, images)
     with torch.no_grad():
-        return backbone.language_model(inputs_embeds=embeds, attention_mask=mask).logits, mask
+        return backbone.logits(inputs), inputs["attention_mask"]
 
 
 @torch.no_grad()
@@ -253,9 +253,9 @@ def test_a_damaged_config(random_blip2, copy_of):
 
 def test_another_architecture(random_blip2, copy_of):
     folder = copy_of(random_blip2)
-    change_json(folder / "config.json", lambda config: config.update(model_type="blip"))
+    change_json(folder / "config.json", lambda config: config.update(model_type="blip-3"))
     message = refusal(folder)
-    assert str(folder / "config.json") in message and "'blip-2'" in message
+    assert str(folder / "config.json") in message and "the nearest is 'blip-2'" in message
 
 
 def test_another_language_model(random_blip2, copy_of):

@@ -286,7 +286,12 @@ def test_it_names_a_bad_option(backbone: Backbone, option: str, value: object, s
 
 @pytest.mark.parametrize(
     ("name", "layer", "module"),
-    [("blip2-opt-2.7b", 21, "fc2"), ("minigpt4-7b", 27, "mlp.down_proj"), ("tiny", 1, "fc2"), ("none", -8, "fc2")],
+    [
+        ("blip2-opt-2.7b", 21, "ffn.down"),
+        ("minigpt4-7b", 27, "mlp.down_proj"),
+        ("tiny", 1, "fc2"),
+        ("none", -8, "ffn.down"),
+    ],
 )
 def test_the_shipped_configurations_are_valid(name: str, layer: int, module: str):
     config = editor_config(GRACE, name)

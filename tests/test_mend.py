@@ -447,9 +447,9 @@ def test_the_losses_are_those_of_the_model_after_the_edit(learnt):
 
 @torch.no_grad()
 def log_probabilities(backbone: Backbone, query: Query, answer: str) -> torch.Tensor:
-    ids = backbone.token_ids(backbone.prompt(query.question)) + backbone.answer_ids(answer)
-    embeds, mask = backbone.embed([query.image], [[*ids, backbone.tokenizer.eos_token_id]])
-    return backbone.language_model(inputs_embeds=embeds, attention_mask=mask).logits[0].log_softmax(dim=-1)
+    ids = [*backbone.answer_ids(answer), backbone.tokenizer.eos_token_id]
+    inputs = backbone.inputs([backbone.prompt(query.question)], [query.image], [ids])
+    return backbone.logits(inputs)[0].log_softmax(dim=-1)
 
 
 def test_the_weights_of_the_losses(build):

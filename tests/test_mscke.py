@@ -242,8 +242,7 @@ def test_the_counterfactual_model_sees_the_image(build):
     assert prompt == f"New Fact: {EDITS[0].question} {EDITS[0].target}\nQuestion: What is it? Short answer:"
 
     def logits(image):
-        embeds, mask = model.embed([image], [model.token_ids(prompt)])
-        return model.language_model(inputs_embeds=embeds, attention_mask=mask).logits[0, -1]
+        return model.logits(model.inputs([prompt], [image]))[0, -1]
 
     assert (logits(image_ref(0)) - logits(image_ref(1))).abs().max() > 1e-3
     assert torch.equal(logits(image_ref(0)), logits(image_ref(0)))
@@ -256,16 +255,39 @@ def test_the_counterfactual_model_begins_as_the_backbones_first_layers(build, ba
     assert same(bits(mine), bits(given)) and mine is not given
     assert torch.equal(editor.counterfactual.projection.weight, backbone.connector.weight)
     assert len(build().counterfactual.language_model.model.decoder.layers) == 1
+    assert same(bits(build(counterfactual_layers=0).counterfactual.language_model), bits(given))
 
 
-def test_only_the_last_layers_of_a_counterfactual_model_are_trained(build, tmp_path):
-    editor = build(counterfactual_layers=2, counterfactual_trained=1)
-    before = bits(editor.parts)
+@pytest.mark.parametrize("layers", [0, 1])
+def test_only_the_last_layer_of_a_counterfactual_model_is_trained_and_copied(build, backbone, tmp_path, layers):
+    editor = build(counterfactual_layers=layers, counterfactual_trained=1)
+    model, blocks = editor.counterfactual, backbone.language_layers
+    own = model.language_model.model.decoder
+    assert len(own.layers) == (layers or 2)
+    assert own.embed_tokens is backbone.language_model.get_input_embeddings()
+    last, place = own.layers[-1], len(own.layers) - 1
+    assert last is not blocks[place] and same(bits(last), bits(blocks[place]))
+    assert all(mine is given for mine, given in zip(own.layers[:-1], blocks, strict=False))
+    before, base = bits(editor.parts), bits(backbone.model)
     editor.train(records(), tmp_path, seed=0)
     changed = {name for name, value in bits(editor.parts).items() if not torch.equal(value, before[name])}
-    mine = {name.removeprefix("counterfactual.") for name in changed if name.startswith("counterfactual.")}
-    assert {name.split("layers.")[-1][0] for name in mine if "language_model" in name} == {"1"}
-    assert "projection.weight" in mine and "classifier.clip.model.visual.conv1.weight" in changed
+    mine = {name for name in before if name.startswith("counterfactual.")}
+    assert {name.split(".")[1] for name in mine} == {"trained_layers", "projection"}
+    assert mine - changed <= {name for name in mine if name.endswith("k_proj.bias")}  # it moves all scores alike
+    assert "classifier.clip.model.visual.conv1.weight" in changed
+    assert same(base, bits(backbone.model)) and not any(p.requires_grad for p in backbone.model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_trained_layer_in_single_within_a_backbone_in_half_precision(random_blip2, random_clip, tmp_path, dtype):
+    half = open_backbone(str(random_blip2), dtype=dtype)
+    options = {"clip": str(random_clip), "clip_weights": "", "counterfactual": "backbone", "steps": 1, "threshold": 0.0}
+    editor = MSCKE(half, MSCKE.Config(**options, counterfactual_trained=1))
+    assert {p.dtype for p in editor.counterfactual.parameters()} == {torch.float32}
+    assert {p.dtype for p in half.language_model.parameters()} == {dtype}
+    editor.train(records(), tmp_path, seed=0)
+    with editor.edit(EDITS[:1]) as edited:
+        assert len(edited.generate(QUERIES)) == len(edited.teacher_force(QUERIES, ["blue"] * 3)) == 3
 
 
 def test_a_counterfactual_model_of_another_folder(build, backbone, tmp_path):
@@ -370,9 +392,9 @@ def test_a_checkpoint_that_does_not_fit(build, saved, damage, message):
         ({"fusion": "dott"}, r"unknown fusion 'dott'.*did you mean 'dot'"),
         ({"clip": "ViT-B-33"}, "unknown CLIP 'ViT-B-33'"),
         ({"clip": "RN50", "clip_weights": ""}, "CLIP 'RN50' has a ModifiedResNet for images"),
-        ({"counterfactual": "/no/such/folder"}, "the language model '/no/such/folder' cannot be opened"),
-        ({"counterfactual_layers": 3}, "option 'counterfactual_layers': found 3, expected 1 to 2"),
-        ({"counterfactual_layers": 0}, "option 'counterfactual_layers': found 0, expected 1 to 2"),
+        ({"counterfactual": "/no/such/folder"}, "the counterfactual model '/no/such/folder' cannot be opened"),
+        ({"counterfactual_layers": 3}, r"option 'counterfactual_layers': found 3, expected 0 \(all\) or 1 to 2"),
+        ({"counterfactual_layers": -1}, r"option 'counterfactual_layers': found -1, expected 0 \(all\) or 1 to 2"),
         ({"counterfactual_trained": 2}, r"option 'counterfactual_trained': found 2, expected 0 \(all\) to 1"),
         ({"batch": 0}, "option 'batch': found 0, expected more than 0"),
     ],

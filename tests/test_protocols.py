@@ -82,10 +82,9 @@ def test_paper_aligns_a_longer_input_at_its_end_and_counts_missing_positions_as_
 def test_paper_reads_the_models_own_predictions(backbone: Backbone):
     question, answer = "What colour is the card?", "blue"
     response = PAPER.ask(backbone, [Query(question, image_ref())], [answer])[0]
-    ids = backbone.token_ids(backbone.prompt(question)) + backbone.token_ids(" " + answer)
-    embeds, _ = backbone.embed([image_ref()], [ids])
     with torch.no_grad():
-        best = backbone.language_model(inputs_embeds=embeds).logits[0].argmax(dim=-1)
+        inputs = backbone.inputs([f"{backbone.prompt(question)} {answer}"], [image_ref()])
+        best = backbone.logits(inputs)[0].argmax(dim=-1)
     width = len(backbone.token_ids(" " + answer))
     expected = best[-width - 1 : -1]
     assert response.predicted.tolist() == expected.tolist()

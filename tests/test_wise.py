@@ -288,7 +288,7 @@ def test_it_names_a_bad_option(backbone: Backbone, option: str, value: object, s
 
 @pytest.mark.parametrize(
     ("name", "module"),
-    [("blip2-opt-2.7b", "fc1"), ("minigpt4-7b", "mlp.down_proj"), ("tiny", "fc2"), ("none", "fc2")],
+    [("blip2-opt-2.7b", "fc1"), ("minigpt4-7b", "mlp.down_proj"), ("tiny", "ffn.down"), ("none", "ffn.down")],
 )
 def test_the_shipped_configurations_are_valid(name: str, module: str):
     config = editor_config(WISE, name)

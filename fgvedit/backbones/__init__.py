@@ -2,59 +2,127 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 
 from fgvedit.backbones.base import Backbone
+from fgvedit.backbones.loading import INPUT_MODES, Opening, Parts
 from fgvedit.errors import FGVEditError, one_line, unknown
 from fgvedit.revision import content_hash
 
-# A shipped folder, or an id on the Hugging Face hub.
-NAMES: dict[str, Path | str] = {
-    "tiny": Path(__file__).parent / "tiny" / "model",
-    "blip2-opt-2.7b": "Salesforce/blip2-opt-2.7b",
-}
+HOME = Path(__file__).parent
+NAMES: dict[str, dict[str, Any]] = yaml.safe_load((HOME / "names.yaml").read_text())
 
-# `model_type` in a folder's config.json -> what opens the folder: Class(folder, name, revision, device, dtype)
+# `model_type` in a folder's config.json -> what opens the folder; whatever else AutoModelForImageTextToText knows is
+# opened by ANY.
 FAMILIES = {
     "blip-2": "fgvedit.backbones.blip2:Blip2Backbone",
+    "instructblip": "fgvedit.backbones.instructblip:InstructBlipBackbone",
+    "minigpt4": "fgvedit.backbones.minigpt4.backbone:MiniGPT4Backbone",
 }
+ANY = "fgvedit.backbones.image_text:ImageTextBackbone"
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HASHED = (".safetensors", ".json", ".txt", ".model", ".jinja")  # what a folder's revision is made of
+PARTS = tuple(field.name for field in fields(Parts))
 
 
-def open_backbone(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Backbone:
-    """The backbone called `name`: a name of `NAMES`, or the path to a folder.
+def open_backbone(
+    name: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    *,
+    device_map: str | None = None,
+    input_mode: str = "native",
+    revision: str | None = None,
+) -> Backbone:
+    """The backbone called `name`: a name of `names.yaml`, a folder, a hub id (`owner/name`), or a YAML file with an
+    entry as in `names.yaml`.
 
+    `device_map`, `input_mode`: see `Opening`. `revision`: the hub's branch, tag or commit.
     Raises `FGVEditError` for an unknown name and for a checkpoint that is incomplete, damaged or of no known family.
     """
-    source = NAMES.get(name, Path(name))
-    revision = None
-    if isinstance(source, str):
-        folder = _download(source)
-        revision = folder.name  # the hub's cache calls a snapshot's folder after its commit
-    elif source.is_dir():
-        folder = source
-    elif name in NAMES:
-        raise FGVEditError(f"backbone '{name}': folder '{source}' is missing; expected the files of a checkpoint")
+    if input_mode not in INPUT_MODES:
+        raise unknown("input mode", input_mode, INPUT_MODES)
+    entry = _entry(name)
+    if hub := entry.get("hub"):
+        from fgvedit.hub import fetch
+
+        folder = fetch(hub, "backbone", revision or entry.get("revision"), dtype)
+        commit, source = folder.name, hub  # the hub's cache calls a snapshot's folder after its commit
     else:
-        raise unknown("backbone", name, NAMES)
+        folder, commit = Path(entry["folder"]), None
+        source = folder.resolve().name
+        if revision:
+            raise FGVEditError(f"--revision '{revision}': backbone '{name}' is a folder; expected a name on the hub")
+        if not folder.is_dir():
+            raise FGVEditError(f"backbone '{name}': folder '{folder}' is missing; expected the files of a checkpoint")
+    kind = _family(folder)
+    return kind(
+        Opening(
+            folder=folder,
+            name=entry["name"],
+            revision=commit or content_hash(path for path in folder.rglob("*") if path.suffix in HASHED),
+            source=source,
+            device=device,
+            dtype=dtype,
+            device_map=device_map,
+            input_mode=input_mode,
+            parts=Parts(**{option: entry[option] for option in PARTS if option in entry}),
+        )
+    )
 
-    family = FAMILIES.get(model_type := _model_type(folder))
-    if family is None:
-        raise unknown(f"architecture in '{folder / 'config.json'}'", model_type, FAMILIES)
-    module, _, class_name = family.partition(":")
-    if revision is None:
-        revision = content_hash(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".txt"))
-    kind = getattr(importlib.import_module(module), class_name)
-    return kind(folder, name if name in NAMES else folder.resolve().name, revision, device, dtype)
+
+def _entry(name: str) -> dict[str, Any]:
+    """What is known of the backbone called `name`: "name", "hub" or "folder", and options of `Parts`."""
+    if name in NAMES:
+        entry = {**NAMES[name], "name": name}
+        return {**entry, "folder": HOME / entry["shipped"]} if "shipped" in entry else entry
+    if name.endswith((".yaml", ".yml")):
+        return _described(Path(name))
+    if Path(name).is_dir():
+        return {"folder": name, "name": Path(name).resolve().name}
+    if HUB_ID.fullmatch(name):
+        known = (key for key, entry in NAMES.items() if entry.get("hub") == name)
+        return _entry(key) if (key := next(known, None)) else {"hub": name, "name": name.rpartition("/")[2]}
+    raise unknown("backbone", name, NAMES)
 
 
-def _model_type(folder: Path) -> str:
+def _described(path: Path) -> dict[str, Any]:
+    """The entry in a YAML file of a user's own. A relative folder is one beside the file."""
+    try:
+        entry = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise FGVEditError(f"backbone: there is no file '{path}'; expected one with 'hub' or 'folder'") from error
+    except yaml.YAMLError as error:
+        raise FGVEditError(f"backbone: '{path}' is not YAML ({one_line(error)})") from error
+    if not isinstance(entry, dict) or len({"hub", "folder"} & entry.keys()) != 1:
+        raise FGVEditError(f"backbone: '{path}' has to name either 'hub' or 'folder'; found {entry!r}")
+    known = ("hub", "folder", "revision", *PARTS)
+    for option, value in entry.items():
+        if option not in known:
+            raise unknown(f"option in '{path}'", option, known)
+        expected = list if option == "connector" else str
+        if not isinstance(value, expected):
+            raise FGVEditError(f"'{path}': option '{option}' is {value!r}; expected a {expected.__name__}")
+    if "folder" in entry:
+        entry["folder"] = path.parent / entry["folder"]
+    return {**entry, "name": path.stem}
+
+
+def _family(folder: Path) -> Any:
+    """The class that opens a folder, by the `model_type` in its config.json."""
     path = folder / "config.json"
     try:
-        return str(json.loads(path.read_text())["model_type"])
+        model_type = str(json.loads(path.read_text())["model_type"])
     except FileNotFoundError as error:
         raise FGVEditError(
             f"backbone: file '{path}' is missing; expected a folder that save_pretrained wrote"
@@ -63,14 +131,15 @@ def _model_type(folder: Path) -> str:
         raise FGVEditError(
             f"backbone: '{path}' has no model_type; expected the JSON that save_pretrained wrote"
         ) from error
+    target = FAMILIES.get(model_type, ANY)
+    if target == ANY:
+        from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as KNOWN
 
-
-def _download(hub_id: str) -> Path:
-    import huggingface_hub
-
-    try:
-        return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=["*.safetensors", "*.json", "*.txt"]))
-    except Exception as error:  # the hub's client raises many types: no network, no such model, no permission
-        raise FGVEditError(
-            f"backbone: '{hub_id}' could not be read from the hub ({one_line(error)}); try 'tiny'"
-        ) from error
+        if model_type not in KNOWN:
+            near = difflib.get_close_matches(model_type, {*KNOWN, *FAMILIES}, n=1, cutoff=0)[0]
+            raise FGVEditError(
+                f"'{path}': found the architecture '{model_type}', expected one of AutoModelForImageTextToText in "
+                f"transformers; the nearest is '{near}'"
+            )
+    module, _, class_name = target.partition(":")
+    return getattr(importlib.import_module(module), class_name)

@@ -10,25 +10,31 @@ import torch
 from torch import nn
 
 from fgvedit.answering import MAX_NEW_TOKENS, TOP_K, Forced, Query, Remembered
+from fgvedit.backbones.loading import Opening
 from fgvedit.errors import FGVEditError
 from fgvedit.kept import KeptFeatures
 from fgvedit.schema import ImageRef
 
+IMAGE = -1  # stands, among the tokens of a prompt, for its image
+
+Inputs = dict[str, Any]  # what a language model is called with; "attention_mask" (n, length) is always there
+
 
 class PromptedModel(ABC):
-    """A language model that reads an image's tokens, if there are any, then text: batching, padding, answering."""
+    """A language model that reads text and, at one place of it, an image: batching, padding, answering."""
 
     language_model: Any  # a causal language model of `transformers`
     tokenizer: Any
+    answer_lead = ": "  # the end of a prompt, and what parts the answer from it
 
     @abstractmethod
     def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
-        """(tokens, feature_width) for each image: what the connector reads."""
+        """(tokens, feature_width) for each image: what comes before the connector."""
 
     @property
     @abstractmethod
     def connector(self) -> nn.Module:
-        """The module from features to the language model's embeddings: (…, feature_width) -> (…, hidden)."""
+        """What makes the language model's embeddings of features: (…, feature_width) -> (…, hidden)."""
 
     @property
     def device(self) -> torch.device:
@@ -38,33 +44,88 @@ class PromptedModel(ABC):
     def dtype(self) -> torch.dtype:
         return self.language_model.get_input_embeddings().weight.dtype
 
+    @property
+    def context(self) -> int:
+        """How many tokens the language model takes, those of an image included."""
+        return self.language_model.config.get_text_config().max_position_embeddings
+
     def token_ids(self, text: str) -> list[int]:
-        """The tokens of a text that follows an image or another text: no special tokens."""
+        """The tokens of a text alone: no special tokens."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
+        """The tokens of a prompt, with `IMAGE` where its image stands: here, before the text."""
+        return [IMAGE, *self.token_ids(prompt)] if with_image else self.token_ids(prompt)
+
     def answer_ids(self, answer: str) -> list[int]:
-        """The tokens of an answer as it follows the prompt: a space, then the answer."""
-        return self.token_ids(" " + answer.strip())
+        """The tokens of an answer as it follows a prompt; some tokenizers read the start of a text in another way."""
+        before = self.token_ids(self.answer_lead.rstrip(" "))
+        both = self.token_ids(self.answer_lead + answer.strip())
+        return both[len(before) :] if both[: len(before)] == before else self.token_ids(" " + answer.strip())
 
-    def embed(
-        self, images: Sequence[ImageRef | None], token_ids: Sequence[Sequence[int]]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Language-model inputs for image tokens (or none) followed by text, padded on the left.
+    def inputs(
+        self,
+        prompts: Sequence[str],
+        images: Sequence[ImageRef | None],
+        answer_ids: Sequence[Sequence[int]] | None = None,
+    ) -> Inputs:
+        """What the language model is called with for prompts, each followed by the tokens of an answer; padded on the
+        left, with gradient into the connector.
 
-        Returns embeddings (n, length, hidden), with gradient into the connector, and the mask (n, length), long.
-        Raises `FGVEditError` for more tokens than the language model has positions.
+        Raises `FGVEditError` for more tokens than the language model takes.
         """
+        rows = self.rows(prompts, images, answer_ids)
+        texts = [[token for token in row if token != IMAGE] for row in rows]
+        tokens = torch.tensor([token for text in texts for token in text], dtype=torch.long, device=self.device)
+        embedded = self.language_model.get_input_embeddings()(tokens).split([len(text) for text in texts])
         seen = iter(self.features([image for image in images if image is not None]))
-        tokens = torch.tensor([t for ids in token_ids for t in ids], dtype=torch.long, device=self.device)
-        texts = self.language_model.get_input_embeddings()(tokens).split([len(ids) for ids in token_ids])
-        rows = [
-            text if image is None else torch.cat([self.connector(next(seen)).to(text.dtype), text])
-            for image, text in zip(images, texts, strict=True)
+        whole = []
+        for row, text, prompt in zip(rows, embedded, prompts, strict=True):
+            if IMAGE in row:
+                place = row.index(IMAGE)
+                shown = self.image_embeddings(next(seen), prompt).to(text.dtype)
+                text = torch.cat([text[:place], shown, text[place:]])
+            whole.append(text)
+        self.check_length(max(map(len, whole)))
+        embeds, mask = left_pad(whole)
+        # Positions as generation counts them: what stands beside a row must not change it.
+        return {"inputs_embeds": embeds, "attention_mask": mask, "position_ids": mask.cumsum(dim=1) * mask - 1}
+
+    def rows(
+        self,
+        prompts: Sequence[str],
+        images: Sequence[ImageRef | None],
+        answer_ids: Sequence[Sequence[int]] | None,
+    ) -> list[list[int]]:
+        """The tokens of each prompt and of what follows it."""
+        return [
+            [*self.prompt_ids(prompt, image is not None), *(answer_ids[place] if answer_ids else ())]
+            for place, (prompt, image) in enumerate(zip(prompts, images, strict=True))
         ]
-        longest, context = max(map(len, rows)), self.language_model.config.max_position_embeddings
-        if longest > context:
-            raise FGVEditError(f"a prompt of {longest} tokens, image included: expected at most {context}")
-        return left_pad(rows)
+
+    def image_embeddings(self, features: torch.Tensor, prompt: str) -> torch.Tensor:
+        """(tokens, hidden): what the language model reads of an image's features beside this prompt."""
+        return self.connector(features)
+
+    def check_length(self, length: int) -> None:
+        if length > self.context:
+            raise FGVEditError(f"a prompt of {length} tokens, image included: expected at most {self.context}")
+
+    def logits(self, inputs: Inputs) -> torch.Tensor:
+        """(n, length, vocabulary): over each row's image, prompt and answer, padding before them."""
+        return self.language_model(**inputs).logits
+
+    def continuations(self, inputs: Inputs, max_new_tokens: int) -> torch.Tensor:
+        """(n, at most `max_new_tokens`): greedy, by the model's own `generate`."""
+        given = {name: value for name, value in inputs.items() if name != "position_ids"}  # it counts them itself
+        return self.language_model.generate(
+            **given,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=self.tokenizer.eos_token_id,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
 
     @torch.no_grad()
     def force(self, prompts: Sequence[str], images: Sequence[ImageRef | None], answers: Sequence[str]) -> list[Forced]:
@@ -72,18 +133,16 @@ class PromptedModel(ABC):
         if not prompts:
             return []
         answer_ids = [self.answer_ids(answer) for answer in answers]
-        token_ids = [self.token_ids(p) + a for p, a in zip(prompts, answer_ids, strict=True)]
-        embeds, mask = self.embed(images, token_ids)
-        logits = self.language_model(inputs_embeds=embeds, attention_mask=mask).logits
-        return forced_from_logits(logits, mask, answer_ids)
+        inputs = self.inputs(prompts, images, answer_ids)
+        return forced_from_logits(self.logits(inputs), inputs["attention_mask"], answer_ids)
 
     @torch.no_grad()
     def complete(self, prompts: Sequence[str], images: Sequence[ImageRef | None], max_new_tokens: int) -> list[str]:
-        """Greedy free continuations of the prompts, stripped."""
+        """Greedy free continuations of the prompts, cut at the end of sequence and stripped."""
         if not prompts:
             return []
-        embeds, mask = self.embed(images, [self.token_ids(prompt) for prompt in prompts])
-        return greedy(self.language_model, self.tokenizer, embeds, mask, max_new_tokens)
+        tokens = self.continuations(self.inputs(prompts, images), max_new_tokens)
+        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
     def answer_loss(
         self, prompts: Sequence[str], images: Sequence[ImageRef | None], answers: Sequence[str]
@@ -98,58 +157,92 @@ class PromptedModel(ABC):
         """Logits (n, length, vocabulary) over prompts, answers and the end that follows, with gradient; the mask
         (n, length); and the tokens of each answer and its end, which are its row's last."""
         answer_ids = [[*self.answer_ids(answer), self.tokenizer.eos_token_id] for answer in answers]
-        token_ids = [self.token_ids(p) + a for p, a in zip(prompts, answer_ids, strict=True)]
-        embeds, mask = self.embed(images, token_ids)
-        return self.language_model(inputs_embeds=embeds, attention_mask=mask).logits, mask, answer_ids
+        inputs = self.inputs(prompts, images, answer_ids)
+        return self.logits(inputs), inputs["attention_mask"], answer_ids
 
 
 class Backbone(PromptedModel):
     """A multimodal language model behind one interface.
 
     A family says how an image becomes features (`encode_images`), how features become the language model's input
-    (`connector`) and how a question is put (`prompt`). Features are what comes before the connector, so that they
-    stay true whatever an editor does to the connector or the language model; each image is encoded once, until
-    `forget_images` or until others take its place (see `KeptFeatures`).
+    (`connector`) and how a question is put (`prompt`, `prompt_ids`). Features are what comes before the connector, so
+    that they stay true whatever an editor does to the connector or the language model; each image is encoded once,
+    until `forget_images` or until others take its place (see `KeptFeatures`).
     """
 
-    name: str
-    revision: str  # content hash of the weights and of the tokenizer
-    model: nn.Module
+    model: Any  # of `transformers`, which does not say the types of its parts
 
-    def __init__(self) -> None:
+    def __init__(self, opening: Opening) -> None:
+        self.name = opening.name
+        self.revision = opening.revision
+        self.source = opening.source
+        self.input_mode = opening.input_mode
         self.remembered = Remembered(self)
         self.kept = KeptFeatures()
         self.encoded_images = 0  # how many images have been put through the vision tower
 
     @abstractmethod
-    def encode_images(self, images: Sequence[ImageRef]) -> torch.Tensor:
-        """(n, tokens, feature_width): what the connector reads, without gradient."""
+    def encode_images(self, images: Sequence[ImageRef]) -> Sequence[Any]:
+        """What is kept of each image, without gradient: its features, (tokens, feature_width), as a rule."""
 
     @property
     @abstractmethod
     def feature_width(self) -> int:
-        """The last dimension of `encode_images`."""
+        """The last dimension of `features`."""
 
     @property
     @abstractmethod
-    def language_layers(self) -> list[nn.Module]:
+    def language_layers(self) -> nn.ModuleList:
         """The language model's blocks, first to last."""
+
+    @property
+    def vision_parts(self) -> list[nn.Module]:
+        """What stands within `language_model` and is not asked without an image: nothing, where that is a model of its
+        own."""
+        return []
+
+    @property
+    def feed_forward(self) -> tuple[str, str]:
+        """What the two maps of a block's feed-forward part are called within it: ("fc1", "fc2"), for example.
+
+        They are the last two linear maps of a block outside its attention. Raises `FGVEditError` where there are none.
+        """
+        block = self.language_layers[-1]
+        linear = [name for name, part in block.named_modules() if isinstance(part, nn.Linear) and "attn" not in name]
+        if len(linear) < 2:
+            raise FGVEditError(
+                f"backbone '{self.name}': found no two linear maps outside the attention of a {type(block).__name__}; "
+                "expected the maps to be named by their own names"
+            )
+        return linear[-2], linear[-1]
 
     @abstractmethod
     def prompt(self, question: str) -> str:
-        """The text before which the image stands and after which the answer follows."""
+        """The words in which a question is put."""
 
-    def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
-        """(tokens, feature_width) for each image; those not seen before are encoded in one batch."""
+    def seen(self, images: Sequence[ImageRef]) -> list[Any]:
+        """What is kept of each image; those not seen before are encoded together."""
         return self.kept.get(images, self._encode_new)
 
+    def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
+        return self.seen(images)
+
     @torch.no_grad()
-    def _encode_new(self, images: Sequence[ImageRef]) -> torch.Tensor:
+    def _encode_new(self, images: Sequence[ImageRef]) -> Sequence[Any]:
         self.encoded_images += len(images)
         return self.encode_images(images)
 
     def forget_images(self) -> None:
         self.kept.clear()
+
+    def prompt_length(self, prompt: str, image: ImageRef | None) -> int:
+        """How many tokens a prompt takes, those of its image included."""
+        tokens = len(self.prompt_ids(prompt, image is not None))
+        return tokens if image is None else tokens - 1 + self.image_length(image)
+
+    def image_length(self, image: ImageRef) -> int:
+        """How many tokens of the language model's input an image takes."""
+        return len(self.features([image])[0])
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
         prompts = [self.prompt(query.question) for query in queries]
@@ -161,12 +254,17 @@ class Backbone(PromptedModel):
 
 
 def left_pad(rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows (length_i, width) as one tensor (n, length, width), zeros on the left, and its mask (n, length), long."""
+    """Rows (length_i, …) as one tensor (n, length, …), zeros on the left, and its mask (n, length), long."""
     lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)
     longest = max(len(row) for row in rows)
-    padded = torch.stack([nn.functional.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
+    padded = torch.stack([nn.functional.pad(row, (0, 0) * (row.dim() - 1) + (longest - len(row), 0)) for row in rows])
     mask = torch.arange(longest, device=padded.device) >= (longest - lengths)[:, None]
     return padded, mask.long()
+
+
+def blocks_of(language_model: nn.Module) -> nn.ModuleList:
+    """A language model's blocks: its longest list of modules."""
+    return max((part for part in language_model.modules() if isinstance(part, nn.ModuleList)), key=len)
 
 
 def forced_from_logits(logits: torch.Tensor, mask: torch.Tensor, answer_ids: Sequence[list[int]]) -> list[Forced]:
@@ -187,19 +285,3 @@ def answer_cross_entropy(logits: torch.Tensor, answer_ids: Sequence[list[int]]) 
         row[longest - len(ids) :] = torch.tensor(ids)
     predictions = logits[:, -longest - 1 : -1].float()
     return nn.functional.cross_entropy(predictions.flatten(0, 1), targets.flatten().to(logits.device))
-
-
-def greedy(
-    language_model: nn.Module, tokenizer: Any, embeds: torch.Tensor, mask: torch.Tensor, max_new_tokens: int
-) -> list[str]:
-    """Greedy continuations of left-padded embeddings, cut at the end of sequence and stripped."""
-    tokens = language_model.generate(  # type: ignore[operator]
-        inputs_embeds=embeds,
-        attention_mask=mask,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        num_beams=1,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return [text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True)]

@@ -1,94 +1,66 @@
-"""BLIP-2 with an OPT language model."""
+"""BLIP-2 with a decoder-only language model, such as OPT."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import safetensors
 import torch
 import transformers
 from torch import nn
 
-from fgvedit.backbones.base import Backbone
-from fgvedit.errors import FGVEditError, one_line
+from fgvedit.backbones.base import IMAGE, Backbone, blocks_of
+from fgvedit.backbones.loading import Opening, fit_tokenizer, open_model, open_processor
+from fgvedit.errors import FGVEditError
 from fgvedit.schema import ImageRef
 
 ENCODE_BATCH = 32  # images through the vision tower at once
+PAPER_PIXELS = 364  # the released FGVEdit code's images, for which it interpolates the tower's positions
 
 
 class Blip2Backbone(Backbone):
     """A folder that `Blip2ForConditionalGeneration` and `Blip2Processor` were saved in.
 
-    The features of an image are the Q-Former's outputs for its queries: (queries, Q-Former width). The prompt is that
-    of the released FGVEdit code, with no token before it.
+    The features of an image are the Q-Former's outputs for its queries: (queries, Q-Former width). Both input modes put
+    a question in the released FGVEdit code's words. "native" takes images and special tokens (OPT's at the start of a
+    text) as the processor makes them; "paper" has images of 364 pixels and no special token.
     """
 
-    model: Any  # Blip2ForConditionalGeneration, of whose parts transformers does not say the types
+    model_class = transformers.Blip2ForConditionalGeneration
+    processor_class = transformers.Blip2Processor
 
-    def __init__(
-        self,
-        folder: Path,
-        name: str,
-        revision: str,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        """Raises `FGVEditError` for a file that is missing or damaged and for a language model other than OPT."""
-        super().__init__()
-        self.name = name
-        self.revision = revision
-        _check_files(folder)
-        with quiet_transformers():
-            try:
-                processor = transformers.Blip2Processor.from_pretrained(folder, local_files_only=True)
-            except Exception as error:  # tokenizer and image processor raise whatever their parsers do
-                raise FGVEditError(
-                    f"backbone '{name}': the tokenizer and processor files in '{folder}' cannot be read "
-                    f"({one_line(error)}); expected those that Blip2Processor.save_pretrained wrote"
-                ) from error
-            try:
-                opened: Any = transformers.Blip2ForConditionalGeneration.from_pretrained(
-                    folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
-                )
-            except (OSError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
-                raise FGVEditError(
-                    f"backbone '{name}': the weights in '{folder}' do not fit its config.json ({one_line(error)})"
-                ) from error
-        self.model, loading = opened
-        # transformers fills what it does not find with random numbers, and says so in a log.
-        for fault in ("missing_keys", "mismatched_keys"):
-            if loading[fault]:
-                raise FGVEditError(
-                    f"backbone '{name}': the safetensors in '{folder}' do not hold all that its config.json asks for; "
-                    f"{fault.replace('_', ' ')}: {', '.join(map(str, sorted(loading[fault])[:3]))}"
-                )
-        self.model.to(device).eval().requires_grad_(False)
+    def __init__(self, opening: Opening) -> None:
+        """Raises `FGVEditError` for a file that is missing or damaged and for an encoder-decoder language model."""
+        super().__init__(opening)
+        check_decoder(opening.folder)
+        self.processor = open_processor(opening, self.processor_class)
+        self.model = open_model(opening, self.model_class)
         self.language_model = self.model.language_model
-        self.image_processor = processor.image_processor
-        self.tokenizer = processor.tokenizer
-        rows = self.model.language_model.get_input_embeddings().num_embeddings
-        if len(self.tokenizer) > rows:
-            raise FGVEditError(
-                f"backbone '{name}': the tokenizer in '{folder}' has {len(self.tokenizer)} tokens, expected at most "
-                f"the language model's {rows}"
-            )
-
-    def encode_images(self, images: Sequence[ImageRef]) -> torch.Tensor:
-        return torch.cat(
-            [self._encode(images[start : start + ENCODE_BATCH]) for start in range(0, len(images), ENCODE_BATCH)]
+        self.tokenizer = self.processor.tokenizer
+        fit_tokenizer(opening, self.tokenizer, self.language_model)
+        self.image_size = (
+            {"size": {"height": PAPER_PIXELS, "width": PAPER_PIXELS}} if self.input_mode == "paper" else {}
         )
 
-    def _encode(self, images: Sequence[ImageRef]) -> torch.Tensor:
-        pixels = self.image_processor([image.open() for image in images], return_tensors="pt")["pixel_values"]
-        seen = self.model.vision_model(pixels.to(self.device, self.dtype)).last_hidden_state
+    def encode_images(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
+        starts = range(0, len(images), ENCODE_BATCH)
+        return [row for start in starts for row in self.encode_batch(images[start : start + ENCODE_BATCH])]
+
+    def encode_batch(self, images: Sequence[ImageRef]) -> torch.Tensor:
+        seen = self.look(images)
         queries = self.model.query_tokens.expand(len(images), -1, -1)
         # In half precision transformers keeps the Q-Former in single.
         asked = self.model.qformer(query_embeds=queries, encoder_hidden_states=seen.to(queries.dtype))
         return asked.last_hidden_state.to(self.dtype)
+
+    def look(self, images: Sequence[ImageRef]) -> torch.Tensor:
+        """(n, patches, vision width): the vision tower's last states."""
+        opened = [image.open() for image in images]
+        pixels = self.processor.image_processor(opened, return_tensors="pt", **self.image_size)["pixel_values"]
+        weight = next(self.model.vision_model.parameters())
+        return self.model.vision_model(
+            pixels.to(weight.device, weight.dtype), interpolate_pos_encoding=self.input_mode == "paper"
+        ).last_hidden_state
 
     @property
     def connector(self) -> nn.Module:
@@ -99,11 +71,15 @@ class Blip2Backbone(Backbone):
         return self.model.config.qformer_config.hidden_size
 
     @property
-    def language_layers(self) -> list[nn.Module]:
-        return list(self.language_model.model.decoder.layers)  # type: ignore[union-attr, arg-type]
+    def language_layers(self) -> nn.ModuleList:
+        return blocks_of(self.language_model)
 
     def prompt(self, question: str) -> str:
         return question_prompt(question)
+
+    def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
+        text = self.tokenizer(prompt, add_special_tokens=self.input_mode == "native")["input_ids"]
+        return [IMAGE, *text] if with_image else text
 
 
 def question_prompt(question: str) -> str:
@@ -111,43 +87,11 @@ def question_prompt(question: str) -> str:
     return f"Question: {question} Short answer:"
 
 
-def _check_files(folder: Path) -> None:
-    """Raises `FGVEditError`, naming the file, for what `from_pretrained` says in many words or not at all."""
-    config = json.loads((folder / "config.json").read_text())
-    language_model = (config.get("text_config") or {}).get("model_type", "opt")
-    if language_model != "opt":
+def check_decoder(folder: Path) -> None:
+    """Raises `FGVEditError` for a language model that has an encoder too, such as T5."""
+    text = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
+    if text.is_encoder_decoder:
         raise FGVEditError(
-            f"'{folder / 'config.json'}': the language model is of type '{language_model}', expected 'opt'"
+            f"'{folder / 'config.json'}': the language model is of type '{text.model_type}', which has an encoder; "
+            "expected one that is a decoder alone, such as 'opt'"
         )
-    index = folder / "model.safetensors.index.json"
-    try:
-        shards = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else {"model.safetensors"}
-    except (ValueError, KeyError, AttributeError) as error:
-        raise FGVEditError(f"'{index}': expected the JSON index of the weights' files, found another") from error
-    for shard in sorted(shards):
-        path = folder / shard
-        if not path.is_file():
-            raise FGVEditError(f"weights '{path}' are missing; expected a safetensors file")
-        try:
-            with safetensors.safe_open(path, framework="pt"):
-                pass
-        except safetensors.SafetensorError as error:
-            raise FGVEditError(
-                f"weights '{path}' are truncated or damaged: expected a whole safetensors file, found "
-                f"{path.stat().st_size} bytes ({error})"
-            ) from error
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """No loading bars and reports on the terminal; what is wrong is raised instead."""
-    log = transformers.utils.logging
-    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(verbosity)
-        if bars:
-            log.enable_progress_bar()

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from fgvedit.errors import FGVEditError, one_line
+from fgvedit.errors import FGVEditError, one_line, unknown
+from fgvedit.hub import fetch
 from fgvedit.schema import ImageRef
 
 SHIPPED = Path(__file__).parent / "clip"
@@ -20,7 +21,8 @@ class Clip(nn.Module):
     """Images and texts as aligned features; images as patches too.
 
     `name`: a model of `open_clip` (`ViT-B-32`, `ViT-L-14`), a folder with `open_clip_config.json`, or `tiny-clip`,
-    which is shipped. `pretrained`: the weights' tag at `open_clip`, such as `openai`; a folder has its own.
+    which is shipped. `pretrained`: the weights' tag at `open_clip`, such as `openai`, which are then fetched from the
+    hub, or their file; a folder has its own.
     """
 
     def __init__(self, name: str, pretrained: str = "") -> None:
@@ -37,10 +39,17 @@ class Clip(nn.Module):
                 f"scope classifier: unknown CLIP '{name}'; expected tiny-clip, a folder with open_clip_config.json or "
                 f"a model of open_clip such as ViT-B-32"
             )
+        tag = open_clip.get_pretrained_cfg(name, pretrained)
+        if tag:
+            fetch(tag["hf_hub"].rpartition("/")[0], "CLIP", patterns=[open_clip.constants.HF_SAFE_WEIGHTS_NAME])
         level = logging.root.level
         logging.root.setLevel(logging.ERROR)  # open_clip reports every step of loading on the root logger
         try:
-            model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=pretrained or None)
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                name,
+                pretrained=pretrained or None,
+                force_quick_gelu=bool(tag.get("quick_gelu")),  # open_clip itself only warns
+            )
             self.tokenizer: Any = open_clip.get_tokenizer(name)
         except Exception as error:  # the hub's client, safetensors and torch raise many types
             raise FGVEditError(
@@ -53,6 +62,8 @@ class Clip(nn.Module):
                 f"scope classifier: CLIP '{name.removeprefix('local-dir:')}' has a {type(model.visual).__name__} for "
                 "images, expected open_clip's VisionTransformer, such as that of ViT-B-32"
             )
+        if not (folder.is_dir() or pretrained):  # open_clip would go on with random weights here too
+            raise unknown(f"weights of CLIP '{name}'", pretrained, open_clip.list_pretrained_tags_by_model(name))
         self.model: Any = model
         self.preprocess: Any = preprocess
 

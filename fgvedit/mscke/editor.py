@@ -48,7 +48,7 @@ class MemoryEditor(Editor, ABC):
         scope: float = 1.0
 
     # What a checkpoint must agree on; the rest of the configuration says how it was trained or is used.
-    architecture: ClassVar[tuple[str, ...]] = ("counterfactual", "counterfactual_layers")
+    architecture: ClassVar[tuple[str, ...]] = ("counterfactual", "counterfactual_layers", "counterfactual_trained")
 
     def __init__(self, backbone: Backbone, config: Config) -> None:
         super().__init__(backbone, config)

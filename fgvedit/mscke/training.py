@@ -22,7 +22,7 @@ def memory_losses(
 
     def losses(batch: list[Drawn]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         counterfactual.look(drawn.query(kind).image for drawn in batch for kind in INSIDE)
-        with torch.autocast(counterfactual.device.type, torch.bfloat16):
+        with torch.autocast(counterfactual.device.type, counterfactual.autocast_dtype):
             named = {f"scope/{kind}": loss for kind, loss in scope_losses(classifier, batch).items()}
             named |= {f"answer/{kind}": answer_loss(counterfactual, batch, kind) for kind in INSIDE}
         scope = torch.stack([value for name, value in named.items() if name.startswith("scope/")]).sum()

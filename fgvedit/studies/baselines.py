@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fgvedit.cli import ArgumentParser, add_machine_options, parse_device, parse_dtype
+from fgvedit.cli import ArgumentParser, add_backbone_options, backbone_arguments, backbone_request
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json, write_json, write_text
 from fgvedit.results import METRICS, Metric, metrics_from_rows, paired_differences, router_from_rows
@@ -50,7 +50,6 @@ def parser() -> ArgumentParser:
         epilog=EXAMPLES,
     )
     options.add_argument("--editors", metavar="NAMES", help="separated by commas; default: every registered one")
-    options.add_argument("--backbone", default="tiny", metavar="NAME", help="default: %(default)s")
     options.add_argument("--dataset", default="scenes", metavar="NAME", help="default: %(default)s")
     options.add_argument("--split", default="test", help="default: %(default)s")
     options.add_argument("--limit", type=int, metavar="N", help="only the first N records")
@@ -63,7 +62,7 @@ def parser() -> ArgumentParser:
     options.add_argument(
         "--write", type=Path, metavar="FILE", help=f"put the report between {OPEN} and {CLOSE} of a file, too"
     )
-    add_machine_options(options)
+    add_backbone_options(options)
     return options
 
 
@@ -74,8 +73,7 @@ def main(argv: list[str]) -> int:
             raise FGVEditError(f"--{option} is {getattr(options, option)}; expected 1 or more")
     if options.write:
         between_markers(options.write, "")  # what is missing is said now, not when everything has run
-    parse_dtype(options.dtype)
-    device = parse_device(options.device)
+    device = backbone_request(options)["device"]
 
     from fgvedit.dataset import load_records
 
@@ -84,8 +82,7 @@ def main(argv: list[str]) -> int:
     processes = min(options.processes or (cores() if device.type == "cpu" else 1), len(targets))
     # One thread in each of two processes makes far more of two cores than two threads in one.
     threads = max(1, cores() // processes) if processes > 1 and device.type == "cpu" else None
-    common = ["--backbone", options.backbone, "--dataset", options.dataset, "--split", options.split]
-    common += ["--device", str(device), "--dtype", options.dtype, "--seed", str(options.seed)]
+    common = ["--dataset", options.dataset, "--split", options.split, *backbone_arguments(options)]
     common += ["--limit", str(options.limit)] if options.limit else []
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
