@@ -107,7 +107,7 @@ def fetch(
             f"the {what} '{repo}' cannot be fetched: {_bytes(found.left)} are to come into '{_cache()}', where "
             f"{_bytes(found.free)} are free; expected more room there, or another folder in HF_HOME"
         )
-    if found.missing:
+    if found.missing and os.environ.get("RANK", "0") == "0":  # of several processes one says it
         print(_statement(found, what, dtype), file=sys.stderr, flush=True)
     try:
         # By the revision asked for, not by its commit: what a branch points to is then known offline too.

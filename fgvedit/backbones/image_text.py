@@ -344,17 +344,17 @@ def flat(features: Any) -> torch.Tensor:
 def merged(outputs: Sequence[Any]) -> Any:
     """What `get_image_features` gives for one image each, as it gives it for all of them."""
     whole = copy.copy(outputs[0])
-    features = [output.pooler_output for output in outputs]
-    if isinstance(features[0], torch.Tensor):
-        whole.pooler_output = torch.cat(features)
-    else:
-        whole.pooler_output = list(chain.from_iterable(features))
+    whole.pooler_output = together([output.pooler_output for output in outputs])
     if (deeper := getattr(outputs[0], "deepstack_features", None)) is not None:
         whole.deepstack_features = [
-            list(chain.from_iterable(output.deepstack_features[level] for output in outputs))
-            for level in range(len(deeper))
+            together([output.deepstack_features[level] for output in outputs]) for level in range(len(deeper))
         ]
     return whole
+
+
+def together(features: Sequence[Any]) -> Any:
+    """Features of one image each: one tensor where they are tensors, or else a list with an entry an image."""
+    return torch.cat(list(features)) if isinstance(features[0], torch.Tensor) else list(chain.from_iterable(features))
 
 
 def unchanged(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
