@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -23,6 +20,7 @@ from fgvedit.answering import MAX_NEW_TOKENS, Answerer, Forced, Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.checkpoints import trained_with
 from fgvedit.errors import FGVEditError, one_line, unknown
+from fgvedit.plugins import checked, class_at, imported
 from fgvedit.schema import Edit, Record
 
 ENTRY_POINTS = "fgvedit.editors"
@@ -131,57 +129,13 @@ def restored(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
 def editor_class(target: str) -> type[Editor]:
     """The editor named `target`: a registered name, `package.module:Class`, or `file.py:Class`."""
     if ":" in target:
-        return _class_at(target)
+        return class_at(target, Editor, "editor")
     registered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if target not in registered:
         raise unknown("editor", target, registered)
-    with _imported(target):
+    with imported(target, "editor"):
         found = registered[target].load()
-    return _checked(found, target)
-
-
-def _class_at(target: str) -> type[Editor]:
-    where, _, name = target.rpartition(":")
-    if where.endswith(".py"):
-        path = Path(where)
-        if not path.is_file():
-            raise FGVEditError(f"editor '{target}': there is no file '{where}'; expected FILE.py:CLASS")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module  # dataclasses look their module up by name
-        with _imported(target):
-            spec.loader.exec_module(module)
-    else:
-        with _imported(target):
-            module = importlib.import_module(where)
-    if not hasattr(module, name):
-        classes = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Editor)]
-        raise unknown(f"class in '{where}'", name, classes)
-    return _checked(getattr(module, name), target)
-
-
-@contextmanager
-def _imported(target: str) -> Iterator[None]:
-    """Whatever a module raises while it is imported, as `FGVEditError`."""
-    where = target.rpartition(":")[0]
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if where and f"{where}.".startswith(f"{error.name}."):
-            raise FGVEditError(f"editor '{target}': no module '{error.name}'; expected PACKAGE.MODULE:CLASS") from error
-        raise FGVEditError(f"editor '{target}' needs the module '{error.name}', which is not installed") from error
-    except Exception as error:
-        raise FGVEditError(
-            f"editor '{target}' cannot be imported ({type(error).__name__}: {one_line(error)}); expected a module that "
-            "imports without an error"
-        ) from error
-
-
-def _checked(found: Any, target: str) -> type[Editor]:
-    if not (inspect.isclass(found) and issubclass(found, Editor)):
-        raise FGVEditError(f"editor '{target}' is {found!r}; expected a subclass of fgvedit.editing.Editor")
-    return found
+    return checked(found, target, Editor, "editor")
 
 
 def editor_config(editor: type[Editor], backbone_name: str, overrides: Mapping[str, Any] | None = None) -> Any:

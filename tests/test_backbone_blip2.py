@@ -118,6 +118,20 @@ def test_teacher_forcing_covers_image_prompt_and_answer(backbone, reference):
         assert forced.predicted.tolist() == logits.argmax(-1)[-count - 1 : -1].tolist()
 
 
+def test_a_batch_whose_logits_are_too_many_is_halved(backbone, monkeypatch):
+    queries = [Query(q, image_ref(n)) for n, q in enumerate(QUESTIONS)]
+    whole = backbone.teacher_force(queries, ANSWERS)
+    passes = []
+    hook = backbone.language_model.register_forward_hook(lambda _, __, out: passes.append(out.logits.shape))
+    rows, length, vocabulary = 3, len(whole[2].top), backbone.language_model.config.vocab_size
+    monkeypatch.setattr("fgvedit.backbones.base.LOGITS", 2 * length * vocabulary)
+    halved = backbone.teacher_force(queries, ANSWERS)
+    hook.remove()
+    assert [shape[0] for shape in passes] == [1, rows - 1]
+    for one, other in zip(whole, halved, strict=True):
+        assert torch.equal(one.top[:, 0], other.top[:, 0]) and torch.equal(one.answer, other.answer)
+
+
 def test_answer_loss_is_an_independent_cross_entropy(backbone, reference):
     model, processor = reference
     images = [image_ref(0), None, image_ref(2)]

@@ -19,7 +19,7 @@ from local_hub import LocalHub, connected, environment
 from safetensors.torch import save
 
 from fgvedit.errors import FGVEditError
-from fgvedit.hub import fetch, plan, wanted
+from fgvedit.hub import RELEASED_AS_BIN, fetch, plan, wanted
 
 NAME = "owner/model"
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -522,3 +522,27 @@ def test_clip_without_weights_is_refused(hub: LocalHub, small_clip: dict[str, An
         Clip("ViT-B-32", "")
     with pytest.raises(FGVEditError, match=r"CLIP 'timm/vit_base_patch32_clip_224\.openai' .*has no such model"):
         Clip("ViT-B-32", "openai")
+
+
+# What is released for torch alone
+
+
+def test_files_for_torch_are_read_where_they_are_asked_for_and_there_is_nothing_else(hub: LocalHub, offline, capsys):
+    files = {"config.json": b"{}", "pytorch_model.bin": bytes(3000), "tf_model.h5": bytes(5000)}
+    hub.add(NAME, files)
+    with pytest.raises(FGVEditError, match=r"has no \*\.safetensors .* found pytorch_model.bin, tf_model.h5"):
+        fetch(NAME, "counterfactual model")
+    folder = fetch(NAME, "counterfactual model", patterns=RELEASED_AS_BIN)
+    assert set(held(folder)) == {"config.json", "pytorch_model.bin"}
+    assert "its weights take 3.0 kB of memory as stored" in capsys.readouterr().err
+    offline()
+    assert fetch(NAME, "counterfactual model", patterns=RELEASED_AS_BIN) == folder
+
+
+def test_files_for_torch_are_left_where_there_are_safetensors(hub: LocalHub):
+    hub.add(NAME, {**FILES, "pytorch_model.bin": bytes(3000)})
+    assert held(fetch(NAME, "counterfactual model", patterns=RELEASED_AS_BIN)) == FILES
+    assert wanted(["pytorch_model.bin", "a/model.safetensors"], RELEASED_AS_BIN) == [
+        "a/model.safetensors",
+        "pytorch_model.bin",
+    ]

@@ -297,6 +297,18 @@ def test_a_counterfactual_model_of_another_folder(build, backbone, tmp_path):
         assert len(edited.generate(QUERIES)) == 3
 
 
+def test_a_counterfactual_model_that_is_released_for_torch_alone(build, backbone, tmp_path):
+    """As weights only: what a pickle would do otherwise is refused."""
+    folder = tmp_path / "language-model"
+    backbone.language_model.save_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(backbone.language_model.state_dict(), folder / "pytorch_model.bin")
+    assert same(bits(build(counterfactual=str(folder)).counterfactual.language_model), bits(backbone.language_model))
+    torch.save({"weight": Path("/tmp")}, folder / "pytorch_model.bin")
+    with pytest.raises(FGVEditError, match="'counterfactual'.* cannot be opened"):
+        build(counterfactual=str(folder))
+
+
 # Checkpoints
 
 

@@ -16,6 +16,7 @@ import yaml
 from fgvedit.backbones.base import Backbone
 from fgvedit.backbones.loading import INPUT_MODES, Opening, Parts
 from fgvedit.errors import FGVEditError, one_line, unknown
+from fgvedit.plugins import class_at
 from fgvedit.revision import content_hash
 
 HOME = Path(__file__).parent
@@ -65,7 +66,7 @@ def open_backbone(
             raise FGVEditError(f"--revision '{revision}': backbone '{name}' is a folder; expected a name on the hub")
         if not folder.is_dir():
             raise FGVEditError(f"backbone '{name}': folder '{folder}' is missing; expected the files of a checkpoint")
-    kind = _family(folder)
+    kind = class_at(entry["class"], Backbone, "backbone") if "class" in entry else _family(folder)
     return kind(
         Opening(
             folder=folder,
@@ -97,7 +98,7 @@ def _entry(name: str) -> dict[str, Any]:
 
 
 def _described(path: Path) -> dict[str, Any]:
-    """The entry in a YAML file of a user's own. A relative folder is one beside the file."""
+    """The entry in a YAML file of a user's own. A relative folder, or file with a class, is one beside the file."""
     try:
         entry = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
@@ -106,7 +107,7 @@ def _described(path: Path) -> dict[str, Any]:
         raise FGVEditError(f"backbone: '{path}' is not YAML ({one_line(error)})") from error
     if not isinstance(entry, dict) or len({"hub", "folder"} & entry.keys()) != 1:
         raise FGVEditError(f"backbone: '{path}' has to name either 'hub' or 'folder'; found {entry!r}")
-    known = ("hub", "folder", "revision", *PARTS)
+    known = ("hub", "folder", "revision", "class", *PARTS)
     for option, value in entry.items():
         if option not in known:
             raise unknown(f"option in '{path}'", option, known)
@@ -115,6 +116,8 @@ def _described(path: Path) -> dict[str, Any]:
             raise FGVEditError(f"'{path}': option '{option}' is {value!r}; expected a {expected.__name__}")
     if "folder" in entry:
         entry["folder"] = path.parent / entry["folder"]
+    if ".py:" in entry.get("class", ""):
+        entry["class"] = str(path.parent / entry["class"])
     return {**entry, "name": path.stem}
 
 

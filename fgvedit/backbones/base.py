@@ -17,6 +17,8 @@ from fgvedit.schema import ImageRef
 
 IMAGE = -1  # stands, among the tokens of a prompt, for its image
 
+LOGITS = 2**30  # numbers at once: 2 GB in half precision, of which a large vocabulary and a long image soon take more
+
 Inputs = dict[str, Any]  # what a language model is called with; "attention_mask" (n, length) is always there
 
 
@@ -129,11 +131,16 @@ class PromptedModel(ABC):
 
     @torch.no_grad()
     def force(self, prompts: Sequence[str], images: Sequence[ImageRef | None], answers: Sequence[str]) -> list[Forced]:
-        """One forward pass over each prompt followed by its answer."""
+        """One forward pass over each prompt followed by its answer; as few as `LOGITS` allows for all of them."""
         if not prompts:
             return []
         answer_ids = [self.answer_ids(answer) for answer in answers]
         inputs = self.inputs(prompts, images, answer_ids)
+        vocabulary = self.language_model.get_input_embeddings().weight.shape[0]
+        if len(prompts) > 1 and inputs["attention_mask"].numel() * vocabulary > LOGITS:
+            half = len(prompts) // 2
+            parts = (slice(None, half), slice(half, None))
+            return [forced for part in parts for forced in self.force(prompts[part], images[part], answers[part])]
         return forced_from_logits(self.logits(inputs), inputs["attention_mask"], answer_ids)
 
     @torch.no_grad()
