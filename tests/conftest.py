@@ -228,3 +228,13 @@ def random_clip(random_blip2: Path, tmp_path_factory: pytest.TempPathFactory) ->
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def random_minigpt4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the converter makes of a MiniGPT-4 with random weights."""
+    from minigpt4_parts import save_minigpt4
+
+    folder = tmp_path_factory.mktemp("minigpt4") / "random-minigpt4"
+    save_minigpt4(folder)
+    return folder
