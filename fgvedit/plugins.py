@@ -16,6 +16,7 @@ from typing import Any
 
 from fgvedit.errors import FGVEditError, one_line, unknown
 
+
 def class_at(target: str, base: Any, what: str) -> Any:
     """The subclass of `base` at `target`. Raises `FGVEditError` where there is none."""
     where, _, name = target.rpartition(":")

@@ -19,11 +19,12 @@ from dummy import write_dataset
 
 from fgvedit import study as command
 from fgvedit.errors import FGVEditError
+from fgvedit.files import between_markers
 from fgvedit.results import METRICS, Metric, paired_difference
 from fgvedit.runner import CHUNK
 from fgvedit.schema import PROBE_KINDS
 from fgvedit.studies import baselines, running
-from fgvedit.studies.baselines import CLOSE, OPEN, Run, Study, between_markers, editors, report, verdict
+from fgvedit.studies.baselines import CLOSE, OPEN, Run, Study, editors, report, verdict
 
 RECORDS = CHUNK + 2  # two chunks
 FAILS_AT = CHUNK + 2
@@ -191,8 +192,8 @@ def test_a_missing_marker_is_said_before_anything_runs(text, monkeypatch, tmp_pa
 def test_writing_twice_leaves_one_report(tmp_path):
     document = tmp_path / "results.md"
     document.write_text(f"before {OPEN}{CLOSE} after")
-    document.write_text(between_markers(document, "first"))
-    assert between_markers(document, "second\n") == f"before {OPEN}\n\nsecond\n\n{CLOSE} after"
+    document.write_text(between_markers(document, "first", OPEN, CLOSE))
+    assert between_markers(document, "second\n", OPEN, CLOSE) == f"before {OPEN}\n\nsecond\n\n{CLOSE} after"
 
 
 def test_every_class_is_run_once_under_its_own_name(monkeypatch):

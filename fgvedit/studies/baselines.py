@@ -14,7 +14,7 @@ from typing import Any
 
 from fgvedit.cli import ArgumentParser, add_backbone_options, backbone_arguments, backbone_request
 from fgvedit.errors import FGVEditError
-from fgvedit.files import read_json, write_json, write_text
+from fgvedit.files import between_markers, read_json, write_json, write_text
 from fgvedit.results import METRICS, Metric, metrics_from_rows, paired_differences, router_from_rows
 from fgvedit.schema import PROBE_KINDS
 from fgvedit.studies.running import cores, duration, run_side_by_side
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
         if getattr(options, option) is not None and getattr(options, option) < 1:
             raise FGVEditError(f"--{option} is {getattr(options, option)}; expected 1 or more")
     if options.write:
-        between_markers(options.write, "")  # what is missing is said now, not when everything has run
+        between_markers(options.write, "", OPEN, CLOSE)  # what is missing is said now, not when everything has run
     device = backbone_request(options)["device"]
 
     from fgvedit.dataset import load_records
@@ -104,7 +104,7 @@ def main(argv: list[str]) -> int:
         text = report(Study(done), [f"```bash\n{command}\n```", took], list(failed.values()))
         write_text(out / "report.md", text)
         if options.write:
-            write_text(options.write, between_markers(options.write, text))
+            write_text(options.write, between_markers(options.write, text, OPEN, CLOSE))
         print(text)
     for failure in failed.values():
         print(f"error: {failure}", file=sys.stderr)
@@ -153,20 +153,6 @@ def editors(chosen: Sequence[str] | None) -> dict[str, str]:
         if known is not kind:
             raise FGVEditError(f"editors '{other}' and '{target}' are both called '{kind.name}'; expected other names")
     return {name: target for name, (target, _) in found.items()}
-
-
-def between_markers(path: Path, text: str) -> str:
-    """What a file holds, with `text` between its markers. Raises `FGVEditError` where each is not there once."""
-    if not path.is_file():
-        raise FGVEditError(f"--write: there is no file '{path}'; expected one that holds '{OPEN}' and '{CLOSE}'")
-    content = path.read_bytes().decode("utf-8")
-    start, end = content.find(OPEN), content.find(CLOSE)
-    if content.count(OPEN) != 1 or content.count(CLOSE) != 1 or end < start:
-        raise FGVEditError(
-            f"--write: '{path}' holds '{OPEN}' {content.count(OPEN)} times and '{CLOSE}' {content.count(CLOSE)} times; "
-            "expected each once, in this order"
-        )
-    return f"{content[: start + len(OPEN)]}\n\n{text.strip()}\n\n{content[end:]}"
 
 
 # From here on: the report, from rows alone; of a run's result file only its manifest is read.
