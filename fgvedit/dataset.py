@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = "fgvedit"
 FOLDER = Path(__file__).parent  # a data folder too: its README.md is the data card
+BUILT = {"vqav2": "python -m builders.released"}  # configurations that are not shipped, and what makes them
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -25,9 +26,12 @@ def load_dataset(path: str, name: str | None = None, *args: Any, **kwargs: Any) 
     """`datasets.load_dataset`, with the same signature, to which "fgvedit" is the embedded data wherever it is called.
 
     What it returns is what `datasets` returns: a `DatasetDict` of `train` and `test`, or one split as a `Dataset`.
+    Raises `FGVEditError` for an embedded configuration that has to be built first.
     """
     import datasets
 
+    if path == EMBEDDED:
+        _expect_built(name)
     return datasets.load_dataset(str(FOLDER) if path == EMBEDDED else path, name, *args, **kwargs)
 
 
@@ -90,12 +94,21 @@ def _open(name: str, split: str) -> tuple[datasets.Dataset, str, str]:
     card = metadata_load(FOLDER / "README.md") or {}
     embedded = [config["config_name"] for config in card["configs"]]
     if name in embedded:
+        _expect_built(name)
         return _open_folder(FOLDER, name, split, name)
     if Path(name).is_dir():
         return _open_folder(Path(name), None, split, name)
     if HUB_ID.fullmatch(name):
         return _open_hub(name, split)
     raise unknown("data set", name, embedded)
+
+
+def _expect_built(config: str | None) -> None:
+    if config in BUILT and not any((FOLDER / "data" / config).glob("*.parquet")):
+        raise FGVEditError(
+            f"configuration '{config}' is not built here (no Parquet files in '{FOLDER / 'data' / config}'); expected "
+            f"it there: make it with '{BUILT[config]}'"
+        )
 
 
 def _open_folder(folder: Path, config: str | None, split: str, name: str) -> tuple[datasets.Dataset, str, str]:
