@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,18 +11,19 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from families import SAVE
+from families import MORE, REFUSED, SAVE
 from PIL import Image
 
 from fgvedit.answering import Query
-from fgvedit.backbones import open_backbone
+from fgvedit.backbones import image_text, open_backbone
 from fgvedit.backbones.base import Backbone, answer_cross_entropy
+from fgvedit.errors import FGVEditError
 from fgvedit.schema import ImageRef
 
 QUESTIONS = ["What colour is the card?", "What?", "Which of the cards, of all of them, is blue?"]
 ANSWERS = ["blue", "a rather long answer", "no"]
-EVERY = pytest.mark.parametrize("family", SAVE, indirect=True)
-CHAT = [name for name in SAVE if name != "instructblip"]
+FAMILIES = {**SAVE, **MORE}
+EVERY = pytest.mark.parametrize("family", FAMILIES, indirect=True)
 
 
 def photo(number: int, size: tuple[int, int]) -> ImageRef:
@@ -43,10 +46,16 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def folder(name: str) -> Path:
         if not (root / name).exists():
-            SAVE[name](root / name)
+            FAMILIES[name](root / name)
         return root / name
 
     return folder
+
+
+@functools.cache
+def opened(folder: Path) -> tuple[Any, Any]:
+    model = transformers.AutoModelForImageTextToText.from_pretrained(folder)
+    return model.eval(), transformers.AutoProcessor.from_pretrained(folder)
 
 
 class Family:
@@ -55,8 +64,7 @@ class Family:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.backbone: Backbone = open_backbone(str(folder))
-        self.model: Any = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
-        self.processor: Any = transformers.AutoProcessor.from_pretrained(folder)
+        self.model, self.processor = opened(folder)
 
     def text(self, question: str, answer: str, with_image: bool) -> str:
         prompt = self.backbone.prompt(question)
@@ -65,6 +73,7 @@ class Family:
         content = [{"type": "image"}] * with_image + [{"type": "text", "text": prompt}]
         turn = [{"role": "user", "content": content}]
         text = self.processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        text = text.removeprefix(self.processor.tokenizer.bos_token or "")  # the tokenizer puts it there again
         return text if not answer else text + ("" if text.endswith("\n") else " ") + answer
 
     def inputs(self, question: str, image: ImageRef | None, answer: str = "") -> dict[str, Any]:
@@ -114,7 +123,9 @@ def test_the_image_is_not_encoded_again(family: Family):
     tower: Any = family.backbone.model.get_encoder(modality="image")
     calls: list[torch.Tensor] = []
     blocks = max((part for part in tower.modules() if isinstance(part, torch.nn.ModuleList)), key=len)
-    attention = [part for block in blocks for name, part in block.named_modules() if name.endswith("attn")]
+    attention = [
+        part for block in blocks for name, part in block.named_modules() if name.endswith(("attn", "attention"))
+    ]
     assert attention
     hooks = [part.register_forward_hook(lambda *_: calls.append(torch.zeros(()))) for part in attention]
     try:
@@ -172,6 +183,72 @@ def test_the_parts_that_editors_change(family: Family):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in backbone.connector.parameters() if p.dim() > 1)
     connector = {id(parameter) for parameter in backbone.connector.parameters()}
     assert all(p.grad is None for p in backbone.model.parameters() if id(p) not in connector)
+
+
+@pytest.mark.parametrize(
+    ("family", "place"),
+    [("llava", 0), ("gemma3", 0), ("llava_onevision", 0), ("llava_next", 0), ("internvl", -1), ("idefics3", -1)],
+    indirect=["family"],
+)
+@torch.no_grad()
+def test_features_are_of_the_whole_image(family: Family, place: int):
+    """Which of the tiles shows it is the family's own choice: before or behind those that it is cut into."""
+    read: list[torch.Tensor] = []
+    model = family.model.base_model
+    connector = model.connector if hasattr(model, "connector") else model.multi_modal_projector
+    hook = connector.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    for image in IMAGES:
+        family.model(**family.inputs("What?", image))
+        torch.testing.assert_close(family.backbone.features([image])[0], read.pop()[place])
+    hook.remove()
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("paligemma", "PaliGemmaForConditionalGeneration is not supported, since tokens of a prompt read those behind"),
+        ("mllama", "MllamaForConditionalGeneration is not supported, since its images do not stand among the tokens"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:__array__")  # a processor of theirs
+def test_what_is_none_of_these_is_refused(name: str, found: str, tmp_path: Path):
+    REFUSED[name](tmp_path)
+    with pytest.raises(FGVEditError, match=f"{found}.*; expected a language model that reads") as error:
+        open_backbone(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_an_encoder_and_decoder_are_refused(saved: Callable[[str], Path], copy_of: Callable[[Path], Path]):
+    folder = copy_of(saved("llava"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "is_encoder_decoder": True}))
+    with pytest.raises(FGVEditError, match="do not stand among the tokens that it continues; expected"):
+        open_backbone(str(folder))
+
+
+def test_a_connector_of_another_name_is_asked_for(saved: Callable[[str], Path], tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(image_text, "CONNECTORS", ("bridge",))
+    with pytest.raises(FGVEditError, match=r"found no connector; expected one called bridge, or .*'connector'"):
+        open_backbone(str(saved("llava")))
+    entry = tmp_path / "mine.yaml"
+    entry.write_text(f"folder: {saved('llava')}\nconnector: [model.multi_modal_projector]\n")
+    assert open_backbone(str(entry)).generate([Query("What?", IMAGES[0])], 2)
+
+
+def test_a_connector_that_images_pass_by_is_refused(saved: Callable[[str], Path], tmp_path: Path):
+    entry = tmp_path / "mine.yaml"
+    entry.write_text(f"folder: {saved('qwen3_vl')}\nconnector: [model.visual.merger]\n")
+    with pytest.raises(FGVEditError, match=r"past the connector that was found; .*'connector'"):
+        open_backbone(str(entry))
+
+
+def test_a_sample_that_fails_is_one_sentence(saved: Callable[[str], Path], monkeypatch):
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError("grid")
+
+    monkeypatch.setattr(transformers.LlavaModel, "get_image_features", broken)
+    with pytest.raises(FGVEditError, match=r"not supported, since it fails on a sample \(.*grid.*\); expected"):
+        open_backbone(str(saved("llava")))
 
 
 @EVERY

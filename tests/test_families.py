@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from families import SAVE
+from families import MORE, SAVE
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+FAMILIES = {**SAVE, **MORE}
 QUESTION, OTHER = "What colour is the card?", "How many people are there?"
 SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
 QWEN_TURN = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>{}<|im_end|>\n<|im_start|>assistant\n"
@@ -21,9 +22,16 @@ PROMPTS = {
     "qwen2_vl": SYSTEM + QWEN_TURN,
     "qwen2_5_vl": SYSTEM + QWEN_TURN,
     "qwen3_vl": QWEN_TURN,
+    "llava_next": "[INST] <image>\n{} [/INST]",
+    "internvl": "<|im_start|>user\n<IMG_CONTEXT>\n{}<|im_end|>\n<|im_start|>assistant\n",
+    "idefics3": "User:<image>{}<end_of_utterance>\nAssistant:",
+    "gemma3": "<start_of_turn>user\n<start_of_image>{}<end_of_turn>\n<start_of_turn>model\n",
+    "mistral3": "[INST][IMG]{}[/INST]",
 }
 # For 640 x 480 pixels. LLaVA: 4 x 4 patches. OneVision: 2 x 2 of the whole, 6 x 6 of its 3 x 3 tiles less a row of
 # padding above and below, and a newline for each row of these. Qwen: at most 40, in the photo's proportions: 5 x 7.
+# LLaVA-NeXT: as OneVision, of 2 x 2 tiles. InternVL: 2 x 2 of the whole and of 3 x 2 tiles each. Idefics 3: of 2 x 2.
+# Gemma 3: 2 x 2. Mistral 3: 3 x 4, in the photo's proportions, at most 4 a side.
 IMAGE_TOKENS = {
     "llava": 4 * 4,
     "llava_onevision": 2 * 2 + 4 * 6 + 4,
@@ -31,6 +39,11 @@ IMAGE_TOKENS = {
     "qwen2_vl": 5 * 7,
     "qwen2_5_vl": 5 * 7,
     "qwen3_vl": 5 * 7,
+    "llava_next": 2 * 2 + 4 * 4 + 4,
+    "internvl": 4 * (1 + 3 * 2),
+    "idefics3": 4 * (1 + 2 * 2),
+    "gemma3": 2 * 2,
+    "mistral3": 3 * 4,
 }
 
 
@@ -48,10 +61,10 @@ class Family(NamedTuple):
         return self.model(**self.inputs(question, image)).logits[0]
 
 
-@pytest.fixture(scope="module", params=SAVE)
+@pytest.fixture(scope="module", params=FAMILIES)
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
     folder = tmp_path_factory.mktemp("families") / request.param
-    SAVE[request.param](folder)
+    FAMILIES[request.param](folder)
     model, loading = AutoModelForImageTextToText.from_pretrained(
         folder, local_files_only=True, output_loading_info=True
     )
@@ -73,7 +86,7 @@ def test_it_is_a_small_checkpoint_of_its_family(family, tmp_path):
     assert family.model.config.model_type == family.name
     assert all(weight.dtype == torch.float32 for weight in family.model.parameters())
     assert (family.folder / "model.safetensors").stat().st_size < 1_000_000
-    SAVE[family.name](tmp_path / "again")
+    FAMILIES[family.name](tmp_path / "again")
     for path in family.folder.rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(family.folder)).read_bytes()
 
@@ -84,6 +97,7 @@ def test_its_prompt_is_that_of_the_hub(family):
         assert family.processor.chat_template is None
     else:
         prompt = family.processor.apply_chat_template([turn], add_generation_prompt=True, tokenize=False)
+        prompt = prompt.removeprefix(family.processor.tokenizer.bos_token or "")  # the tokenizer puts it there again
         assert prompt == PROMPTS[family.name].format(QUESTION)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import make_row
-from families import SAVE
+from families import MORE, SAVE
 from samples import EDITS, QUERIES, answers, records
 
 from fgvedit.backbones import open_backbone
@@ -102,3 +103,15 @@ def test_an_editor_that_cannot_says_so(name: str, option: dict, message: str, fa
     with pytest.raises(FGVEditError, match=message) as caught:
         kind(backbones(family), editor_config(kind, "a backbone without a section", option))
     assert "\n" not in str(caught.value)
+
+
+def test_a_language_model_that_generates_from_tokens_alone_is_no_counterfactual_model(random_clip, tmp_path):
+    MORE["gemma3"](tmp_path / "gemma3")
+    backbone, kind = open_backbone(str(tmp_path / "gemma3")), editor_class("mscke")
+    if "inputs_embeds" in inspect.signature(backbone.model.prepare_inputs_for_generation).parameters:
+        pytest.skip("this version of transformers lets it generate from embeddings, too")
+    options = {"clip": str(random_clip), "clip_weights": ""}
+    with pytest.raises(
+        FGVEditError, match=r"option 'counterfactual': the Gemma3\w* of 'backbone' generates from token"
+    ):
+        kind(backbone, editor_config(kind, "a backbone without a section", options))

@@ -305,7 +305,7 @@ def test_a_counterfactual_model_that_is_released_for_torch_alone(build, backbone
     torch.save(backbone.language_model.state_dict(), folder / "pytorch_model.bin")
     assert same(bits(build(counterfactual=str(folder)).counterfactual.language_model), bits(backbone.language_model))
     torch.save({"weight": Path("/tmp")}, folder / "pytorch_model.bin")
-    with pytest.raises(FGVEditError, match="'counterfactual'.* cannot be opened"):
+    with pytest.raises(FGVEditError, match=r"'counterfactual'.* cannot be opened"):
         build(counterfactual=str(folder))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from PIL import Image
@@ -18,7 +19,7 @@ from torch import nn
 
 from fgvedit.backbones.base import IMAGE, Backbone, Inputs, blocks_of, left_pad
 from fgvedit.backbones.loading import Opening, fit_tokenizer, open_model, open_processor
-from fgvedit.errors import FGVEditError
+from fgvedit.errors import FGVEditError, one_line
 from fgvedit.schema import ImageRef
 
 # LLaVA-1.5's words for a short answer, which models after it were trained and measured with.
@@ -32,12 +33,14 @@ SAMPLE = Image.radial_gradient("L").resize((112, 84)).convert("RGB")
 class Seen:
     """What is kept of an image.
 
-    `read`: what the connector's modules read of it, in the order of their calls. `tokens`: what stands for it among the
-    input's tokens; `beside`: what goes with each of these, (len(tokens),). `about`: what else the model is told of it,
-    (1, …) each; `pixels`: the shapes of what the vision tower read.
+    `read`: what the connector's modules read of it, in the order of their calls; `features`: what of this is of the
+    whole image, (tokens, feature_width). `tokens`: what stands for it among the input's tokens; `beside`: what goes
+    with each of these, (len(tokens),). `about`: what else the model is told of it, (1, …) each; `pixels`: the shapes of
+    what the vision tower read.
     """
 
     read: list[torch.Tensor]
+    features: torch.Tensor
     tokens: list[int]
     beside: dict[str, torch.Tensor]
     about: dict[str, torch.Tensor]
@@ -58,8 +61,8 @@ class ImageTextBackbone(Backbone):
     """
 
     def __init__(self, opening: Opening) -> None:
-        """Raises `FGVEditError` for a file that is missing or damaged, and for a part that is not where it is said to
-        be, or that the architecture does not show."""
+        """Raises `FGVEditError` for a file that is missing or damaged, for a part that is not where it is said to be,
+        or that the architecture does not show, and for an architecture whose images come in by another way."""
         super().__init__(opening)
         if self.input_mode != "native":
             raise FGVEditError(
@@ -70,8 +73,7 @@ class ImageTextBackbone(Backbone):
         self.language_model = self.model
         self.tokenizer = self.processor.tokenizer
         fit_tokenizer(opening, self.tokenizer, self.model)
-        # The module whose forward pass asks itself for image features.
-        self.owner = self.model.base_model if hasattr(self.model.base_model, "get_image_features") else self.model
+        self.owner = self._owner()
 
         parts = opening.parts
         self.tower = self._tower(parts.vision)
@@ -79,13 +81,33 @@ class ImageTextBackbone(Backbone):
         self.blocks = self._part("layers", parts.layers) if parts.layers else blocks_of(self.model.get_decoder())
         self.chat = bool(getattr(self.processor, "chat_template", None))
         self.question = parts.question or (QUESTION if self.chat else "Question: {question} Short answer:")
-        self.marker = self._marker()
-        self.answer_lead = self._answer_lead()
         self.skipped: list[nn.Module] = []  # of the tower, where features are there already
-        self.sample = self._look(SAMPLE)
-        self._skip_blocks()
+        try:
+            self.marker = self._marker()
+            self.answer_lead = self._answer_lead()
+            self.sample = self._look(SAMPLE)
+            self._skip_blocks()
+            self._check_order()
+        except FGVEditError:
+            raise
+        except Exception as error:  # of code that is the architecture's own
+            raise self._unlike(f"it fails on a sample ({one_line(error)})") from error
 
     # Where things are
+
+    def _unlike(self, found: str) -> FGVEditError:
+        return FGVEditError(
+            f"backbone '{self.name}': {type(self.model).__name__} is not supported, since {found}; expected a language "
+            "model that reads an image's features as tokens among the text's, such as LLaVA or Qwen-VL"
+        )
+
+    def _owner(self) -> Any:
+        """The module whose forward pass asks itself for image features."""
+        for module in (self.model.base_model, self.model):
+            asks = hasattr(module, "get_image_features") and hasattr(module.config, "image_token_id")
+            if asks and not module.config.is_encoder_decoder:
+                return module
+        raise self._unlike("its images do not stand among the tokens that it continues")
 
     def _part(self, option: str, path: str) -> Any:
         try:
@@ -99,7 +121,7 @@ class ImageTextBackbone(Backbone):
 
     def _tower(self, path: str | None) -> nn.Module:
         tower = self._part("vision", path) if path else self.model.get_encoder(modality="image")
-        if tower in (self.model, self.owner):
+        if tower in (None, self.model, self.owner):
             raise FGVEditError(f"backbone '{self.name}': found no vision tower; expected its path (option 'vision')")
         return tower
 
@@ -131,7 +153,7 @@ class ImageTextBackbone(Backbone):
 
     @property
     def feature_width(self) -> int:
-        return self.sample.read[0].shape[-1]
+        return self.sample.features.shape[-1]
 
     # Prompts
 
@@ -201,7 +223,7 @@ class ImageTextBackbone(Backbone):
         read: list[torch.Tensor] = []
 
         def record(_: nn.Module, inputs: tuple) -> None:
-            read.append(inputs[0].detach().clone())
+            read.append(inputs[0].detach())  # no copy of another layout, for which sums are rounded in another way
 
         with ExitStack() as hooks:
             for module in self.connectors:
@@ -209,7 +231,11 @@ class ImageTextBackbone(Backbone):
             weight = next(self.tower.parameters())
             shown = {name: value.to(weight.device, weight.dtype) for name, value in pixels.items()}
             self._image_features({**shown, **about})
-        return Seen(read, ids[start:stop], beside, about, {name: value.shape for name, value in pixels.items()})
+        if not read:
+            raise self._bypassed()
+        shapes = {name: value.shape for name, value in pixels.items()}
+        features = of_the_whole(read[0], image, next(iter(pixels.values())))
+        return Seen(read, features, ids[start:stop], beside, about, shapes)
 
     def _image_features(self, given: Mapping[str, torch.Tensor]) -> Any:
         """The model's own `get_image_features`."""
@@ -220,8 +246,9 @@ class ImageTextBackbone(Backbone):
     def _connected(self, seen: Seen) -> Any:
         """What `get_image_features` makes of an image that was looked at, with gradient into the connector."""
         weight = next(self.tower.parameters())
+        # Of ones, since some models leave out tiles that are all zeros.
         blank = {
-            name: torch.zeros(shape, device=weight.device, dtype=weight.dtype) for name, shape in seen.pixels.items()
+            name: torch.ones(shape, device=weight.device, dtype=weight.dtype) for name, shape in seen.pixels.items()
         }
         rest = iter(seen.read)
         with ExitStack() as stack:
@@ -241,23 +268,38 @@ class ImageTextBackbone(Backbone):
         made = self._process(SAMPLE)
         weight = next(self.tower.parameters())
         given = {n: v.to(weight.device, weight.dtype if v.is_floating_point() else v.dtype) for n, v in made.items()}
-        expected = flat(self._image_features(given).pooler_output)
+        expected = flat(self._image_features(given))
         for skipped in (list(blocks_of(self.tower)), []):
             self.skipped = skipped
             try:
-                found = flat(self._connected(self.sample).pooler_output)
+                found = flat(self._connected(self.sample))
             except Exception:  # blocks that change the shape of what they pass on fail in ways of their own
                 continue
             if found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=1e-3):
                 return
-        raise FGVEditError(
+        raise self._bypassed()
+
+    def _bypassed(self) -> FGVEditError:
+        return FGVEditError(
             f"backbone '{self.name}': its images reach the language model past the connector that was found; expected "
             "the paths of all modules that read the vision tower's states (option 'connector')"
         )
 
+    @torch.no_grad()
+    def _check_order(self) -> None:
+        """Raises `FGVEditError` where a token reads those behind it, as an answer's would when it is forced."""
+        if not self.sample.beside:
+            return  # only what goes with each token can tell a model to
+        made = self._process(SAMPLE)
+        given = {n: v.to(self.device, self.dtype if v.is_floating_point() else v.dtype) for n, v in made.items()}
+        before = self.model(**given).logits[0, -2].float()
+        given["input_ids"][0, -1] = self.tokenizer.eos_token_id
+        after = self.model(**given).logits[0, -2].float()
+        if (after - before).norm() > 0.05 * before.norm():  # far more than rounding
+            raise self._unlike("tokens of a prompt read those behind them")
+
     def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
-        # Where an image was cut into tiles, the whole of it comes first.
-        return [seen.read[0][0] if seen.read[0].dim() == 3 else seen.read[0] for seen in self.seen(images)]
+        return [seen.features for seen in self.seen(images)]
 
     def image_length(self, image: ImageRef) -> int:
         return len(self.seen([image])[0].tokens)
@@ -335,9 +377,22 @@ def find(part: Sequence[int], whole: Sequence[int]) -> int:
     return next(place for place in range(len(whole)) if list(whole[place : place + len(part)]) == list(part))
 
 
-def flat(features: Any) -> torch.Tensor:
-    """Image features, a tensor or one for each image, as one row of numbers in float32."""
-    parts = [features] if isinstance(features, torch.Tensor) else features
+def of_the_whole(read: torch.Tensor, image: Image.Image, pixels: torch.Tensor) -> torch.Tensor:
+    """Of what was read of an image's tiles, (tiles, tokens, width), what is of the tile that shows the whole of it:
+    the one whose pixels, (…, tiles, 3, height, width), go with the image's the most."""
+    tiles = pixels.flatten(0, -4) if pixels.dim() > 3 else pixels
+    if read.dim() < 3 or len(read) != len(tiles):
+        return read.flatten(0, -2)
+    height, width = tiles.shape[-2:]
+    shown = torch.from_numpy(np.array(image.convert("L").resize((width, height)), dtype=np.float32))
+    return read[int((tiles.mean(dim=1) * (shown - shown.mean())).sum(dim=(1, 2)).argmax())]
+
+
+def flat(output: Any) -> torch.Tensor:
+    """What `get_image_features` gives to the language model's layers, the first and deeper ones, as one row of numbers
+    in float32; each gets a tensor or one for each image."""
+    levels = [output.pooler_output, *(getattr(output, "deepstack_features", None) or ())]
+    parts = [part for level in levels for part in ([level] if isinstance(level, torch.Tensor) else level)]
     return torch.cat([part.float().flatten() for part in parts])
 
 

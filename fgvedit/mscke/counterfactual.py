@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -37,6 +38,11 @@ class CounterfactualModel(nn.Module, PromptedModel):
         self.tokenizer = backbone.tokenizer
         self.language_model: Any
         own = first_layers(backbone, layers, trained) if source == OF_BACKBONE else _load(source, backbone, trained)
+        if "inputs_embeds" not in inspect.signature(own.prepare_inputs_for_generation).parameters:
+            raise FGVEditError(
+                f"option 'counterfactual': the {type(own).__name__} of '{source}' generates from token ids alone, and "
+                "an image's are embeddings; expected another language model with the backbone's tokenizer"
+            )
         if trained:
             # Not a part of this module: what is frozen is neither saved nor put into training mode.
             object.__setattr__(self, "language_model", own)

@@ -1,0 +1,1 @@
+"""What editing costs at the paper's size. Not part of the package: run from the root of a checkout."""
