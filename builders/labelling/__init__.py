@@ -1,0 +1,71 @@
+"""Who says how questions are put otherwise, and which an edit concerns: people's stand-ins, behind one contract."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from builders.labelling.base import Labeller
+from fgvedit.errors import FGVEditError, unknown
+from fgvedit.plugins import class_at
+
+LABELLERS = {
+    "rules": "builders.labelling.rules:Rules",
+    "openai": "builders.labelling.openai:OpenAI",
+    "local": "builders.labelling.local:Local",
+}
+TASKS = ("entity", "counterfactual", "rephrase", "effect", "settled_by_text", "in_scope")
+
+
+def open_labeller(name: str, options: Mapping[str, Any]) -> Labeller:
+    """The labeller called `name`: one of `LABELLERS`, or a class of a user's own as `package.module:Class` or
+    `file.py:Class`. As an editor's, its options are the fields of its `Config`, a dataclass; a class without one is
+    made without options.
+
+    Raises `FGVEditError` for a name or option that is unknown, a value of another type, and a class that is no
+    labeller.
+    """
+    if ":" in name:
+        kind = class_at(name, object, "labeller")
+    elif name in LABELLERS:
+        module, _, class_name = LABELLERS[name].partition(":")
+        kind = getattr(importlib.import_module(module), class_name)
+    else:
+        raise unknown("labeller", name, LABELLERS)
+    lacking = [task for task in TASKS if not callable(getattr(kind, task, None))]
+    if lacking:
+        raise FGVEditError(
+            f"labeller '{name}' has no {', '.join(lacking)}; expected a class with the methods of "
+            "builders.labelling.base.Labeller"
+        )
+    labeller = kind(*_config(kind, name, options))
+    lacking = [attribute for attribute in ("name", "concurrency") if not hasattr(labeller, attribute)]
+    if lacking:
+        raise FGVEditError(
+            f"labeller '{name}' does not say its {' and '.join(lacking)}; expected both, once it is made"
+        )
+    return labeller
+
+
+def _config(kind: Any, name: str, options: Mapping[str, Any]) -> list[Any]:
+    """What a labeller is made with: its `Config`, or nothing."""
+    config = getattr(kind, "Config", None)
+    if not (isinstance(config, type) and is_dataclass(config)):
+        if options:
+            raise FGVEditError(f"labeller '{name}' takes no options, found '{next(iter(options))}'")
+        return []
+    known = {field.name: field for field in fields(config)}
+    hints = get_type_hints(config)
+    for option, value in options.items():
+        if option not in known:
+            raise unknown(f"option of labeller '{name}'", option, known)
+        kinds = get_args(hints[option]) or (hints[option],)
+        if type(value) not in kinds and not (float in kinds and type(value) is int):
+            expected = " or ".join(getattr(one, "__name__", str(one)) for one in kinds)
+            raise FGVEditError(f"option '{option}' of labeller '{name}': found {value!r}, expected a {expected}")
+    for option, field in known.items():
+        if option not in options and field.default is MISSING and field.default_factory is MISSING:
+            raise FGVEditError(f"option '{option}' of labeller '{name}' has no value; expected {option}=VALUE")
+    return [config(**options)]

@@ -1,0 +1,129 @@
+"""The data card: what `datasets` reads of it as YAML, and what people read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from builders.publish.publication import Config, Publication
+from builders.validate.report import ANSWER_TYPES
+from fgvedit.schema import PROBE_KINDS
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))  # the hub's
+
+TASK = """\
+Edits of what a multimodal language model knows about *one* entity of an image with several, and questions that show
+whether the edit took and whether it stayed where it belongs. The task is that of arXiv 2411.12790; the form is
+FGVEdit's."""
+
+COLUMNS = """\
+| column | holds |
+|---|---|
+| `id` | the record's name, unique in its configuration |
+| `image_id`, `image` | the image that the edit is about |
+| `question` | the edit's question, about one entity of the image |
+| `answer` | what a model should have said before the edit |
+| `target` | the edit: what it should say from now on |
+| `entity` | which entity: its `name` and its `box` (x, y, width, height in pixels), each empty where not known |
+| `probes` | questions asked before and after the edit: `kind`, `question`, `answer`, `image`, `image_id` |
+
+A probe's `image` is empty where it is the edit's own (`image_id` is then the record's) or where there is none
+(`image_id` is then empty). Right after the edit is a probe's `answer` for the kinds `rephrase`, `in_scope` and
+`reference_in`; for `out_of_scope`, `text_locality`, `other_image` and `reference_out` it is whatever the model said
+before."""
+
+FROM_VQAV2 = """\
+Questions and answers are derived from VQA v2.0 (https://visualqa.org; Goyal et al., "Making the V in VQA Matter",
+CVPR 2017), whose questions and annotations are under the Creative Commons Attribution 4.0 licence (CC BY 4.0). Edits,
+rephrasings and labels were added to them. The images are those of COCO 2014 (https://cocodataset.org; Lin et al.,
+"Microsoft COCO: Common Objects in Context", ECCV 2014). They belong to those who uploaded them to Flickr, each under
+the terms chosen there, and COCO's terms of use apply; this data set's licence does not cover them."""
+
+BY_REFERENCE = """\
+Images are **referenced, not embedded**: a column of images holds each image's address on COCO's host, from which
+`datasets` fetches it when it is looked at (`pip install "fsspec[http]"`). To work without a network, and with FGVEdit,
+put them into a copy of the files:
+
+```bash
+python -m builders.publish.embed {repo} --images COCO_FOLDER --out FOLDER
+```"""
+
+EMBEDDED = """\
+Images are **embedded**: their encoded bytes stand in the Parquet files. They are passed on under the terms of those
+they belong to, not under this data set's licence (see below)."""
+
+
+def card(about: Publication, configs: Sequence[Config]) -> str:
+    """The README.md of a repository; the first of `configs` is the default one."""
+    first = configs[0]
+    load = f'load_dataset("{about.repo}")' if len(configs) == 1 else f'load_dataset("{about.repo}", "{first.name}")'
+    parts = [
+        f"---\n{yaml.safe_dump(_metadata(about, configs), sort_keys=False, allow_unicode=True)}---",
+        f"# {about.title}",
+        TASK,
+        f"```python\nfrom datasets import load_dataset\n\ndata = {load}\n```",
+        "## Columns",
+        COLUMNS,
+        "## Images",
+        EMBEDDED if about.embed_images else BY_REFERENCE.format(repo=about.repo),
+    ]
+    for config in configs:
+        parts += [f"## The configuration `{config.name}`", _statistics(config), _checked(config)]
+        if config.labels:
+            parts.append(f"What was labelled by whom, and why, stands in `{config.labels}`, one line a record.")
+    parts += [
+        "## Licence and sources",
+        f"Licence of this data set: `{about.licence}`.",
+        (about.provenance or FROM_VQAV2).strip(),
+        "## Checksums",
+        "`SHA256SUMS` holds those of all files (`sha256sum -c SHA256SUMS`); `croissant.json` describes the columns for "
+        "machines.",
+        "## Citation",
+        'Cite the paper that set the task: arXiv 2411.12790, "Visual-Oriented Fine-Grained Knowledge Editing for '
+        'MultiModal\nLarge Language Models", ICCV 2025.',
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _metadata(about: Publication, configs: Sequence[Config]) -> dict[str, Any]:
+    records = sum(split.records for config in configs for split in config.report.splits.values())
+    return {
+        "pretty_name": about.title,
+        "license": about.licence,
+        "language": ["en"],
+        "task_categories": ["visual-question-answering"],
+        "tags": ["knowledge-editing", "multimodal", "fgvedit"],
+        "size_categories": [next((name for below, name in SIZES if records < below), "1M<n<10M")],
+        "configs": [
+            {
+                "config_name": config.name,
+                **({"default": True} if config is configs[0] else {}),
+                # `datasets` keeps what it has read of a folder under its card, not its files: see docs/data.md.
+                "description": f"content {config.revision}",
+                "data_files": [{"split": split, "path": list(files)} for split, files in config.files.items()],
+            }
+            for config in configs
+        ],
+    }
+
+
+def _statistics(config: Config) -> str:
+    splits = config.report.splits
+    rows = [("records (edits)", [split.records for split in splits.values()])]
+    rows.append(("images", [split.images for split in splits.values()]))
+    for kind in ANSWER_TYPES:
+        rows.append((f"targets: {kind}", [split.answers[kind] for split in splits.values()]))
+    for kind in PROBE_KINDS:
+        if any(split.probes[kind] for split in splits.values()):
+            rows.append((f"probes `{kind}`", [split.probes[kind] for split in splits.values()]))
+    lines = [f"| | {' | '.join(splits)} |", "|---|" + "---|" * len(splits)]
+    lines += [f"| {name} | {' | '.join(f'{count:,}' for count in counts)} |" for name, counts in rows]
+    return "\n".join(lines)
+
+
+def _checked(config: Config) -> str:
+    warned = [check for check in config.report.as_json()["checks"] if check["count"]]
+    warnings = "; ".join(f"{check['count']:,} against `{check['check']}` ({check['wants']})" for check in warned)
+    return f"It passed `python -m builders.validate`, with {warnings or 'nothing to remark'}."

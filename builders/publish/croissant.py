@@ -1,0 +1,143 @@
+"""Croissant metadata (http://mlcommons.org/croissant/1.0): files, and what their columns hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from builders.publish.publication import Config, Publication
+
+HUB = "https://huggingface.co/datasets"
+FORM = "http://mlcommons.org/croissant/1.0"
+TERMS = """citeAs column equivalentProperty extract field fileObject fileProperty fileSet format includes isLiveDataset
+jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate separator source subField
+transform"""
+# How JSON-LD is to read what stands in the metadata, as the specification sets it down.
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    **{term: f"cr:{term}" for term in TERMS.split()},
+    "conformsTo": "dct:conformsTo",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+}
+TEXTS = {
+    "id": "The record's name, unique in its configuration.",
+    "image_id": "The name of the image that the edit is about.",
+    "question": "The edit's question, about one entity of the image.",
+    "answer": "What a model should have said before the edit.",
+    "target": "The edit: what a model should say from now on.",
+}
+PROBE_TEXTS = {
+    "kind": "What the probe tests; it says which answer is right after the edit.",
+    "question": "The question asked before and after the edit.",
+    "answer": "For the kinds rephrase, in_scope and reference_in the right answer after the edit.",
+    "image_id": "The name of the image that the question is about; empty for none.",
+}
+
+
+def croissant(about: Publication, configs: Sequence[Config], checksums: Mapping[str, str]) -> dict[str, Any]:
+    """The metadata as JSON-LD. `checksums`: path in the repository -> SHA-256, of every data file."""
+    files = [path for config in configs for paths in config.files.values() for path in paths]
+    return {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": FORM,
+        "name": re.sub(r"[^\w-]", "_", about.repo.partition("/")[2]),
+        "description": f"{about.title}: edits of what a multimodal language model knows about one entity of an image, "
+        "and questions that show whether an edit took and stayed where it belongs.",
+        "license": f"https://choosealicense.com/licenses/{about.licence}/",
+        "url": f"{HUB}/{about.repo}",
+        "creator": {"@type": "sc:Organization", "name": about.repo.partition("/")[0]},
+        "citeAs": "arXiv 2411.12790",
+        "version": "1.0.0",
+        "distribution": [
+            {
+                "@type": "cr:FileObject",
+                "@id": "repo",
+                "name": "repo",
+                "description": "The repository on the Hugging Face hub.",
+                "contentUrl": f"{HUB}/{about.repo}",
+                "encodingFormat": "git+https",
+                "sha256": "https://github.com/mlcommons/croissant/issues/80",  # what the format has for repositories
+            },
+            *(_file(path, checksums[path]) for path in files),
+            *(_file_set(config) for config in configs),
+        ],
+        "recordSet": [_record_set(config, about.embed_images) for config in configs],
+    }
+
+
+def _file(path: str, sha256: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": path,
+        "name": path.replace("/", "_"),
+        "containedIn": {"@id": "repo"},
+        "contentUrl": path,
+        "encodingFormat": "application/x-parquet",
+        "sha256": sha256,
+    }
+
+
+def _file_set(config: Config) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"files-{config.name}",
+        "name": f"files-{config.name}",
+        "containedIn": {"@id": "repo"},
+        "encodingFormat": "application/x-parquet",
+        "includes": f"data/{config.name}/*.parquet",
+    }
+
+
+def _record_set(config: Config, embedded: bool) -> dict[str, Any]:
+    at = f"{config.name}/"
+    files = {"fileSet": {"@id": f"files-{config.name}"}}
+
+    def field(name: str, kind: str, about: str, column: str, path: str = "", **more: Any) -> dict[str, Any]:
+        source = {**files, "extract": {"column": column}, **({"transform": {"jsonPath": path}} if path else {})}
+        kinds = {"@type": "cr:Field", "@id": at + name, "name": name, "description": about, "dataType": kind}
+        return {**kinds, "source": source, **more}
+
+    image = ("sc:ImageObject", "bytes") if embedded else ("sc:URL", "path")
+    splits = "|".join(map(re.escape, config.files))
+    split_source = {
+        **files,
+        "extract": {"fileProperty": "fullpath"},
+        "transform": {"regex": rf"data/{re.escape(config.name)}/({splits})-\d+\.parquet$"},
+    }
+    return {
+        "@type": "cr:RecordSet",
+        "@id": config.name,
+        "name": config.name,
+        "description": f"The edits of the configuration {config.name}, with their probes.",
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": at + "split",
+                "name": "split",
+                "description": "The split that the record is of.",
+                "dataType": "sc:Text",
+                "source": split_source,
+            },
+            *(field(name, "sc:Text", text, name) for name, text in TEXTS.items()),
+            field("image", image[0], "The image that the edit is about.", "image", image[1]),
+            field("entity/name", "sc:Text", "The entity that the edit is about, in words.", "entity", "name"),
+            field("entity/box", "sc:Float", "x, y, width, height in pixels.", "entity", "box", repeated=True),
+            *(
+                field(f"probes/{name}", "sc:Text", text, "probes", f"[*].{name}", repeated=True)
+                for name, text in PROBE_TEXTS.items()
+            ),
+            field(
+                "probes/image", image[0], "The image, where not the record's.", "probes", f"[*].image.{image[1]}",
+                repeated=True,
+            ),
+        ],
+    }  # fmt: skip

@@ -1,0 +1,31 @@
+"""What a repository is told of: what its author says, and what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from builders.validate.report import Report
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What the card says of a repository beside its counts. `provenance`: text in Markdown; None: what is said of data
+    derived from VQA v2. `licence`: an identifier of the hub's, such as "cc-by-4.0"."""
+
+    repo: str  # owner/name
+    title: str
+    licence: str
+    provenance: str | None
+    embed_images: bool
+
+
+@dataclass(frozen=True)
+class Config:
+    """One configuration as it was written: its files by split, relative to the repository, and their hash."""
+
+    name: str
+    report: Report
+    files: Mapping[str, Sequence[str]]
+    revision: str
+    labels: str | None

@@ -1,0 +1,202 @@
+"""What becomes of a reviewer's marks: the same data set without what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import jsonschema
+
+from builders.parquet import write_rows
+from builders.review.reading import LABELS, labels_of, rows
+from builders.validate.checks import REQUIRED
+from builders.validate.sources import Source, open_source
+from fgvedit.errors import FGVEditError
+from fgvedit.files import read_json, write_json, write_text
+from fgvedit.revision import content_hash
+
+FORMAT = 1  # of review.json
+REPORT = "review.json"
+SCHEMA = json.loads((Path(__file__).parent / "marks.schema.json").read_text(encoding="utf-8"))
+EDIT_WRONG = "its edit is wrong"
+
+
+def apply_marks(name: str, marks: Path, out: Path) -> str:
+    """Write the data set `name` without what is marked wrong into the folder `out`; what was left out, in words.
+
+    A record goes with its edit, or with the last of its probes of a kind in `REQUIRED`. What is unsure, and what
+    nobody marked, stays. The same marks give the same bytes. `labels.jsonl` says of each record that was reviewed what
+    was said of it, and `review.json` what was left out.
+
+    Raises `FGVEditError`, with nothing written, for marks of another form, other data, an unknown record or probe,
+    where no record of a split would be left, and for a folder `out` that holds anything else.
+    """
+    source = open_source(name)
+    read = read_marks(marks)
+    _check_data(read, marks, source)
+    _check_out(out, source)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        review = _Review(source, read["marks"])
+        for split in source.files:
+            if not write_rows(review.rows_of(split), partial, split):
+                raise FGVEditError(
+                    f"'{marks}': leaves no record of split '{split}' of '{name}'; expected at least 1 to be kept"
+                )
+        _write_labels(partial, source, review, read.get("reviewer", ""))
+        _write_card(partial, name, source)
+        content = json.dumps(read, sort_keys=True).encode()
+        said = {"format": FORMAT, "data": source.revision, "marks": hashlib.sha256(content).hexdigest()}
+        write_json(partial / REPORT, {**said, "reviewer": read.get("reviewer", ""), **review.as_json()})
+        if out.exists():
+            shutil.rmtree(out)
+        partial.replace(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return review.in_words(out)
+
+
+def read_marks(path: Path) -> dict[str, Any]:
+    """A reviewer's marks. Raises `FGVEditError`, naming the file and the field, where they are not of the form."""
+    found = read_json(path)
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(SCHEMA).iter_errors(found))
+    if error is not None:
+        field = "/".join(map(str, error.absolute_path)) or "the whole file"
+        raise FGVEditError(f"'{path}' holds no marks of format 1: {field}: {error.message[:200]}")
+    return found
+
+
+def _check_data(read: Mapping[str, Any], path: Path, source: Source) -> None:
+    if read["data"] != source.revision:
+        raise FGVEditError(
+            f"'{path}' holds marks of data {read['data'][:12]}; expected data {source.revision[:12]}, which is "
+            f"'{source.name}'"
+        )
+    probes: dict[str, int] = {}
+    for _, row in rows(source):
+        if row["id"] in probes:
+            raise FGVEditError(f"data set '{source.name}': found id '{row['id']}' twice; expected every id once")
+        probes[row["id"]] = len(row["probes"])
+    for record, own in read["marks"].items():
+        if record not in probes:
+            near = difflib.get_close_matches(record, probes, n=1, cutoff=0.0)[0]
+            raise FGVEditError(
+                f"'{path}': found record '{record}', expected one of the {len(probes):,} of '{source.name}'; the "
+                f"nearest is '{near}'"
+            )
+        for index in own.get("probes", {}):
+            if int(index) >= probes[record]:
+                expected = f"0 to {probes[record] - 1}" if probes[record] else "none"
+                raise FGVEditError(f"'{path}': record '{record}': found probe {index}, expected {expected}")
+
+
+def _check_out(out: Path, source: Source) -> None:
+    if any(out.resolve() in file.resolve().parents for files in source.files.values() for file in files):
+        raise FGVEditError(f"--out {out}: holds the records that were reviewed; expected another folder")
+    if out.exists() and not (out.is_dir() and ((out / REPORT).is_file() or not any(out.iterdir()))):
+        raise FGVEditError(f"--out {out}: expected a new or empty folder, or one that --apply made; found another")
+
+
+class _Review:
+    """The records that are kept, one after the other, and a count of those that are not."""
+
+    def __init__(self, source: Source, marks: Mapping[str, Any]) -> None:
+        self.source, self.marks = source, marks
+        self.kept: dict[str, list[int]] = {}  # id -> places that its probes, those that are kept, had before
+        self.records_left_out: list[dict[str, str]] = []
+        self.probes_left_out: Counter[str] = Counter()  # of records that are kept, by kind
+        self.probes_kept: Counter[str] = Counter()
+        self.unsure = 0  # marks on what is kept
+
+    def rows_of(self, split: str) -> Iterator[dict[str, Any]]:
+        only = Source(self.source.name, self.source.config, {split: self.source.files[split]})
+        for _, row in rows(only):
+            own = self.marks.get(row["id"], {})
+            marks = own.get("probes", {})
+            places = [place for place in range(len(row["probes"])) if marks.get(str(place)) != "wrong"]
+            probes = [row["probes"][place] for place in places]
+            before, after = Counter(_kinds(row["probes"])), Counter(_kinds(probes))
+            gone = [kind for kind in REQUIRED if before[kind] and not after[kind]]
+            reason = EDIT_WRONG if own.get("edit") == "wrong" else f"no {gone[0]} is left" if gone else ""
+            if reason:
+                self.records_left_out.append({"id": row["id"], "split": split, "reason": reason})
+                continue
+            self.kept[row["id"]] = places
+            self.probes_left_out.update(before - after)
+            self.probes_kept.update(after)
+            self.unsure += [own.get("edit"), *marks.values()].count("unsure")
+            yield {**row, "probes": probes}
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "records_kept": len(self.kept),
+            "probes_kept": dict(sorted(self.probes_kept.items())),
+            "unsure_kept": self.unsure,
+            "records_left_out": self.records_left_out,
+            "probes_left_out": dict(sorted(self.probes_left_out.items())),
+        }
+
+    def in_words(self, out: Path) -> str:
+        reasons = Counter(record["reason"] for record in self.records_left_out)
+        lines = [
+            f"left out: {len(self.records_left_out):,} records{_counts(reasons)}",
+            f"left out of others: {self.probes_left_out.total():,} probes{_counts(self.probes_left_out)}",
+            f"{out}: {len(self.kept):,} records, {self.probes_kept.total():,} probes; {self.unsure:,} marked unsure",
+        ]
+        return "\n".join(lines)
+
+
+def _kinds(probes: list[Mapping[str, Any]]) -> list[str]:
+    return [probe["kind"] for probe in probes]
+
+
+def _counts(counts: Counter[str]) -> str:
+    return f" ({', '.join(f'{name}: {count:,}' for name, count in sorted(counts.items()))})" if counts else ""
+
+
+def _write_labels(folder: Path, source: Source, review: _Review, reviewer: str) -> None:
+    """The labels of the records that are kept, with what was said of each by whoever looked at it."""
+    labels = labels_of(source)
+    lines = []
+    for name, places in review.kept.items():
+        line = labels.get(name, {"id": name, "labeller": "not said", "policy": "not said", "reasons": {}})
+        reviews = list(line.get("reviews", []))
+        if own := review.marks.get(name):
+            said = {key: own[key] for key in ("edit", "note") if own.get(key)}
+            reviews.append({"reviewer": reviewer, "probes": own.get("probes", {}), **said})
+        if reviews:
+            line = {**line, "reviews": [{**said, "probes": _moved(said["probes"], places)} for said in reviews]}
+        if reviews or name in labels:
+            lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    if lines:
+        write_text(folder / LABELS, "".join(lines))
+
+
+def _moved(marks: Mapping[str, str], places: list[int]) -> dict[str, str]:
+    """Marks of probes by the place that these have now; `places`: those that they had."""
+    return {str(new): marks[str(old)] for new, old in enumerate(places) if str(old) in marks}
+
+
+def _write_card(folder: Path, name: str, source: Source) -> None:
+    """The data card, with what it says of licences and origins, for the new files."""
+    card, older = folder / "README.md", Path(name) / "README.md"
+    if older.is_file():
+        shutil.copyfile(older, card)
+    else:
+        write_text(card, f"# {Path(name).name}, reviewed\n\n`{REPORT}` says what a person left out.\n")
+    metadata = huggingface_hub.metadata_load(card) or {}
+    metadata.pop("dataset_info", None)  # counts of the files as they were
+    files = [{"split": split, "path": f"{split}-*.parquet"} for split in source.files]
+    content = f"content {content_hash(folder.glob('*.parquet'))}"
+    metadata["configs"] = [{"config_name": source.config, "description": content, "data_files": files}]
+    huggingface_hub.metadata_save(card, metadata)

@@ -1,0 +1,347 @@
+"use strict";
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const records = data.records;
+const MARKS = ["right", "wrong", "unsure"];
+const STORED = `fgvedit-review:${data.revision}`;
+const $ = (id) => document.getElementById(id);
+
+// Ids come from the data: objects that are indexed by them inherit nothing.
+const bare = (object) => Object.assign(Object.create(null), object);
+
+const state = { marks: bare(), reviewer: "", at: "" };
+let at = 0; // the record that is shown, among all; -1: none
+
+// -- what is marked ---------------------------------------------------------------------------------------------------
+
+// A record's items are its edit (0) and its probes (from 1).
+const size = (record) => 1 + record.probes.length;
+
+function markOf(record, item) {
+  const own = state.marks[record.id];
+  return (own && (item === 0 ? own.edit : (own.probes || {})[item - 1])) || "";
+}
+
+function change(record, alter) {
+  const own = state.marks[record.id] || {};
+  own.probes = own.probes || {};
+  alter(own);
+  if (own.edit || own.note || Object.keys(own.probes).length) state.marks[record.id] = own;
+  else delete state.marks[record.id];
+  keep();
+}
+
+function setMark(record, item, mark) {
+  change(record, (own) => {
+    const [holder, key] = item === 0 ? [own, "edit"] : [own.probes, item - 1];
+    if (mark) holder[key] = mark;
+    else delete holder[key];
+  });
+}
+
+const marksOf = (record) => Array.from({ length: size(record) }, (_, item) => markOf(record, item));
+
+function matches(record) {
+  const filter = $("filter").value;
+  return filter === "all" || marksOf(record).includes(filter === "unmarked" ? "" : filter);
+}
+
+// -- what is kept -----------------------------------------------------------------------------------------------------
+
+function keep() {
+  try {
+    localStorage.setItem(STORED, JSON.stringify(state));
+    trouble("");
+  } catch (error) {
+    trouble(`This browser cannot keep the marks (${error.name}): export them before you leave the page.`);
+  }
+}
+
+function recall() {
+  try {
+    const found = JSON.parse(localStorage.getItem(STORED) || "{}");
+    state.marks = bare(found.marks);
+    state.reviewer = found.reviewer || "";
+    state.at = found.at || "";
+  } catch (error) {
+    trouble(`What this browser kept of the marks cannot be read (${error.name}).`);
+  }
+}
+
+function exported() {
+  const known = new Set(records.map((record) => record.id));
+  const order = [...records.map((record) => record.id), ...Object.keys(state.marks).filter((id) => !known.has(id)).sort()];
+  const marks = bare();
+  for (const id of order) if (state.marks[id]) marks[id] = state.marks[id];
+  return { format: 1, data: data.revision, ...(state.reviewer && { reviewer: state.reviewer }), marks };
+}
+
+function download() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([JSON.stringify(exported(), null, 2) + "\n"], { type: "application/json" }));
+  link.download = "marks.json";
+  link.click();
+  URL.revokeObjectURL(link.href);
+  say("Marks exported as marks.json.");
+}
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+// What is the matter with marks that were read; "" where nothing is.
+function fault(found) {
+  if (!isObject(found) || found.format !== 1 || !isObject(found.marks)) return "expected marks of format 1";
+  if (found.data !== data.revision) return `expected marks of data ${short(data.revision)}, found ${short(String(found.data))}`;
+  const sizes = new Map(records.map((record) => [record.id, record.probes.length]));
+  for (const [id, own] of Object.entries(found.marks)) {
+    const probes = isObject(own) && own.probes === undefined ? {} : own && own.probes;
+    if (!isObject(own) || !isObject(probes)) return `record '${id}': expected marks`;
+    const wrong = [own.edit, ...Object.values(probes)].find((mark) => mark !== undefined && !MARKS.includes(mark));
+    if (wrong !== undefined) return `record '${id}': found mark '${wrong}', expected ${MARKS.join(", ")}`;
+    // A record of the data that a sample leaves out is not on this page.
+    const far = sizes.has(id) && Object.keys(probes).find((index) => !/^\d+$/.test(index) || Number(index) >= sizes.get(id));
+    if (far) return `record '${id}': found probe ${far}, expected 0 to ${sizes.get(id) - 1}`;
+    if (own.note !== undefined && typeof own.note !== "string") return `record '${id}': expected a note in words`;
+  }
+  return "";
+}
+
+async function goOn(file) {
+  let found, wrong;
+  try {
+    found = JSON.parse(await file.text());
+    wrong = fault(found);
+  } catch (error) {
+    wrong = "expected JSON";
+  }
+  if (wrong) {
+    trouble(`${file.name} was not read: ${wrong}.`);
+    return;
+  }
+  Object.assign(state.marks, found.marks);
+  if (found.reviewer && !state.reviewer) $("reviewer").value = state.reviewer = String(found.reviewer);
+  keep();
+  show(at < 0 ? step(-1, 1) : at);
+  say(`Marks of ${Object.keys(found.marks).length} records read from ${file.name}.`);
+}
+
+const short = (text) => text.slice(0, 12);
+
+// -- what is shown ----------------------------------------------------------------------------------------------------
+
+// Texts of the data only ever become text nodes and attributes, never markup.
+function element(tag, properties, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
+function say(text) {
+  $("status").textContent = text;
+}
+
+function trouble(text) {
+  $("trouble").textContent = text;
+}
+
+function figure(image, alt, className, box) {
+  const img = element("img", { src: image.file, width: image.width, height: image.height, alt });
+  const node = element("figure", { className }, img);
+  if (box) {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
+    svg.setAttribute("aria-hidden", "true");
+    for (const name of ["under", "over"]) {
+      const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+      ["x", "y", "width", "height"].forEach((side, number) => rect.setAttribute(side, box[number]));
+      rect.setAttribute("class", name);
+      svg.append(rect);
+    }
+    node.append(svg);
+  }
+  return node;
+}
+
+function fieldset(record, item, legend, ...about) {
+  const node = element("fieldset", { className: "item", tabIndex: -1 }, element("legend", {}, legend), ...about);
+  node.dataset.item = item;
+  const marks = element("div", { className: "marks" });
+  for (const mark of MARKS) {
+    const input = element("input", { type: "radio", name: `mark-${item}`, value: mark });
+    input.addEventListener("change", () => give(record, item, mark));
+    marks.append(element("label", {}, input, mark));
+  }
+  const clear = element("button", { type: "button", className: "clear", title: "x" }, "take back");
+  clear.addEventListener("click", () => {
+    give(record, item, "");
+    node.focus();
+  });
+  marks.append(clear);
+  node.append(marks);
+  paint(node, markOf(record, item));
+  return node;
+}
+
+function paint(node, mark) {
+  node.className = `item ${mark}`;
+  for (const input of node.querySelectorAll("input")) input.checked = input.value === mark;
+  node.querySelector(".clear").hidden = !mark;
+}
+
+function give(record, item, mark) {
+  setMark(record, item, mark);
+  paint(document.querySelector(`fieldset[data-item="${item}"]`), mark);
+  progress();
+}
+
+function card(record) {
+  const about = element("p", {}, `${record.id} (${record.split}), image ${record.image_id}`);
+  const sight = element("section", { className: "sight" }, figure(record.image, `Image ${record.image_id}`, "", record.box), about);
+  if (record.entity) sight.append(element("p", {}, `Edited entity: ${record.entity}${record.box ? " (in the box)" : ""}`));
+  if (record.labeller) sight.append(element("p", { className: "reason" }, `Labelled by ${record.labeller}`));
+  for (const [step, reason] of Object.entries(record.reasons)) {
+    sight.append(element("p", { className: "reason" }, `${step}: ${reason}`));
+  }
+
+  const items = element("section", {}, element("h2", {}, "Is this right?"));
+  items.append(
+    fieldset(record, 0, "The edit",
+      element("p", { className: "question" }, record.question),
+      element("p", {}, `Before the edit “${record.answer}”, after it “${record.target}”.`),
+      element("p", { className: "reason" }, "Right where the question is about one thing in the image and both are answers to it, of which one is true.")),
+  );
+  record.probes.forEach((probe, number) => {
+    const parts = [element("p", { className: "question" }, probe.question), element("p", {}, probe.expected)];
+    if (probe.image) parts.unshift(figure(probe.image, `The image of probe ${number}`, "other"));
+    if (probe.reason) parts.push(element("p", { className: "reason" }, `Labeller: ${probe.reason}`));
+    items.append(fieldset(record, number + 1, `${number}. ${probe.asks} (${probe.kind})`, ...parts));
+  });
+  const note = element("textarea", { id: "note", value: (state.marks[record.id] || {}).note || "" });
+  note.addEventListener("input", () => change(record, (own) => {
+    if (note.value.trim()) own.note = note.value;
+    else delete own.note;
+  }));
+  items.append(element("label", { htmlFor: "note" }, "Note on this record"), note);
+  return [sight, items];
+}
+
+function show(index) {
+  at = index;
+  const main = $("record");
+  main.classList.toggle("shown", at >= 0);
+  if (at < 0) {
+    main.replaceChildren(element("p", {}, "No record is like this."));
+  } else {
+    main.replaceChildren(...card(records[at]));
+    state.at = records[at].id;
+    keep();
+  }
+  progress();
+}
+
+function progress() {
+  let marked = 0, all = 0, whole = 0;
+  for (const record of records) {
+    const done = marksOf(record).filter(Boolean).length;
+    marked += done;
+    all += size(record);
+    whole += done === size(record);
+  }
+  Object.assign($("progress"), { max: all, value: marked });
+  $("marked").textContent = `${marked} of ${all} marks, ${whole} of ${records.length} records done`;
+  const fitting = records.filter(matches).length;
+  $("place").textContent = (at < 0 ? "no record" : `record ${at + 1} of ${records.length}`) +
+    ($("filter").value === "all" ? "" : `; ${fitting} shown`);
+  $("next").disabled = step(at, 1) < 0;
+  $("previous").disabled = step(at, -1) < 0;
+}
+
+// -- going from one to the next ---------------------------------------------------------------------------------------
+
+// The next record after (or before) `from` that the filter shows; -1: none.
+function step(from, by) {
+  for (let index = from + by; index >= 0 && index < records.length; index += by) if (matches(records[index])) return index;
+  return -1;
+}
+
+function go(by) {
+  const index = step(at, by);
+  if (index < 0) {
+    say(by > 0 ? "This is the last record." : "This is the first record.");
+    return;
+  }
+  say("");
+  show(index);
+  scrollTo(0, 0);
+  items()[0].focus({ preventScroll: true });
+}
+
+const items = () => [...document.querySelectorAll("fieldset.item")];
+
+// The item that has the focus; else the first that is not marked.
+function current() {
+  const focused = document.activeElement.closest("fieldset.item");
+  const open = items().find((node) => !node.querySelector("input:checked"));
+  return focused || open || items()[0];
+}
+
+function focusItem(node) {
+  node.focus({ preventScroll: true });
+  node.scrollIntoView({ block: "nearest" });
+}
+
+function move(by) {
+  const all = items();
+  const node = all[all.indexOf(current()) + by];
+  if (node) focusItem(node);
+}
+
+function markByKey(mark) {
+  const all = items();
+  const node = current();
+  const item = all.indexOf(node);
+  give(records[at], item, mark);
+  focusItem(mark && all[item + 1] ? all[item + 1] : node);
+  say(mark ? `Marked ${mark}.${all[item + 1] ? "" : " That was the last of this record."}` : "Mark taken back.");
+}
+
+const KEYS = {
+  r: () => markByKey("right"),
+  w: () => markByKey("wrong"),
+  u: () => markByKey("unsure"),
+  x: () => markByKey(""),
+  j: () => move(document.activeElement.closest("fieldset.item") ? 1 : 0),
+  k: () => move(-1),
+  n: () => go(1),
+  p: () => go(-1),
+  t: () => $("note").focus(),
+};
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches("textarea, select, input:not([type=radio]):not([type=checkbox])");
+  if (event.key === "Escape" && event.target.id === "note") focusItem(items()[items().length - 1]);
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || !$("keys").checked) return;
+  const act = Object.hasOwn(KEYS, event.key) && KEYS[event.key];
+  if (!act || (at < 0 && !"np".includes(event.key))) return;
+  event.preventDefault();
+  act();
+});
+
+$("previous").addEventListener("click", () => go(-1));
+$("next").addEventListener("click", () => go(1));
+$("export").addEventListener("click", download);
+$("import").addEventListener("change", async (event) => {
+  if (event.target.files.length) await goOn(event.target.files[0]);
+  event.target.value = "";
+});
+$("reviewer").addEventListener("input", (event) => {
+  state.reviewer = event.target.value.trim();
+  keep();
+});
+$("filter").addEventListener("change", () => show(at >= 0 && matches(records[at]) ? at : step(-1, 1)));
+
+recall();
+document.title = `Review of ${data.name}`;
+$("name").textContent = data.name;
+$("revision").textContent = short(data.revision);
+$("reviewer").value = state.reviewer;
+show(Math.max(0, records.findIndex((record) => record.id === state.at)));

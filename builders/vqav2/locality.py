@@ -1,0 +1,47 @@
+"""Questions of Natural Questions, which no edit of an image may touch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from builders.vqav2.draw import shuffled
+from builders.vqav2.plan import SPLITS, TEST_SHARE
+from fgvedit.errors import FGVEditError
+
+Pair = tuple[str, str]
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """(question, answer) of each line; a question that comes again is left out.
+
+    Raises `FGVEditError`, naming the file and line, for what is not such a line.
+    """
+    if path.is_dir():
+        raise FGVEditError(f"'{path}' is a folder; expected a file of lines of JSON with 'question' and 'answer'")
+    if path.is_file() and path.open("rb").read(2) == b"PK":
+        raise FGVEditError(f"'{path}' is a zip archive; expected a file of lines of JSON: unpack it first")
+    pairs: dict[str, str] = {}
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                item = json.loads(line)
+                question, answer = item["question"], item["answer"]
+                if not (isinstance(question, str) and isinstance(answer, str) and question.strip() and answer.strip()):
+                    raise ValueError("an empty text, or none")
+            except (ValueError, KeyError, TypeError) as error:
+                raise FGVEditError(
+                    f"'{path}', line {number}: found {line.strip()[:60]!r}, expected an object with the texts "
+                    "'question' and 'answer'"
+                ) from error
+            pairs.setdefault(question.strip(), answer.strip())
+    if len(pairs) < len(SPLITS):
+        raise FGVEditError(f"'{path}': found {len(pairs)} questions, expected at least one for each split")
+    return list(pairs.items())
+
+
+def divided(pairs: list[Pair], seed: int) -> dict[str, list[Pair]]:
+    """Pairs for each split, in a drawn order: the n-th record of a split takes the n-th, and none is in both."""
+    drawn = shuffled(seed, "locality", pairs)
+    held = max(1, len(drawn) // TEST_SHARE)
+    return {"train": drawn[held:], "test": drawn[:held]}

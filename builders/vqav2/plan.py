@@ -1,0 +1,140 @@
+"""Which questions may become edits, about which images, in which split: decided before any labeller is asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from builders.vqav2.draw import draw, shuffled
+from builders.vqav2.official import Asked, Questions, question_key
+from fgvedit.errors import FGVEditError
+
+SPLITS = ("train", "test")
+TEST_SHARE = 4  # one image in four
+OTHERS = 8  # images with the same question that are kept for a record, until its target is known
+LOOKED_AT = 1000  # questions with the same words, to find those
+UNANSWERED = frozenset(
+    ("", "unknown", "can't tell", "cannot tell", "impossible to tell", "not sure", "unsure", "unclear", "not possible")
+) | frozenset(("not visible", "don't know", "i don't know", "idk", "no idea", "unanswerable", "na", "not applicable"))
+
+
+@dataclass(frozen=True)
+class Other:
+    """The same question about another image, to which the answer is another."""
+
+    file_name: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """An image, its questions that annotators agree on, and those of them that may become edits, in the order in which
+    they are tried."""
+
+    file_name: str
+    questions: tuple[Asked, ...]
+    candidates: tuple[Asked, ...]
+    others: tuple[tuple[Other, ...], ...]  # for each candidate
+
+
+class Plan:
+    """The images of both splits, each in the order in which records are made of them.
+
+    A question counts where at least `agreement` of its ten annotators gave the same answer, and it is an answer. An
+    image is in one split alone, as a record's own and as another's `other_image`. Everything is drawn for each image
+    and question by itself: what is left out elsewhere changes nothing.
+    """
+
+    def __init__(self, questions: Questions, agreement: int, seed: int) -> None:
+        if not 3 <= agreement <= 10:
+            raise FGVEditError(f"--agreement {agreement}: expected 3 to 10 annotators of a question's ten")
+        self.questions, self.seed = questions, seed
+        unanswered = np.isin(questions.answers.to_numpy(zero_copy_only=False), list(UNANSWERED))
+        agreed = questions.agreed >= agreement
+        self.counts = Counter(
+            questions=len(questions),
+            unanswerable=int(unanswered.sum()),
+            **{"not agreed on": int((~agreed & ~unanswered).sum())},
+        )
+        self._good = np.flatnonzero(agreed & ~unanswered)
+        self._of_image = _groups(questions.images[self._good])
+        order = shuffled(seed, "images", self._of_image)
+        self._test = {image for image in order if draw(seed, "split", image) % TEST_SHARE == 0}
+        self._images = {
+            "train": [i for i in order if i not in self._test],
+            "test": [i for i in order if i in self._test],
+        }
+        self._index_questions()
+
+    def images(self, split: str) -> list[int]:
+        """The image ids of a split, in order."""
+        return self._images[split]
+
+    def work(self, split: str) -> Iterator[Work]:
+        for image in self.images(split):
+            rows = self._good[self._of_image[image]]
+            asked = {int(row): self.questions[int(row)] for row in rows}
+            ranked = sorted(asked, key=lambda row: self._rank(asked[row]))
+            yield Work(
+                file_name=self.questions.file_name(int(rows[0])),
+                questions=tuple(asked.values()),
+                candidates=tuple(asked[row] for row in ranked),
+                others=tuple(tuple(self._others(row)) for row in ranked),
+            )
+
+    def _rank(self, asked: Asked) -> tuple[bool, int]:
+        """Yes and no last: the other of the two tells an editor least."""
+        return asked.answer in ("yes", "no"), draw(self.seed, "edit", asked.id)
+
+    def _index_questions(self) -> None:
+        """Let questions with the same words stand together, in an order drawn for each."""
+        texts, codes = self.questions.texts, dict[str, int]()
+        code = np.asarray([codes.setdefault(question_key(texts[int(row)].as_py()), len(codes)) for row in self._good])
+        drawn = np.asarray([draw(self.seed, "other", self.questions.ids[row]) for row in self._good], dtype=np.uint64)
+        order = np.lexsort((drawn, code))
+        self._place = np.argsort(order)  # of each good question among them
+        self._first = np.searchsorted(code[order], code)  # of the questions with its words
+        self._last = np.searchsorted(code[order], code, side="right")
+        self._rows = self._good[order]
+        self._asked_of = self.questions.images[self._rows]
+        self._answer = self.questions.answers.dictionary_encode().indices.to_numpy()[self._rows]
+        self._in_test = np.isin(self._asked_of, list(self._test))
+
+    def _others(self, row: int) -> Iterator[Other]:
+        """Up to `OTHERS` images of the same split with the same question and another answer, from the row's own place
+        among them onwards."""
+        position = int(np.searchsorted(self._good, row))
+        first, last, place = int(self._first[position]), int(self._last[position]), int(self._place[position])
+        onwards = first + (place - first + np.arange(1, min(last - first, LOOKED_AT))) % (last - first)
+        fit = (self._asked_of[onwards] != self._asked_of[place]) & (self._answer[onwards] != self._answer[place])
+        fit &= self._in_test[onwards] == self._in_test[place]
+        for other in self._rows[onwards[fit]][:OTHERS].tolist():
+            yield Other(self.questions.file_name(other), self.questions.answers[other].as_py())
+
+
+def _groups(values: np.ndarray) -> dict[int, np.ndarray]:
+    """Each value with the positions at which it stands."""
+    order = np.argsort(values, kind="stable")
+    found, first = np.unique(values[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(order, first[1:]), strict=True)) if len(found) else {}
+
+
+def summary(plan: Plan, files: Sequence[object]) -> str:
+    """What a build would work on, in a few lines."""
+    lines = [f"{plan.counts['questions']:,} questions in {len(files)} files"]
+    lines += [f"  {plan.counts[reason]:,} left out: {reason}" for reason in ("unanswerable", "not agreed on")]
+    for split in SPLITS:
+        candidates = with_other = pairs = 0
+        for work in plan.work(split):
+            candidates += len(work.candidates)
+            with_other += sum(map(bool, work.others))
+            pairs += len(work.candidates) * (len(work.questions) - 1)
+        lines.append(
+            f"{split}: {candidates:,} questions about {len(plan.images(split)):,} images may become edits; "
+            f"{with_other:,} of them are asked about another image of the split, too, with another answer; "
+            f"{pairs:,} pairs of an edit and another question to label, at most"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,197 @@
+"""One image's records: what the labeller is asked for each, and what becomes of its answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from builders.coco import Images
+from builders.labelling.base import Labelled, Labeller, Refused, Told, Unanswered
+from builders.vqav2.official import Asked, normalised, question_key
+from builders.vqav2.plan import Other, Work
+from fgvedit.schema import ImageRef
+
+
+@dataclass(frozen=True)
+class Options:
+    """`policy`: one of `POLICIES`. `per_image`: records of an image, at most; 0 for no bound. `in_scope`: probes of
+    that kind a record is to have, questions made for it included. `keep_easy`: keep probes that text alone settles even
+    where there are harder ones of their kind."""
+
+    policy: str = "counterfactual"
+    per_image: int = 0
+    in_scope: int = 2
+    keep_easy: bool = False
+
+
+@dataclass
+class Made:
+    """Rows without their `text_locality` probe, each with its line of `labels.jsonl`; and why others were left out."""
+
+    rows: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+class _LeftOut(Exception):
+    """A question of which no record is made, and why."""
+
+
+def make(work: Work, wrong: dict[int, str], labeller: Labeller, images: Images, options: Options) -> Made:
+    """The records of an image. `wrong`: the model's wrong answers by question, for the policy `model-wrong`.
+
+    Raises `FGVEditError`, naming the image, where it is missing or is none.
+    """
+    made = Made()
+    image = images.ref(work.file_name)
+    image.open()
+    for candidate, others in zip(work.candidates, work.others, strict=True):
+        if options.per_image and len(made.rows) == options.per_image:
+            made.left_out["enough records of its image"] += 1
+            continue
+        try:
+            made.rows.append(_record(candidate, others, work, image, wrong, labeller, images, options, made.left_out))
+        except _LeftOut as reason:
+            made.left_out[str(reason)] += 1
+        except Refused:
+            made.left_out["the labeller gave no answer"] += 1
+    return made
+
+
+def _record(
+    asked: Asked,
+    others: tuple[Other, ...],
+    work: Work,
+    image: ImageRef,
+    wrong: dict[int, str],
+    labeller: Labeller,
+    images: Images,
+    options: Options,
+    left_out: Counter[str],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    if options.policy == "model-wrong" and asked.id not in wrong:
+        raise _LeftOut("the model answers it right")
+    entity = _given(labeller.entity(image, asked.question, asked.answer), "about no one entity")
+    if options.policy == "model-wrong":
+        target = Labelled(asked.answer, f"what {asked.agreed} annotators say; the model says '{wrong[asked.id]}'")
+    else:
+        target = _given(labeller.counterfactual(image, asked.question, asked.answer), "no counterfactual answer")
+        _check_target(target.value, asked, work)
+    told = Told(asked.question, wrong.get(asked.id, asked.answer), target.value)
+    rephrase = _given(labeller.rephrase(asked.question), "no rephrasing")
+    if question_key(rephrase.value) == question_key(asked.question):
+        raise _LeftOut("no rephrasing")
+
+    labels, probes = _label_others(asked, told, work, image, labeller, left_out)
+    if not any(probe["kind"] == "out_of_scope" for probe in probes):
+        raise _LeftOut("no question that is surely out of scope")
+    if not options.keep_easy:
+        probes = _without_easy(probes, labels)
+    lacking = options.in_scope - sum(probe["kind"] == "in_scope" for probe in probes)
+    if lacking > 0:
+        new = labeller.in_scope(image, told, lacking)
+        there = {question_key(text) for text in (asked.question, rephrase.value, *(p["question"] for p in probes))}
+        for question, answer in new.value:
+            if question_key(question) not in there:
+                there.add(question_key(question))
+                probes.append(_probe("in_scope", question, answer, image))
+                labels.append({"kind": "in_scope", "question": question, "reason": new.reason, "made": True})
+    if not any(probe["kind"] == "in_scope" for probe in probes):
+        raise _LeftOut("no question in scope")
+    probes.sort(key=lambda probe: probe["kind"])  # stable: in_scope before out_of_scope
+    probes.insert(0, _probe("rephrase", rephrase.value, told.target, image))
+    if other := _other_image(others, told, images):
+        probes.append(_probe("other_image", asked.question, other[1], other[0], shown=True))
+    else:
+        left_out["probe: the question is asked about no other image of the split with another answer"] += 1
+
+    name = f"{labeller.name}-{asked.id}"
+    row = {
+        "id": name,
+        "image_id": image.image_id,
+        "image": _stored(image),
+        "question": told.question,
+        "answer": told.answer,
+        "target": told.target,
+        "entity": {"name": entity.value, "box": []},
+        "probes": probes,
+    }
+    reasons = {"entity": entity.reason, "target": target.reason, "rephrase": rephrase.reason, "probes": labels}
+    return row, {"id": name, "labeller": labeller.name, "policy": options.policy, "reasons": reasons}
+
+
+def _given(label: Labelled[str], otherwise: str) -> Labelled[str]:
+    if not label.value.strip() or isinstance(label, Unanswered):
+        raise _LeftOut(otherwise)
+    return Labelled(label.value.strip(), label.reason)
+
+
+def _check_target(target: str, asked: Asked, work: Work) -> None:
+    """A target is to be wrong: nobody said it, and nothing else that was asked about the image names it."""
+    plain = normalised(target)
+    if plain in asked.said:
+        raise _LeftOut("an annotator gave the counterfactual answer")
+    if plain in ("yes", "no") or plain.isdigit():
+        return
+    named = question_key(target)
+    for other in work.questions:
+        if other.id == asked.id:
+            continue
+        same_sort = question_key(other.question).split()[:2] == question_key(asked.question).split()[:2]
+        if f" {named} " in f" {question_key(f'{other.question} {other.answer}')} " and not same_sort:
+            raise _LeftOut("the counterfactual answer is named in another question about the image")
+
+
+def _label_others(
+    asked: Asked, told: Told, work: Work, image: ImageRef, labeller: Labeller, left_out: Counter[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Both stages over the image's other questions: a label for each, and probes of those that are clear."""
+    labels: list[dict[str, Any]] = []
+    probes: list[dict[str, Any]] = []
+    seen = {question_key(asked.question)}
+    for other in work.questions:
+        if (key := question_key(other.question)) in seen:
+            continue
+        seen.add(key)
+        effect = labeller.effect(image, told, other.question, other.answer)
+        label: dict[str, Any] = {"question": other.question, "question_id": other.id, "reason": effect.reason}
+        labels.append(label)
+        relation, answer = effect.value.relation, effect.value.answer.strip()
+        if relation == "unclear" or (relation == "entailed" and not answer):
+            label["kind"] = "unclear"
+            left_out["probe: whether the edit concerns it is unclear"] += 1
+            continue
+        label["kind"] = "in_scope" if relation == "entailed" else "out_of_scope"
+        settled = labeller.settled_by_text(told, other.question)
+        label |= {"settled_by_text": settled.value, "settled_reason": settled.reason}
+        probes.append(_probe(label["kind"], other.question, answer if relation == "entailed" else other.answer, image))
+    return labels, probes
+
+
+def _without_easy(probes: list[dict[str, Any]], labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out probes that text alone settles where there are harder ones of their kind; their labels say so."""
+    easy = {label["question"] for label in labels if label.get("settled_by_text")}
+    hard_kinds = {probe["kind"] for probe in probes if probe["question"] not in easy}
+    for label in labels:
+        if label["question"] in easy and label["kind"] in hard_kinds:
+            label["left_out"] = "text alone settles it, and there are harder ones"
+    return [probe for probe in probes if probe["question"] not in easy or probe["kind"] not in hard_kinds]
+
+
+def _other_image(others: tuple[Other, ...], told: Told, images: Images) -> tuple[ImageRef, str] | None:
+    """The first other image on which the right answer is neither the edit's old one nor its new one."""
+    for other in others:
+        if normalised(other.answer) not in (normalised(told.answer), normalised(told.target)):
+            image = images.ref(other.file_name)
+            image.open()
+            return image, other.answer
+    return None
+
+
+def _probe(kind: str, question: str, answer: str, image: ImageRef, shown: bool = False) -> dict[str, Any]:
+    stored = _stored(image) if shown else None
+    return {"kind": kind, "question": question, "answer": answer, "image": stored, "image_id": image.image_id}
+
+
+def _stored(image: ImageRef) -> dict[str, Any]:
+    return {"bytes": image.data, "path": f"{image.image_id}.jpg"}

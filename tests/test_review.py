@@ -1,0 +1,529 @@
+"""The review page in a real browser, and what becomes of the marks that are made on it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import image_ref, make_probe, make_row
+
+from builders.parquet import write_rows
+from builders.review.__main__ import main
+from builders.review.apply import apply_marks
+from builders.review.page import write_page
+from builders.validate.sources import open_source
+from fgvedit.dataset import load_records
+from fgvedit.errors import FGVEditError
+from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three records in two splits, each with five probes, and labels of the first two."""
+    folder = tmp_path / "records"
+    write_rows([make_row(0), make_row(1)], folder, "train")
+    write_rows([make_row(2)], folder, "test")
+    labels = [label(f"record-{number}", f"because {number}") for number in range(2)]
+    (folder / "labels.jsonl").write_text("".join(json.dumps(line) + "\n" for line in labels))
+    return folder
+
+
+def label(name: str, reason: str) -> dict[str, Any]:
+    probes = [{"question": "A in_scope question?", "kind": "in_scope", "reason": f"in scope {reason}"}]
+    return {"id": name, "labeller": "rules", "policy": "plain", "reasons": {"target": reason, "probes": probes}}
+
+
+def write_marks(path: Path, folder: Path, marks: dict[str, Any], **changes: Any) -> Path:
+    revision = open_source(str(folder)).revision
+    path.write_text(json.dumps({"format": 1, "data": revision, "marks": marks, **changes}))
+    return path
+
+
+# -- the page ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"needs one of the programs {', '.join(BROWSERS)}")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Page:
+    """A page in a profile of its own; what it asked for and complained of."""
+
+    def __init__(self, browser: Any, folder: Path, **context: Any) -> None:
+        self.url = (folder / "index.html").resolve().as_uri()
+        self.context = browser.new_context(**context)
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.open()
+
+    def open(self) -> None:
+        self.tab = self.context.new_page()
+        self.tab.set_default_timeout(5000)
+        self.tab.on("request", lambda request: self.requests.append(request.url))
+        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.tab.on("console", lambda message: self.complaints.append(message.text))
+        self.tab.goto(self.url)
+
+    def press(self, keys: str) -> None:
+        for key in keys:
+            self.tab.keyboard.press(key)
+
+    def item(self, number: int) -> Any:
+        return self.tab.locator(f'fieldset[data-item="{number}"]')
+
+    def radio(self, item: int, mark: str) -> Any:
+        return self.item(item).get_by_role("radio", name=mark, exact=True)
+
+    def shows(self, record: str) -> bool:
+        return record in self.tab.locator(".sight").inner_text()
+
+    def export(self, path: Path) -> Any:
+        with self.tab.expect_download() as download:
+            self.tab.get_by_role("button", name="Export marks").click()
+        assert download.value.suggested_filename == "marks.json"
+        download.value.save_as(path)
+        return json.loads(path.read_text())
+
+
+@pytest.fixture
+def page(browser: Any, folder: Path, tmp_path: Path) -> Iterator[Page]:
+    write_page(str(folder), tmp_path / "page")
+    page = Page(browser, tmp_path / "page")
+    yield page
+    page.context.close()
+    assert page.complaints == []
+    assert all(url.startswith(("file:", "blob:", "data:")) for url in page.requests), "the page used the network"
+
+
+def test_marks_by_keyboard(page: Page, folder: Path, tmp_path: Path) -> None:
+    page.press("r")  # the edit; then probes 0, 1 and 2
+    page.press("wur")
+    page.press("kx")  # back up, to take back the mark of probe 2
+    page.press("jw")  # and probe 3 is wrong
+    page.press("n")
+    page.press("jjw")  # probe 1 of the next record: from its edit, two down
+    marks = page.export(tmp_path / "marks.json")
+    assert marks == {
+        "format": 1,
+        "data": revision_of(folder),
+        "marks": {
+            "record-0": {"edit": "right", "probes": {"0": "wrong", "1": "unsure", "3": "wrong"}},
+            "record-1": {"probes": {"1": "wrong"}},
+        },
+    }
+
+
+def revision_of(folder: Path) -> str:
+    """By the definition of a content revision: over names and contents of the files, in the order of their names."""
+    import hashlib
+
+    total = hashlib.sha256()
+    for path in sorted(folder.glob("*.parquet")):
+        total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def test_marks_by_mouse(page: Page, tmp_path: Path) -> None:
+    page.radio(0, "wrong").click()
+    page.radio(2, "right").click()
+    page.radio(2, "unsure").click()
+    page.radio(3, "right").click()
+    page.item(3).get_by_role("button", name="take back").click()
+    page.tab.get_by_role("textbox", name="Note on this record").fill("not a <b>card</b>")
+    page.tab.get_by_role("textbox", name="Your name").fill("Ada")
+    page.tab.get_by_role("button", name="Next").click()
+    page.radio(1, "right").click()
+    marks = page.export(tmp_path / "marks.json")
+    assert marks["reviewer"] == "Ada"
+    assert marks["marks"] == {
+        "record-0": {"edit": "wrong", "probes": {"1": "unsure"}, "note": "not a <b>card</b>"},
+        "record-1": {"probes": {"0": "right"}},
+    }
+    assert not page.item(3).get_by_role("button", name="take back").is_visible()
+
+
+def test_keys_are_left_alone_while_one_types_and_when_turned_off(page: Page, tmp_path: Path) -> None:
+    page.press("t")
+    page.press("wrunt")
+    page.tab.keyboard.press("Escape")
+    page.press("u")  # where Escape goes: the last probe
+    page.tab.get_by_text("Keys", exact=True).click()
+    page.tab.get_by_role("checkbox", name="Use these keys").uncheck()
+    page.press("rw")
+    assert page.export(tmp_path / "marks.json")["marks"] == {
+        "record-0": {"note": "wrunt", "probes": {"4": "unsure"}},
+    }
+
+
+def test_a_reload_keeps_marks_notes_and_place(page: Page, tmp_path: Path) -> None:
+    page.press("nrw")
+    page.tab.get_by_role("textbox", name="Note on this record").fill("a note")
+    page.tab.reload()
+    assert page.shows("record-1")
+    assert page.radio(0, "right").is_checked() and page.radio(1, "wrong").is_checked()
+    assert page.tab.get_by_role("textbox", name="Note on this record").input_value() == "a note"
+    page.tab.close()
+    page.open()
+    assert page.export(tmp_path / "marks.json")["marks"] == {
+        "record-1": {"edit": "right", "probes": {"0": "wrong"}, "note": "a note"}
+    }
+
+
+def test_what_is_marked_is_counted(page: Page) -> None:
+    assert page.tab.locator("#marked").inner_text() == "0 of 18 marks, 0 of 3 records done"
+    page.press("rrrrrr")
+    assert page.tab.locator("#marked").inner_text() == "6 of 18 marks, 1 of 3 records done"
+    bar = page.tab.get_by_role("progressbar", name="Marked")
+    assert bar.evaluate("bar => bar.position") == pytest.approx(1 / 3)
+
+
+def test_filters(page: Page) -> None:
+    page.press("rrrrrr")  # record 0 is done
+    page.press("njw")  # a probe of record 1 is wrong
+    shown = page.tab.get_by_label("Show")
+    next_, previous = (page.tab.get_by_role("button", name=name) for name in ("Next", "Previous"))
+    shown.select_option("wrong")
+    assert page.shows("record-1")
+    assert next_.is_disabled() and previous.is_disabled()
+    shown.select_option("unsure")
+    assert page.tab.get_by_text("No record is like this.").is_visible()
+    shown.select_option("unmarked")
+    assert page.shows("record-1")
+    assert previous.is_disabled()
+    next_.click()
+    assert page.shows("record-2")
+    shown.select_option("all")
+    previous.click()
+    previous.click()
+    assert page.shows("record-0")
+
+
+def test_an_import_goes_on_from_exported_marks(page: Page, browser: Any, tmp_path: Path) -> None:
+    page.press("rw")
+    page.export(tmp_path / "marks.json")
+    other = Page(browser, tmp_path / "page")
+    assert not other.radio(0, "right").is_checked()
+    other.press("n")
+    other.press("u")
+    other.tab.get_by_label("Go on with exported marks").set_input_files(tmp_path / "marks.json")
+    other.tab.get_by_text("Marks of 1 records read").wait_for()
+    other.tab.reload()
+    marks = other.export(tmp_path / "more.json")
+    assert marks["marks"] == {
+        "record-0": {"edit": "right", "probes": {"0": "wrong"}},
+        "record-1": {"edit": "unsure", "probes": {}},
+    }
+    other.context.close()
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({"data": "0" * 64}, "expected marks of data"),
+        ({"format": 2}, "expected marks of format 1"),
+        ({"marks": {"record-0": {"edit": "fine"}}}, "found mark 'fine', expected right, wrong, unsure"),
+        ({"marks": {"record-0": {"probes": {"5": "right"}}}}, "found probe 5, expected 0 to 4"),
+    ],
+)
+def test_an_import_of_other_marks_is_refused(
+    page: Page, folder: Path, tmp_path: Path, changes: dict[str, Any], expected: str
+) -> None:
+    page.press("r")
+    bad = write_marks(tmp_path / "bad.json", folder, **{"marks": {"record-0": {"edit": "wrong"}}, **changes})
+    page.tab.get_by_label("Go on with exported marks").set_input_files(bad)
+    page.tab.get_by_role("alert").get_by_text(expected).wait_for()
+    assert list(page.export(tmp_path / "marks.json")["marks"].values()) == [{"edit": "right", "probes": {}}]
+
+
+def test_texts_of_the_data_are_text(browser: Any, tmp_path: Path) -> None:
+    probe = make_probe("in_scope", answer=SCRIPT, image_id="image-0", question=f"Is {SCRIPT} there?")
+    row = make_row(0, question=f"What {SCRIPT}?", target=SCRIPT, id="__proto__", probes=[probe])
+    row["entity"]["name"] = SCRIPT
+    write_rows([row, make_row(1, id="</script><b>x</b>")], tmp_path / "records", "test")
+    labels = {"id": "__proto__", "labeller": SCRIPT, "policy": SCRIPT, "reasons": {"entity": SCRIPT}}
+    (tmp_path / "records" / "labels.jsonl").write_text(json.dumps(labels))
+    write_page(str(tmp_path / "records"), tmp_path / "page")
+    page = Page(browser, tmp_path / "page")
+    page.press("rw")
+    text = page.tab.locator("main").inner_text()
+    assert text.count(SCRIPT) == 8  # entity, labeller, policy, reason; question and target; probe and answer
+    assert page.tab.locator("main img").count() == 1
+    assert page.tab.title() == f"Review of {tmp_path / 'records'}"
+    page.press("nr")
+    marks = page.export(tmp_path / "marks.json")["marks"]
+    assert marks == {
+        "__proto__": {"edit": "right", "probes": {"0": "wrong"}},
+        "</script><b>x</b>": {"edit": "right", "probes": {}},
+    }
+    assert page.complaints == []
+    page.context.close()
+
+
+def test_what_is_to_be_right_stands_beside_each_question(browser: Any, tmp_path: Path) -> None:
+    other = {"bytes": image_ref(5).data, "path": None}
+    probes = [
+        make_probe(
+            kind, answer=f"says-{kind}", **({"image": other} if kind == "other_image" else {}), image_id=image_id
+        )
+        for kind in PROBE_KINDS
+        for image_id in ["" if kind == "text_locality" else "image-5" if kind == "other_image" else "image-0"]
+    ]
+    write_rows([make_row(0, probes=probes)], tmp_path / "records", "test")
+    (tmp_path / "records" / "labels.jsonl").write_text(json.dumps(label("record-0", "of a rule")))
+    write_page(str(tmp_path / "records"), tmp_path / "page")
+    page = Page(browser, tmp_path / "page")
+    edit = page.tab.get_by_role("group", name="The edit", exact=True).inner_text()
+    assert "What colour is the card?" in edit and "Before the edit “red”, after it “blue”." in edit
+    for number, kind in enumerate(PROBE_KINDS):
+        text = page.item(number + 1).inner_text()
+        assert kind in text and f"A {kind} question?" in text
+        assert ("After the edit the answer is to be" in text) == (kind in EXPECTED_NEW)
+        assert ("stays" in text) == (kind not in EXPECTED_NEW)
+        assert f"“says-{kind}”" in text
+        assert page.item(number + 1).locator("img").count() == (kind == "other_image")
+        assert ("in scope of a rule" in text) == (kind == "in_scope")
+    sight = page.tab.locator(".sight").inner_text()
+    assert "Labelled by rules, policy plain" in sight and "target: of a rule" in sight
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_layout(browser: Any, folder: Path, tmp_path: Path, width: int) -> None:
+    write_page(str(folder), tmp_path / "page")
+    page = Page(browser, tmp_path / "page", viewport={"width": width, "height": 800})
+    page.press("rw")
+    assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
+    image, box = page.tab.locator(".sight img").bounding_box(), page.tab.locator(".sight rect.over").bounding_box()
+    assert image["width"] > 300
+    for side in ("width", "height"):  # the box is 0, 0, 8, 8 in an image of 16 pixels
+        assert box[side] == pytest.approx(image[side] / 2, abs=4)
+    assert (box["x"], box["y"]) == (pytest.approx(image["x"], abs=4), pytest.approx(image["y"], abs=4))
+    beside = page.item(0).bounding_box()["x"] > image["x"] + image["width"]
+    assert beside == (width == 1400)
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(browser: Any, folder: Path, tmp_path: Path, scheme: str) -> None:
+    write_page(str(folder), tmp_path / "page")
+    page = Page(browser, tmp_path / "page", color_scheme=scheme)
+    colours = {
+        name: page.tab.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{name}').trim()")
+        for name in ("ink", "paper", "soft", "line", "focus", "right", "wrong", "unsure")
+    }
+    assert contrast(colours["ink"], colours["soft"]) > 7
+    assert contrast(colours["wrong"], colours["paper"]) > 4.5
+    for name in ("line", "focus", "right", "unsure"):
+        assert contrast(colours[name], colours["paper"]) > 3
+    ink = page.tab.evaluate("getComputedStyle(document.querySelector('.question')).color")
+    assert ink == f"rgb({', '.join(str(value) for value in bytes.fromhex(colours['ink'][1:]))})"
+    page.context.close()
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's contrast ratio of two colours such as #1b1b1f."""
+
+    def luminance(colour: str) -> float:
+        parts = [value / 255 for value in bytes.fromhex(colour[1:])]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_scenes_as_a_page(browser: Any, tmp_path: Path) -> None:
+    table = load_records("scenes", "test", limit=3).records.table  # type: ignore[attr-defined]
+    write_rows(list(table), tmp_path / "records", "test")
+    write_page(str(tmp_path / "records"), tmp_path / "page")
+    page = Page(browser, tmp_path / "page")
+    loaded = "[...document.images].every(image => image.complete && image.naturalWidth === 144)"
+    page.tab.wait_for_function(loaded)
+    assert page.tab.locator("main img").count() == 2  # its own, and that of the probe about another image
+    assert page.complaints == []
+    assert {url.partition(":")[0] for url in page.requests} <= {"file", "data"}
+    page.context.close()
+
+
+def test_a_sample_is_drawn_by_its_seed(folder: Path, tmp_path: Path) -> None:
+    def ids(seed: int, sample: int | None) -> list[str]:
+        write_page(str(folder), tmp_path / "page", sample, seed)
+        text = (tmp_path / "page" / "index.html").read_text()
+        data = text.split('<script type="application/json" id="data">')[1].split("</script>")[0]
+        return [record["id"] for record in json.loads(data)["records"]]
+
+    assert ids(0, None) == ids(0, 3) == ids(0, 99) == ["record-0", "record-1", "record-2"]
+    drawn = [ids(seed, 1) for seed in range(8)]
+    assert drawn == [ids(seed, 1) for seed in range(8)]
+    assert {name for [name] in drawn} == {"record-0", "record-1", "record-2"}
+
+
+def test_a_damaged_image_is_named(tmp_path: Path) -> None:
+    row = make_row(0)
+    row["image"] = {"bytes": row["image"]["bytes"][:60], "path": None}
+    write_rows([row], tmp_path / "records", "test")
+    with pytest.raises(FGVEditError, match=r"image 'image-0'.*do not decode"):
+        write_page(str(tmp_path / "records"), tmp_path / "page")
+    assert not (tmp_path / "page" / "index.html").exists()
+
+
+# -- what becomes of marks ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_marked_wrong_is_left_out(folder: Path, tmp_path: Path) -> None:
+    marks = {
+        "record-0": {"edit": "right", "probes": {"0": "right", "4": "wrong"}, "note": "fine"},
+        "record-1": {"edit": "wrong"},
+        "record-2": {"edit": "unsure", "probes": {"1": "unsure", "4": "wrong"}},
+    }
+    out = tmp_path / "reviewed"
+    said = apply_marks(str(folder), write_marks(tmp_path / "marks.json", folder, marks, reviewer="Ada"), out)
+    assert "left out: 1 records (its edit is wrong: 1)" in said
+    assert "left out of others: 2 probes (other_image: 2)" in said
+    assert "2 records, 8 probes; 2 marked unsure" in said
+    kept = {"train": [0], "test": [2]}
+    for split, numbers in kept.items():
+        before = {record.id: record for record in load_records(str(folder), split).records}
+        after = list(load_records(str(out), split).records)
+        assert [record.id for record in after] == [f"record-{number}" for number in numbers]
+        for record in after:
+            assert record.probes_of("other_image") == []
+            expected = [(probe.kind, probe.question, probe.answer) for probe in before[record.id].probes[:4]]
+            assert [(probe.kind, probe.question, probe.answer) for probe in record.probes] == expected
+            assert record.image.data == before[record.id].image.data
+    labels = [json.loads(line) for line in (out / "labels.jsonl").read_text().splitlines()]
+    first = {"reviewer": "Ada", "edit": "right", "probes": {"0": "right"}, "note": "fine"}
+    third = {"reviewer": "Ada", "edit": "unsure", "probes": {"1": "unsure"}}
+    assert labels == [
+        {**label("record-0", "because 0"), "reviews": [first]},
+        {"id": "record-2", "labeller": "not said", "policy": "not said", "reasons": {}, "reviews": [third]},
+    ]
+    review = json.loads((out / "review.json").read_text())
+    assert review["records_left_out"] == [{"id": "record-1", "split": "train", "reason": "its edit is wrong"}]
+    assert review["data"] == revision_of(folder)
+
+
+def test_a_record_goes_with_the_last_probe_of_a_required_kind(folder: Path, tmp_path: Path) -> None:
+    write_rows([make_row(2, probes=[*make_row(2)["probes"], make_row(2)["probes"][1]])], folder, "test")
+    marks = {"record-1": {"probes": {"1": "wrong"}}, "record-2": {"probes": {"1": "wrong"}}}  # in_scope
+    out = tmp_path / "reviewed"
+    said = apply_marks(str(folder), write_marks(tmp_path / "marks.json", folder, marks), out)
+    assert "left out: 1 records (no in_scope is left: 1)" in said
+    assert [record.id for record in load_records(str(out), "train").records] == ["record-0"]
+    assert [probe.kind for probe in load_records(str(out), "test").records[0].probes].count("in_scope") == 1
+
+
+def test_a_second_review_moves_what_the_first_said(folder: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    marks = {"record-0": {"probes": {"3": "right", "4": "right"}}}
+    apply_marks(str(folder), write_marks(tmp_path / "a.json", folder, marks, reviewer="Ada"), first)
+    more = make_row(0)["probes"]
+    write_rows([make_row(0, probes=[more[0], *more]), make_row(1)], first, "train")  # as if it had another rephrasing
+    labels = [json.loads(line) for line in (first / "labels.jsonl").read_text().splitlines()]
+    labels[0]["reviews"][0]["probes"] = {"4": "right", "5": "right"}
+    (first / "labels.jsonl").write_text("".join(json.dumps(line) + "\n" for line in labels))
+    marks = {"record-0": {"probes": {"0": "wrong", "5": "unsure"}}}
+    apply_marks(str(first), write_marks(tmp_path / "b.json", first, marks, reviewer="Ben"), second)
+    line = json.loads((second / "labels.jsonl").read_text().splitlines()[0])
+    assert line["reviews"] == [
+        {"reviewer": "Ada", "probes": {"3": "right", "4": "right"}},
+        {"reviewer": "Ben", "probes": {"4": "unsure"}},
+    ]
+
+
+def test_the_same_marks_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    (folder / "README.md").write_text("---\nlicense: cc-by-4.0\ndataset_info:\n  x: 1\n---\n\n# From whom\n")
+    marks = write_marks(tmp_path / "marks.json", folder, {"record-0": {"probes": {"4": "wrong"}}})
+    found = []
+    for name in ("one", "two", "two"):  # the last one is made over
+        apply_marks(str(folder), marks, tmp_path / name)
+        files = sorted(path for path in (tmp_path / name).iterdir())
+        found.append({path.name: path.read_bytes() for path in files})
+    assert found[0] == found[1] == found[2]
+    assert set(found[0]) == {
+        "README.md", "labels.jsonl", "review.json", "test-00000.parquet", "train-00000.parquet"
+    }  # fmt: skip
+    card = found[0]["README.md"].decode()
+    assert "license: cc-by-4.0" in card and "# From whom" in card and "dataset_info" not in card
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({"data": "f" * 64}, "holds marks of data ffffffffffff; expected data"),
+        ({"format": 2}, "holds no marks of format 1: format: 1 was expected"),
+        ({"marks": {"record-9": {"edit": "right"}}}, "found record 'record-9', expected one of the 3 .*'record-"),
+        ({"marks": {"recrod-2": {}}}, "the nearest is 'record-2'"),
+        ({"marks": {"record-0": {"probes": {"5": "wrong"}}}}, "'record-0': found probe 5, expected 0 to 4"),
+        ({"marks": {"record-0": {"probes": {"01": "wrong"}}}}, "'01' does not match"),
+        ({"marks": {"record-0": {"edit": "fine"}}}, "marks/record-0/edit: 'fine' is not one of"),
+        ({"marks": {"record-2": {"edit": "wrong"}}}, "leaves no record of split 'test'"),
+    ],
+)
+def test_marks_that_do_not_fit_are_refused(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], expected: str
+) -> None:
+    marks = write_marks(tmp_path / "marks.json", folder, **{"marks": {}, **changes})
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(FGVEditError, match=expected):
+        apply_marks(str(folder), marks, tmp_path / "reviewed")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_records_themselves_and_other_folders_are_not_written_over(folder: Path, tmp_path: Path) -> None:
+    marks = write_marks(tmp_path / "marks.json", folder, {})
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("x")
+    for out, expected in ((folder, "holds the records"), (foreign, "expected a new or empty folder")):
+        before = {path: path.read_bytes() for path in out.iterdir()}
+        with pytest.raises(FGVEditError, match=expected):
+            apply_marks(str(folder), marks, out)
+        assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(folder), "--out", str(tmp_path / "page"), "--sample", "2"])
+    assert "2 records, 12 things to mark" in capsys.readouterr().out
+    marks = write_marks(tmp_path / "marks.json", folder, {"record-1": {"edit": "wrong"}})
+    main([str(folder), "--apply", str(marks), "--out", str(tmp_path / "reviewed")])
+    assert "left out: 1 records" in capsys.readouterr().out
+    with pytest.raises(FGVEditError, match="--sample 0: expected"):
+        main([str(folder), "--out", str(tmp_path / "page"), "--sample", "0"])
+    found = subprocess.run(
+        [sys.executable, "-m", "builders.review", str(folder), "--apply", "none.json", "--out", str(tmp_path / "x")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (found.returncode, found.stderr) == (2, "error: 'none.json': No such file or directory\n")
+    assert not (tmp_path / "x").exists()
+
+
+def test_labels_of_another_form_are_refused(folder: Path, tmp_path: Path) -> None:
+    for text, expected in {
+        "{": "line 1: expected a label as JSON",
+        '{"id": "record-0"}': "line 1: the line: 'labeller' is a required property",
+        (json.dumps(label("record-0", "")) + "\n") * 2: "line 2: found record 'record-0' again",
+    }.items():
+        (folder / "labels.jsonl").write_text(text)
+        with pytest.raises(FGVEditError, match=expected):
+            write_page(str(folder), tmp_path / "page")
