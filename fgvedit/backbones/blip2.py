@@ -49,7 +49,7 @@ class Blip2Backbone(Backbone):
     def encode_batch(self, images: Sequence[ImageRef]) -> torch.Tensor:
         seen = self.look(images)
         queries = self.model.query_tokens.expand(len(images), -1, -1)
-        # In half precision transformers keeps the Q-Former in single.
+        # In float16 transformers keeps the Q-Former in single precision.
         asked = self.model.qformer(query_embeds=queries, encoder_hidden_states=seen.to(queries.dtype))
         return asked.last_hidden_state.to(self.dtype)
 
