@@ -126,7 +126,7 @@ class Bench:
     def rows(self, editor: Editor, record: Record) -> list[dict[str, Any]]:
         """The rows of one edit, as a run writes them."""
         editor.backbone.remembered.forget()  # an answer in a batch of another shape may be rounded in another way
-        return run_record(editor, record, list(PROTOCOLS.values()), self.seed)[0]
+        return run_record(editor, record, list(PROTOCOLS.values()), self.seed).rows
 
     @cached_property
     def rows_alone(self) -> list[dict[str, Any]]:

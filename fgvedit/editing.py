@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import MISSING, dataclass, fields
 from importlib.metadata import entry_points
@@ -39,6 +39,15 @@ class Route:
     rho: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Where in two images a scope classifier looked to compare a query with a stored edit: for the edit's fact in the
+    edit's image, and for the query's question in its own (None where it has none). (rows, columns), of sum 1."""
+
+    edit: torch.Tensor
+    query: torch.Tensor | None
+
+
 class EditedModel(ABC):
     """A backbone under one or more edits. It answers as a backbone does and explains each answer."""
 
@@ -50,6 +59,11 @@ class EditedModel(ABC):
 
     @abstractmethod
     def explain(self, queries: Sequence[Query]) -> list[Route]: ...
+
+    def looks(self, queries: Sequence[Query]) -> list[Look] | None:
+        """Where a router that looks at images looked, for each query and the stored edit that counted; None for an
+        editor that has no such router."""
+        return None
 
 
 class Rerouted(EditedModel):
@@ -90,6 +104,11 @@ class Editor(ABC):
         self.backbone = backbone
         self.config = config
 
+    @property
+    def trained_parameters(self) -> int | None:
+        """How many parameters the method trains, ahead or for one edit; None where the editor does not say."""
+        return None
+
     @abstractmethod
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
         """The backbone under `edits`. On leaving, the backbone is what it was, bit for bit."""
@@ -109,6 +128,11 @@ class Editor(ABC):
     @classmethod
     def home(cls) -> Path:
         return Path(inspect.getfile(cls)).parent
+
+
+def size(parameters: Iterable[torch.Tensor]) -> int:
+    """How many numbers they hold."""
+    return sum(parameter.numel() for parameter in parameters)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fgvedit.dataset import Loaded
     from fgvedit.editing import Editor
 
-FORMAT = 1  # of the run folder and the result file
+FORMAT = 2  # of the run folder, its rows and the result file
 PACKAGES = ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy", "peft", "sentence-transformers")
 COMPUTING = PACKAGES[:3]  # another version of these may change a row
 
@@ -54,6 +54,7 @@ def identity(
             "limit": limit,
         },
         "protocols": list(protocols),
+        "sequence": None,
         "seed": seed,
         "device": backbone.device.type,
         "dtype": str(backbone.dtype).removeprefix("torch."),

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from fgvedit.answering import MAX_NEW_TOKENS, Answerer, Forced, Query
-from fgvedit.editing import EditedModel, Route
+from fgvedit.editing import EditedModel, Look, Route
 
 Answer = TypeVar("Answer")
 
@@ -27,12 +27,20 @@ class Inside(Protocol):
 
 
 class Routed(EditedModel):
-    """`route`: queries -> their routes, asked once for each query; those to "base" are answered by `base`."""
+    """`route`: queries -> their routes, asked once for each query; those to "base" are answered by `base`. `look`:
+    queries and their routes -> where the router looked, for one that looks at images."""
 
-    def __init__(self, base: Answerer, inside: Inside, route: Callable[[Sequence[Query]], list[Route]]) -> None:
+    def __init__(
+        self,
+        base: Answerer,
+        inside: Inside,
+        route: Callable[[Sequence[Query]], list[Route]],
+        look: Callable[[Sequence[Query], Sequence[Route]], list[Look] | None] | None = None,
+    ) -> None:
         self.base = base
         self.inside = inside
         self.route = route
+        self.look = look
         self._routes: dict[tuple[str, str], Route] = {}
 
     def explain(self, queries: Sequence[Query]) -> list[Route]:
@@ -40,6 +48,9 @@ class Routed(EditedModel):
         if new:
             self._routes.update((query.key, route) for query, route in zip(new, self.route(new), strict=True))
         return [self._routes[query.key] for query in queries]
+
+    def looks(self, queries: Sequence[Query]) -> list[Look] | None:
+        return self.look(queries, self.explain(queries)) if self.look else None
 
     def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
         return self._answer(

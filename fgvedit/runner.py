@@ -6,11 +6,17 @@ chunks, and neither that nor the number of processes changes a row.
 
 A row: record_id, image_id, protocol, kind (a probe's, or "edit"), probe (its index; -1 for the edit), question,
 before and after (the model's answers as text), expected (the right answer; None where it is the one before), answer
-(the probe's), score (0 to 1), rho, stored_edit and route (see `fgvedit.editing.Route`).
+(the probe's), score (0 to 1), rho, stored_edit and route (see `fgvedit.editing.Route`), edits (how many were in force)
+and age (how many of them were made after the record's own).
+
+Where a router says at what it looked, `looks.jsonl` holds a line a record: record_id, grid (rows and columns), edit
+(where it looked for the edit's fact in its image) and probes (for the question of the edit and of each probe, in its
+own image; None where it has none). Each is rows * columns bytes in base64, of which the largest is 255.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -19,8 +25,8 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +37,7 @@ from tqdm import tqdm
 
 from fgvedit.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import Editor
+from fgvedit.editing import Editor, Look
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json, write_json, write_text
 from fgvedit.manifest import claim, environment, identity
@@ -85,7 +91,7 @@ def run(
     wait()  # every chunk is there
 
     if is_main_process():
-        merge(out, plan, names, this_run)
+        merge(out, plan, names, this_run, editor.trained_parameters)
     wait()  # so is the result
     return read_json(out / "result.json")
 
@@ -158,9 +164,10 @@ def images_of(record: Record) -> Iterator[ImageRef]:
 
 @dataclass
 class Chunk:
-    """The rows of a chunk's records, and what they cost: seconds, images through the vision tower, bytes."""
+    """The rows and looks of a chunk's records, and what they cost: seconds, images through the vision tower, bytes."""
 
     rows: list[dict[str, Any]]
+    looks: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     edit_seconds: float = 0.0
     encoded_images: int = 0
@@ -180,9 +187,10 @@ def run_chunk(
     start, encoded = time.perf_counter(), backbone.encoded_images
     plan.encode(number, backbone)
     for record in plan.chunk(number):
-        rows, seconds = run_record(editor, record, protocols, seed)
-        chunk.rows += rows
-        chunk.edit_seconds += seconds
+        done = run_record(editor, record, protocols, seed)
+        chunk.rows += done.rows
+        chunk.looks += done.looks
+        chunk.edit_seconds += done.edit_seconds
         progress()
     backbone.remembered.forget()
     chunk.seconds = time.perf_counter() - start
@@ -191,10 +199,8 @@ def run_chunk(
     return chunk
 
 
-def run_record(
-    editor: Editor, record: Record, protocols: Sequence[Protocol], seed: int
-) -> tuple[list[dict[str, Any]], float]:
-    """The rows of one edit, and the seconds that making it and taking it back took.
+def run_record(editor: Editor, record: Record, protocols: Sequence[Protocol], seed: int) -> Chunk:
+    """The rows and looks of one edit, and the seconds that making it and taking it back took.
 
     The base model is asked all of a record's questions in one batch, as the edited model is: what differs between
     their answers is then the edit, not the rounding of a batch of another shape.
@@ -210,7 +216,7 @@ def run_record(
     with editor.edit([record.edit]) as edited:
         seconds += time.perf_counter()
         after = [protocol.ask(edited, queries, answers) for protocol in protocols]
-        routes = edited.explain(queries)
+        routes, looks = edited.explain(queries), edited.looks(queries)
         seconds -= time.perf_counter()
     seconds += time.perf_counter()
 
@@ -234,9 +240,26 @@ def run_record(
                     "rho": route.rho,
                     "stored_edit": route.edit,
                     "route": route.to,
+                    "edits": 1,
+                    "age": 0,
                 }
             )
-    return rows, seconds
+    return Chunk(rows, [in_bytes(record.id, looks)] if looks else [], edit_seconds=seconds)
+
+
+def in_bytes(record_id: str, looks: Sequence[Look]) -> dict[str, Any]:
+    """A line of `looks.jsonl`."""
+
+    def text(weights: torch.Tensor) -> str:
+        scaled = (weights * (255 / weights.max())).round().to(torch.uint8)
+        return base64.b64encode(scaled.flatten().numpy().tobytes()).decode()
+
+    return {
+        "record_id": record_id,
+        "grid": list(looks[0].edit.shape),
+        "edit": text(looks[0].edit),
+        "probes": [None if look.query is None else text(look.query) for look in looks],
+    }
 
 
 def set_seed(seed: int, record_id: str) -> None:
@@ -269,21 +292,30 @@ def read_chunk(chunks: Path, plan: Plan, number: int, protocols: Sequence[str]) 
     return chunk if found == plan.keys(number, protocols) else None
 
 
-def merge(out: Path, plan: Plan, protocols: Sequence[str], this_run: dict[str, Any]) -> None:
-    """Chunks -> rows.jsonl and result.json; only then do the chunks go."""
+def as_lines(values: Iterable[Any]) -> str:
+    return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
+
+
+def merge(
+    out: Path, plan: Plan, protocols: Sequence[str], this_run: dict[str, Any], trained_parameters: int | None
+) -> None:
+    """Chunks -> rows.jsonl, looks.jsonl and result.json; only then do the chunks go."""
     chunks = [read_chunk(out / "chunks", plan, number, protocols) for number in range(len(plan))]
     done = [chunk for chunk in chunks if chunk is not None]
     if len(done) < len(chunks):
         raise FGVEditError(f"'{out / 'chunks'}': {len(chunks) - len(done)} chunks are missing; run the command again")
     rows = [row for chunk in done for row in chunk.rows]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    text = as_lines(rows)
     write_text(out / "rows.jsonl", text)
+    if looks := [look for chunk in done for look in chunk.looks]:
+        write_text(out / "looks.jsonl", as_lines(looks))
     manifest = {**this_run, **environment(), "rows_sha256": hashlib.sha256(text.encode()).hexdigest()}
     manifest["cost"] = {
         "seconds": round(sum(chunk.seconds for chunk in done), 3),
         "edit_seconds": round(sum(chunk.edit_seconds for chunk in done), 3),
         "encoded_images": sum(chunk.encoded_images for chunk in done),
         "peak_memory_bytes": max(chunk.peak_memory for chunk in done),
+        "trained_parameters": trained_parameters,
     }
     del manifest["format"]
     write_json(

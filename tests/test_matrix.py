@@ -82,7 +82,7 @@ def test_it_edits_and_gives_back(name: str, family: str, backbones: Callable[[st
     if name != "none":
         assert routes[0].to != "base" and forced[0] != base[1][0], "the edit changed nothing of its own answer"
 
-    rows, _ = run_record(editor, record_from_row(make_row(3)), open_protocols("paper,generation"), 0)
+    rows = run_record(editor, record_from_row(make_row(3)), open_protocols("paper,generation"), 0).rows
     assert len(rows) == 2 * 6
     compare(before, backbone, "after the edit")
     assert answers(backbone, QUERIES) == base

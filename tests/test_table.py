@@ -119,7 +119,7 @@ def test_every_format_holds_every_result(runs: Path, capsys):
     [
         ('{"format": 1, ', "is damaged: expected JSON"),
         ("[]", "not a valid result file: the whole file"),
-        ('{"format": 1}', "not a valid result file: the whole file: .* is a required property"),
+        ('{"format": 2}', "not a valid result file: the whole file: .* is a required property"),
     ],
 )
 def test_a_bad_result_file_is_named(content: str, sentence: str, tmp_path: Path):
@@ -131,7 +131,7 @@ def test_a_bad_result_file_is_named(content: str, sentence: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("format", 2),
+        ("format", 3),
         ("manifest.seed", "0"),
         ("manifest.git", {"commit": "main", "dirty": False}),
         ("manifest.dataset.records", 0),

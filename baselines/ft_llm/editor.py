@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from baselines.inner import Descent, chosen_parameters, fine_tuned
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import EditedModel, Editor
+from fgvedit.editing import EditedModel, Editor, size
 from fgvedit.schema import Edit
 
 
@@ -25,6 +25,10 @@ class FineTuneLLM(Editor):
     def __init__(self, backbone: Backbone, config: Config) -> None:
         super().__init__(backbone, config)
         self.parameters = chosen_parameters(backbone, config.layers, config.parameters)
+
+    @property
+    def trained_parameters(self) -> int:
+        return size(self.parameters.values())
 
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
         return fine_tuned(self.backbone, self.parameters, edits, self.config)

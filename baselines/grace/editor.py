@@ -48,6 +48,10 @@ class GRACE(Editor):
         self.module = chosen_linear(backbone, config.layer, config.module)
         self.descent = Descent(optimiser="adam", lr=config.lr, steps=config.steps, stop_loss=config.stop_loss)
 
+    @property
+    def trained_parameters(self) -> int:
+        return self.module.out_features
+
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         if not edits:

@@ -59,6 +59,10 @@ class IKE(Editor):
         self.store: Store | None = None
         self._said = False  # that demonstrations were left out
 
+    @property
+    def trained_parameters(self) -> int:
+        return 0  # its encoder is taken as it is
+
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         """Make and encode the demonstrations of `records`, each distinct text once; nothing is drawn, so the seed does
         not count, and after a stop it starts again."""

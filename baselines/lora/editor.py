@@ -42,11 +42,15 @@ class LoRA(Editor):
         self.peft = _peft()
         layers = range(len(backbone.language_layers)) if config.layers is None else config.layers
         self.blocks = chosen_layers(backbone, layers)
-        self.targets = [
-            f"{index}.{name}"
+        self.targets = {
+            f"{index}.{name}": target
             for index, block in self.blocks.items()
-            for name in chosen_within(linear_maps(block), config.targets, "targets", backbone)
-        ]
+            for name, target in chosen_within(linear_maps(block), config.targets, "targets", backbone).items()
+        }
+
+    @property
+    def trained_parameters(self) -> int:
+        return sum(self.config.rank * (target.in_features + target.out_features) for target in self.targets.values())
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
@@ -65,7 +69,7 @@ class LoRA(Editor):
             r=self.config.rank,
             lora_alpha=self.config.alpha,
             lora_dropout=self.config.dropout,
-            target_modules=self.targets,
+            target_modules=list(self.targets),
         )
         # Not the language model itself: on that, peft would leave its settings behind.
         blocks = nn.ModuleDict({str(index): block for index, block in self.blocks.items()})
@@ -77,7 +81,7 @@ class LoRA(Editor):
         return adapters
 
 
-def linear_maps(block: nn.Module) -> dict[str, nn.Module]:
+def linear_maps(block: nn.Module) -> dict[str, nn.Linear]:
     return {name: module for name, module in block.named_modules() if isinstance(module, nn.Linear)}
 
 

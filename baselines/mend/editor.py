@@ -14,7 +14,7 @@ from baselines.mend.networks import EditorNetworks, Factors, NetworkOptions, cou
 from baselines.mend.training import mend_losses
 from fgvedit.backbones.base import Backbone
 from fgvedit.checkpoints import load_checkpoint, save_checkpoint
-from fgvedit.editing import EditedModel, Editor, restored
+from fgvedit.editing import EditedModel, Editor, restored, size
 from fgvedit.schema import Edit, Record
 from fgvedit.training import Training, train
 
@@ -41,6 +41,10 @@ class MEND(Editor):
     def __init__(self, backbone: Backbone, config: Config) -> None:
         super().__init__(backbone, config)
         self.networks = EditorNetworks(backbone, config).eval()
+
+    @property
+    def trained_parameters(self) -> int:
+        return size(self.networks.parameters())
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:

@@ -15,10 +15,10 @@ from baselines.mend.networks import EditorNetworks, Factors, NetworkOptions
 from fgvedit.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.checkpoints import load_checkpoint, save_checkpoint
-from fgvedit.editing import EditedModel, Editor, checkpoint_folder, unedited
+from fgvedit.editing import EditedModel, Editor, checkpoint_folder, size, unedited
 from fgvedit.mscke.clip import Clip
 from fgvedit.mscke.editor import MSCKE
-from fgvedit.mscke.scope import ScopeClassifier
+from fgvedit.mscke.scope import ScopeClassifier, looking
 from fgvedit.routing import Routed, most_similar
 from fgvedit.schema import Edit, Record
 
@@ -58,13 +58,18 @@ class MSCKEMend(Editor):
     def parts(self) -> nn.ModuleDict:
         return nn.ModuleDict({"classifier": self.classifier, "networks": self.networks})
 
+    @property
+    def trained_parameters(self) -> int:
+        return size(self.parts.parameters())
+
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         if not edits:
             yield unedited(self.backbone)
             return
         route = most_similar(self.classifier.remember(edits), self.config.threshold, "edited")
-        yield Routed(self.backbone.remembered, MendEdited(self.backbone, self.networks, edits), route)
+        inside = MendEdited(self.backbone, self.networks, edits)
+        yield Routed(self.backbone.remembered, inside, route, looking(self.classifier, edits))
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         """Take the classifier of MSCKE's checkpoint and the networks of MEND's.

@@ -17,6 +17,10 @@ class NoEdit(Editor):
     class Config:
         pass
 
+    @property
+    def trained_parameters(self) -> int:
+        return 0
+
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         yield unedited(self.backbone)

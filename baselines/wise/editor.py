@@ -63,6 +63,10 @@ class WISE(Editor):
         self.module = chosen_linear(backbone, config.layer, config.module)
         self.descent = Descent(optimiser="sgd", lr=config.lr, steps=config.steps, stop_loss=config.stop_loss)
 
+    @property
+    def trained_parameters(self) -> int:
+        return self.module.weight.numel()
+
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         if not edits:

@@ -71,6 +71,12 @@ class Clip(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of an image's patches."""
+        rows, columns = self.model.visual.grid_size
+        return rows, columns
+
     def pixels(self, images: Sequence[ImageRef]) -> torch.Tensor:
         """(n, 3, height, width), as the image tower takes them, on the CPU."""
         return torch.stack([self.preprocess(image.open()) for image in images])

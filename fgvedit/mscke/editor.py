@@ -13,10 +13,10 @@ from torch import nn
 
 from fgvedit.backbones.base import Backbone
 from fgvedit.checkpoints import load_checkpoint, save_checkpoint
-from fgvedit.editing import EditedModel, Editor, unedited
+from fgvedit.editing import EditedModel, Editor, size, unedited
 from fgvedit.mscke.clip import Clip
 from fgvedit.mscke.counterfactual import CounterfactualModel, Counterfactuals
-from fgvedit.mscke.scope import Scope, ScopeClassifier
+from fgvedit.mscke.scope import Scope, ScopeClassifier, looking
 from fgvedit.mscke.training import memory_losses
 from fgvedit.routing import Routed, most_similar
 from fgvedit.schema import Edit, Record
@@ -65,13 +65,18 @@ class MemoryEditor(Editor, ABC):
         """All that is trained."""
         return nn.ModuleDict({"classifier": self.classifier, "counterfactual": self.counterfactual})
 
+    @property
+    def trained_parameters(self) -> int:
+        return size(self.parts.parameters())
+
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         if not edits:
             yield unedited(self.backbone)
             return
         route = most_similar(self.classifier.remember(edits), self.config.threshold, "counterfactual")
-        yield Routed(self.backbone.remembered, Counterfactuals(self.counterfactual, edits), route)
+        inside = Counterfactuals(self.counterfactual, edits)
+        yield Routed(self.backbone.remembered, inside, route, looking(self.classifier, edits))
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         losses = memory_losses(self.classifier, self.counterfactual, self.config)

@@ -14,13 +14,13 @@ from torch import nn
 from fgvedit.errors import unknown
 
 FUSIONS = ("dot", "dot-released", "concat", "cross", "text")
+LOOKING = ("dot", "cross")  # those in which the text says where in the image to look
 CROSS_HEADS = 4
 
 
-def attend(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-    """Scaled dot-product attention of one query (n, d) over keys that are the values too, (n, k, d) -> (n, d)."""
-    scores = torch.einsum("nd,nkd->nk", query, keys) / math.sqrt(query.shape[-1])
-    return torch.einsum("nk,nkd->nd", scores.softmax(dim=-1), keys)
+def attention(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """Scaled dot-product attention of one query (n, d) to keys (n, k, d): the weight of each, (n, k), of sum 1."""
+    return (torch.einsum("nd,nkd->nk", query, keys) / math.sqrt(query.shape[-1])).softmax(dim=-1)
 
 
 class Fusion(nn.Module):
@@ -44,11 +44,20 @@ class Fusion(nn.Module):
 
     def forward(self, text: torch.Tensor, pooled: torch.Tensor, patches: torch.Tensor) -> torch.Tensor | None:
         if self.kind == "dot":
-            return attend(text, patches)
+            return torch.einsum("nk,nkd->nd", attention(text, patches), patches)
         if self.kind == "dot-released":
             return (text @ pooled.T).softmax(dim=-1) @ pooled
         if self.kind == "concat":
             return pooled
         if self.cross is not None:
             return self.cross(text[:, None], patches, patches, need_weights=False)[0][:, 0]
+        return None
+
+    def weights(self, text: torch.Tensor, patches: torch.Tensor) -> torch.Tensor | None:
+        """How much each patch counts for each text: (n, patches), of sum 1 (`cross`: the mean of its heads); None for
+        fusions that do not look at patches."""
+        if self.kind == "dot":
+            return attention(text, patches)
+        if self.cross is not None:
+            return self.cross(text[:, None], patches, patches, need_weights=True)[1][:, 0]
         return None

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from fgvedit.answering import Query
+from fgvedit.editing import Look, Route
 from fgvedit.kept import KeptFeatures
 from fgvedit.mscke.clip import Clip
-from fgvedit.mscke.fusion import Fusion
+from fgvedit.mscke.fusion import LOOKING, Fusion
 from fgvedit.schema import Edit, ImageRef
 
 
@@ -30,8 +31,30 @@ class Scope(nn.Module, ABC):
         Each edit is alone in force; nothing is kept.
         """
 
+    def look(self, texts: Sequence[str], images: Sequence[ImageRef | None]) -> list[torch.Tensor | None]:
+        """How much each part of the image counts for the text at its place: (rows, columns), of sum 1, without
+        gradient, on the CPU; None for one without an image. A classifier that does not look gives None for all."""
+        return [None] * len(texts)
+
     def forget(self) -> None:
         """Drop what was kept of images or texts, which other weights see in another way."""
+
+
+def looking(scope: Scope, edits: Sequence[Edit]) -> Callable[[Sequence[Query], Sequence[Route]], list[Look] | None]:
+    """What says where `scope` looked for queries that were routed by these edits (see `fgvedit.routing.Routed`)."""
+
+    def look(queries: Sequence[Query], routes: Sequence[Route]) -> list[Look] | None:
+        stored = scope.look([edit.fact for edit in edits], [edit.image for edit in edits])
+        asked = scope.look([query.question for query in queries], [query.image for query in queries])
+        found = []
+        for route, own in zip(routes, asked, strict=True):
+            of_edit = stored[route.edit] if route.edit is not None else None
+            if of_edit is None:
+                return None
+            found.append(Look(of_edit, own))
+        return found
+
+    return look
 
 
 class ScopeClassifier(Scope):
@@ -118,6 +141,20 @@ class ScopeClassifier(Scope):
             if seen is None:
                 return spoken
             return torch.cat([nn.functional.normalize(seen, dim=-1) * shown[:, None], spoken], dim=-1)
+
+    @torch.no_grad()
+    def look(self, texts: Sequence[str], images: Sequence[ImageRef | None]) -> list[torch.Tensor | None]:
+        shown = [place for place, image in enumerate(images) if image is not None]
+        found: list[torch.Tensor | None] = [None] * len(texts)
+        if self.fusion.kind not in LOOKING or not shown:
+            return found
+        text = self.clip.read([texts[place] for place in shown])
+        seen = torch.stack(self.kept.get([image for image in images if image is not None], self._look))
+        weights = self.fusion.weights(text.float(), seen[:, 1:].float())
+        assert weights is not None
+        for place, of_patches in zip(shown, weights.cpu(), strict=True):
+            found[place] = of_patches.view(self.clip.grid)
+        return found
 
     def forget(self) -> None:
         self.kept.clear()
