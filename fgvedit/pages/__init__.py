@@ -1,0 +1,106 @@
+"""Pages to look at: HTML files that need no server and ask for nothing from outside.
+
+A page is a template with its own style and script and the look and helpers that all pages share (`base.css`,
+`base.js`). What it shows is data in JSON, from which its script builds elements with `textContent`, so that no text of
+a record, a model or a submission can become markup. Its Content-Security-Policy lets the browser run these very
+scripts and load files from beside the page, and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from fgvedit.files import write_bytes
+from fgvedit.schema import ImageRef
+
+HERE = Path(__file__).parent
+SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}  # what browsers show
+PLOTLY = "plotly.min.js"
+
+
+def html(template: Path, title: str, data: Any, scripts: Sequence[str] = ()) -> str:
+    """The page of a template: `x.html`, the body; `x.css` and `x.js` beside it.
+
+    `data`: what the script reads as `pageData`, as JSON; `scripts`: files beside the page that run before its own
+    script (`PLOTLY`).
+    """
+    style, script = (
+        (HERE / f"base.{suffix}").read_text(encoding="utf-8") + template.with_suffix(f".{suffix}").read_text("utf-8")
+        for suffix in ("css", "js")
+    )
+    policy = f"default-src 'none'; img-src 'self' file: data: blob:; script-src {_hash(script)}"
+    # Plotly writes its own style elements.
+    policy += " 'self' file:; style-src 'unsafe-inline'" if scripts else f"; style-src {_hash(style)}"
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<link rel="icon" href="data:,">',
+            f"<title>{escaped(title)}</title>",
+            f"<style>{style}</style>",
+            "</head>",
+            "<body>",
+            template.read_text(encoding="utf-8").strip(),
+            f'<script type="application/json" id="page-data">{text}</script>',
+            *(f'<script src="{name}"></script>' for name in scripts),
+            f"<script>{script}</script>",
+            "</body>",
+            "</html>\n",
+        ]
+    )
+
+
+def escaped(text: str) -> str:
+    """Text as it stands in HTML, within an element or an attribute in double quotes."""
+    for mark, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(mark, name)
+    return text
+
+
+def write_plotly(folder: Path) -> None:
+    """Put the plotting library beside a page, from the package `plotly`."""
+    from plotly.offline import get_plotlyjs
+
+    write_bytes(folder / PLOTLY, get_plotlyjs().encode())
+
+
+class Images:
+    """Images as files beside a page, in its folder `images`, each once."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.files: dict[str, dict[str, Any]] = {}
+        (out / "images").mkdir(parents=True, exist_ok=True)
+
+    def file(self, image: ImageRef) -> dict[str, Any]:
+        """{"file": where the image lies from the page's folder, "width", "height": in pixels}."""
+        if image.key not in self.files:
+            picture = image.open()
+            suffix = SUFFIXES.get(Image.open(io.BytesIO(image.data)).format or "")
+            data = image.data
+            if suffix is None:
+                buffer = io.BytesIO()
+                picture.save(buffer, "PNG")
+                suffix, data = "png", buffer.getvalue()
+            path = f"images/{image.key[:20]}.{suffix}"
+            if not (self.out / path).exists():
+                write_bytes(self.out / path, data)
+            self.files[image.key] = {"file": path, "width": picture.width, "height": picture.height}
+        return self.files[image.key]
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
