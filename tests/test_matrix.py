@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from conftest import make_row
 from families import MORE, SAVE
@@ -24,6 +25,7 @@ from fgvedit.runner import run_record
 from fgvedit.schema import record_from_row
 
 FAMILIES = ("blip2", "minigpt4", *SAVE)
+STATISTICS = (".count", ".exponent", ".mean", ".std")  # of what MEND's networks have seen
 EDITORS = sorted(point.name for point in entry_points(group=ENTRY_POINTS) if point.name != "ft")  # ft-llm's other name
 
 # What a model of two layers, and a test, need; everything else is the section for backbones without one.
@@ -86,6 +88,30 @@ def test_it_edits_and_gives_back(name: str, family: str, backbones: Callable[[st
     assert len(rows) == 2 * 6
     compare(before, backbone, "after the edit")
     assert answers(backbone, QUERIES) == base
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_it_says_how_much_it_trains(name: str, backbones: Callable[[str], Backbone], random_clip, tmp_path):
+    backbone = backbones("blip2")
+    options = SMALL[name] | ({"clip": str(random_clip)} if name.startswith("mscke") else {})
+    editor = editor_class(name)(backbone, editor_config(editor_class(name), "none such", options))
+    if name in ("none", "ike"):
+        expected = 0
+    elif name == "grace":
+        expected = 32  # one value, as wide as the model
+    elif name == "wise":
+        expected = 32 * 64  # a copy of the map out of the feed-forward part
+    elif editor.trained:  # all that a checkpoint holds but running statistics
+        editor.save(tmp_path / "checkpoint")
+        weights = safetensors.torch.load_file(tmp_path / "checkpoint" / "model.safetensors")
+        expected = sum(weight.numel() for name, weight in weights.items() if not name.endswith(STATISTICS))
+    else:  # all that an edit moves
+        before = {name: weight.clone() for name, weight in backbone.model.named_parameters()}
+        with editor.edit(EDITS[:1]):
+            now = dict(backbone.model.named_parameters())
+            moved = [w for name, w in now.items() if name not in before or not torch.equal(w, before[name])]
+            expected = sum(weight.numel() for weight in moved if weight.requires_grad)
+    assert editor.trained_parameters == expected
 
 
 @pytest.mark.parametrize("family", FAMILIES)
