@@ -42,7 +42,7 @@ def build(backbone: Backbone, random_clip: Path) -> Callable[..., MSCKE]:
 @torch.no_grad()
 def by_hand(editor: MSCKE, text: str, image: Any) -> torch.Tensor:
     """softmax(t . p / sqrt(d)) over the patches p, one after the other."""
-    clip = editor.classifier.clip  # type: ignore[union-attr]
+    clip: Any = editor.classifier.clip
     [word], (_, [patches]) = clip.read([text]), clip.see(clip.pixels([image]))
     scores = [math.exp(float(word @ patch) / math.sqrt(len(word))) for patch in patches]
     return torch.tensor([score / sum(scores) for score in scores]).view(GRID)
