@@ -148,6 +148,26 @@ def descend(
 
 
 @contextmanager
+def fine_tuned_in_turn(
+    backbone: Backbone,
+    parameters: Mapping[str, nn.Parameter],
+    settings: Descent,
+    constrain: Callable[[list[torch.Tensor]], None] | None = None,
+) -> Iterator[Callable[[Edit], EditedModel]]:
+    """Inside, each call goes on from the parameters as they are, by a descent of its own on one more edit; afterwards
+    they hold their own bits again."""
+    made: list[Edit] = []
+    with restored(parameters):
+
+        def make(edit: Edit) -> EditedModel:
+            descend(lambda: edit_loss(backbone, [edit]), list(parameters.values()), settings, constrain=constrain)
+            made.append(edit)
+            return under(backbone, made)
+
+        yield make
+
+
+@contextmanager
 def fine_tuned(
     backbone: Backbone,
     parameters: Mapping[str, nn.Parameter],

@@ -27,7 +27,7 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.editing import EditedModel, Editor, Route
 from fgvedit.errors import FGVEditError, one_line
 from fgvedit.protocols import PROTOCOLS
-from fgvedit.runner import Plan, run_record, set_seed
+from fgvedit.runner import Asked, Plan, run_record, set_seed
 from fgvedit.schema import Edit, Record
 
 DESTINATIONS = ("base", "edited", "counterfactual")
@@ -120,7 +120,7 @@ class Bench:
     def editor(self) -> Editor:
         """A new editor; its backbone has encoded the records' images in one batch, as in a run."""
         editor = self.open_editor()
-        Plan(self.records).encode(0, editor.backbone)
+        Plan(self.records).encode(self.records, editor.backbone)
         return editor
 
     def rows(self, editor: Editor, record: Record) -> list[dict[str, Any]]:
@@ -227,6 +227,29 @@ def made_or_refused(bench: Bench, edits: Sequence[Edit]) -> str | None:
     except FGVEditError as error:
         refusal = f"refused: {error}"
     compare(before, editor.backbone, f"after edit() of {len(edits)} edits" + (", refused" if refusal else ""))
+    return refusal
+
+
+def edits_in_a_row(bench: Bench) -> str | None:
+    """Edits in a row: the first is as it is alone, and the base model comes back from all."""
+    if bench.rows_alone != bench.rows_again:
+        raise Skipped("the rows differ even with the same seed")
+    editor = bench.editor()
+    editor.backbone.remembered.forget()
+    second, first = bench.records  # the one that was edited alone comes first
+    asked = Asked(editor.backbone, first, list(PROTOCOLS.values()))
+    before = snapshot(editor.backbone)
+    refusal = None
+    try:
+        with editor.edit_in_turn() as make:
+            set_seed(bench.seed, first.id)
+            compare_rows(bench.rows_alone, asked.rows(make(first.edit)), "of an edit alone, and as the first in a row")
+            edited = make(second.edit)
+            ask(edited, bench)
+            check_routes(edited.explain(bench.queries), bench.queries, [first.edit, second.edit])
+    except FGVEditError as error:
+        refusal = f"refused: {error}"
+    compare(before, editor.backbone, "after edits in a row" + (", refused" if refusal else ""))
     return refusal
 
 
@@ -379,6 +402,7 @@ CHECKS: tuple[Callable[[Bench], str | None], ...] = (
     no_trace,
     several_edits,
     no_edits,
+    edits_in_a_row,
     routing_is_explained,
     base_answers_are_the_base_models,
     memory_stays_the_base_models,

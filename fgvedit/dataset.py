@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -65,6 +65,19 @@ class Loaded:
     config: str
     split: str
     revision: str
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Each record's, without reading an image."""
+        if isinstance(self.records, Rows):
+            return list(self.records.table["image_id"])
+        return [record.image.image_id for record in self.records]
+
+    def pick(self, places: Sequence[int]) -> Loaded:
+        """The records at these places alone, in this order."""
+        if isinstance(self.records, Rows):
+            return replace(self, records=Rows(self.records.table.select(places)))
+        return replace(self, records=[self.records[place] for place in places])
 
 
 def load_records(name: str, split: str = "test", limit: int | None = None) -> Loaded:

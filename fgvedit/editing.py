@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import MISSING, dataclass, fields
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -113,6 +113,15 @@ class Editor(ABC):
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
         """The backbone under `edits`. On leaving, the backbone is what it was, bit for bit."""
 
+    def edit_in_turn(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        """Inside, each call makes one more edit, on top of those made before, and gives the backbone under all of them;
+        what an earlier call gave is no longer to be asked. On leaving, the backbone is what it was, bit for bit.
+
+        Here the edits so far are made anew, together, which is right for a memory that keeps every edit as it is. An
+        editor whose next edit goes on from what those before left behind says how.
+        """
+        return _together(self)
+
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         """Train on `records`, showing progress, with what is needed to go on after a stop in `out`."""
         raise FGVEditError(f"editor '{self.name}' has nothing to train; run it with python -m fgvedit.run")
@@ -128,6 +137,19 @@ class Editor(ABC):
     @classmethod
     def home(cls) -> Path:
         return Path(inspect.getfile(cls)).parent
+
+
+@contextmanager
+def _together(editor: Editor) -> Iterator[Callable[[Edit], EditedModel]]:
+    made: list[Edit] = []
+    with ExitStack() as in_force:
+
+        def make(edit: Edit) -> EditedModel:
+            in_force.close()
+            made.append(edit)
+            return in_force.enter_context(editor.edit(tuple(made)))
+
+        yield make
 
 
 def size(parameters: Iterable[torch.Tensor]) -> int:

@@ -26,7 +26,14 @@ COMPUTING = PACKAGES[:3]  # another version of these may change a row
 
 
 def identity(
-    editor: Editor, data: Loaded, protocols: Sequence[str], *, seed: int, limit: int | None, checkpoint: Path | None
+    editor: Editor,
+    data: Loaded,
+    protocols: Sequence[str],
+    *,
+    seed: int,
+    limit: int | None,
+    checkpoint: Path | None,
+    sequence: int | None = None,
 ) -> dict[str, Any]:
     """Everything that determines the rows of a run; two runs that agree on it have the same rows."""
     kind = type(editor)
@@ -54,7 +61,7 @@ def identity(
             "limit": limit,
         },
         "protocols": list(protocols),
-        "sequence": None,
+        "sequence": sequence,
         "seed": seed,
         "device": backbone.device.type,
         "dtype": str(backbone.dtype).removeprefix("torch."),

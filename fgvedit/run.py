@@ -16,6 +16,8 @@ examples:
       another editor, one option of its config.yaml changed, scored by free generation alone
   python -m fgvedit.run --editor my_editor.py:MyEditor --out runs/mine
       an editor of your own, from a file (or package.module:Class)
+  python -m fgvedit.run --editor mscke --sequence 10
+      ten edits in a row, one on top of the other; scored right after each and once more after all ten
   accelerate launch --num_processes 4 -m fgvedit.run --editor mscke --backbone blip2-opt-2.7b
       several processes; the rows are the same
 
@@ -43,7 +45,16 @@ def parser() -> ArgumentParser:
         "--protocol", default="paper,generation", metavar="NAMES", help="separated by commas; default: %(default)s"
     )
     options.add_argument("--limit", type=int, metavar="N", help="only the first N records")
-    options.add_argument("--out", type=Path, metavar="DIR", help="default: runs/EDITOR-BACKBONE-DATASET[-N]-SEED")
+    options.add_argument(
+        "--sequence",
+        type=int,
+        metavar="N",
+        help="N edits in a row, of N images: of the records (after --limit) the first of each image, in groups of N; "
+        "what is left over is left out",
+    )
+    options.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: runs/EDITOR-BACKBONE-DATASET[-LIMIT][-sequence-N]-SEED"
+    )
     options.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="of a trained editor; default: the one shipped for the backbone"
     )
@@ -65,18 +76,22 @@ def main(argv: list[str] | None = None) -> None:
     from fgvedit.protocols import open_protocols
     from fgvedit.results import summary
     from fgvedit.runner import is_main_process, run
+    from fgvedit.sequences import in_a_row
 
     request = backbone_request(options)
     protocols = open_protocols(options.protocol)
     kind = editor_class(options.editor)
     data = load_records(options.dataset, options.split, options.limit)
+    if options.sequence is not None:
+        in_a_row(data.image_ids, options.sequence)  # what is wrong with it is said before the backbone is opened
     backbone = open_backbone(**request)
     editor = open_editor(options.editor, backbone, overrides, options.checkpoint)
     checkpoint = checkpoint_folder(kind, backbone.name, options.checkpoint)
-    out = options.out or default_folder(kind.name, backbone.name, data.name, options.limit, options.seed)
+    limit, sequence, seed = options.limit, options.sequence, options.seed
+    out = options.out or default_folder(kind.name, backbone.name, data.name, limit, sequence, seed)
 
     finished = (out / "result.json").exists()
-    result = run(editor, data, protocols, out, seed=options.seed, limit=options.limit, checkpoint=checkpoint)
+    result = run(editor, data, protocols, out, seed=seed, limit=limit, sequence=sequence, checkpoint=checkpoint)
     if is_main_process():
         if finished:
             print(f"this run was finished before; nothing was run again (another --out runs it anew): {out}\n")
@@ -84,9 +99,13 @@ def main(argv: list[str] | None = None) -> None:
         print(f"\nresult: {out / 'result.json'}\nrows:   {out / 'rows.jsonl'}")
 
 
-def default_folder(editor: str, backbone: str, dataset: str, limit: int | None, seed: int) -> Path:
-    parts = [editor, Path(backbone).name, Path(dataset).name, *([str(limit)] if limit else []), str(seed)]
-    return Path("runs") / re.sub(r"[^\w.-]+", "-", "-".join(parts))
+def default_folder(
+    editor: str, backbone: str, dataset: str, limit: int | None, sequence: int | None, seed: int
+) -> Path:
+    parts = [editor, Path(backbone).name, Path(dataset).name]
+    parts += [str(limit)] if limit else []
+    parts += [f"sequence-{sequence}"] if sequence else []
+    return Path("runs") / re.sub(r"[^\w.-]+", "-", "-".join([*parts, str(seed)]))
 
 
 if __name__ == "__main__":

@@ -4,14 +4,19 @@ A run is a folder. `run.json` says which run it is, from its start; `chunks/` ho
 `rows.jsonl` and `result.json` are what is left at the end. A run that was stopped, at any point, goes on from its
 chunks, and neither that nor the number of processes changes a row.
 
+Edits are made one by one, each taken back before the next, or, with `sequence`, so many in a row: in each group of
+records (see `fgvedit.sequences`) every edit is made on top of those before. A record's probes are then asked right
+after its own edit and once more after the last one of its group; those of that last record are asked once.
+
 A row: record_id, image_id, protocol, kind (a probe's, or "edit"), probe (its index; -1 for the edit), question,
 before and after (the model's answers as text), expected (the right answer; None where it is the one before), answer
 (the probe's), score (0 to 1), rho, stored_edit and route (see `fgvedit.editing.Route`), edits (how many were in force)
 and age (how many of them were made after the record's own).
 
-Where a router says at what it looked, `looks.jsonl` holds a line a record: record_id, grid (rows and columns), edit
-(where it looked for the edit's fact in its image) and probes (for the question of the edit and of each probe, in its
-own image; None where it has none). Each is rows * columns bytes in base64, of which the largest is 255.
+Where edits are made one by one and a router says at what it looked, `looks.jsonl` holds a line a record: record_id,
+grid (rows and columns), edit (where it looked for the edit's fact in its image) and probes (for the question of the
+edit and of each probe, in its own image; None where it has none). Each is rows * columns bytes in base64, of which the
+largest is 255.
 """
 
 from __future__ import annotations
@@ -37,18 +42,19 @@ from tqdm import tqdm
 
 from fgvedit.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import Editor, Look
+from fgvedit.editing import EditedModel, Editor, Look
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json, write_json, write_text
 from fgvedit.manifest import claim, environment, identity
 from fgvedit.protocols import EDIT, Protocol
 from fgvedit.results import metrics_from_rows, router_from_rows
 from fgvedit.schema import EXPECTED_SAME, ImageRef, Probe, Record
+from fgvedit.sequences import in_a_row
 
 if TYPE_CHECKING:
     from fgvedit.dataset import Loaded
 
-CHUNK = 8  # records; what a stop can cost, and how many records' images are encoded in one batch
+CHUNK = 8  # records: what a stop can cost (of edits in a row: a group), and whose images are encoded in one batch
 
 
 def run(
@@ -59,17 +65,22 @@ def run(
     *,
     seed: int = 0,
     limit: int | None = None,
+    sequence: int | None = None,
     checkpoint: Path | None = None,
 ) -> dict[str, Any]:
     """Run `editor` on `data`, in `out`, and return the result; a finished folder's result is returned as it is.
 
+    `sequence`: how many edits are made in a row, of the records that `in_a_row` chooses (None: one by one); a chunk is
+    then a group of so many.
     `limit` and `checkpoint` (the folder that the editor was loaded from) are only recorded here.
     Under `accelerate launch` or `torchrun` each process takes its share of the chunks and the first one merges them.
     Raises `FGVEditError` where `out` holds another run or the data cannot be used.
     """
-    plan = Plan(data.records)
+    if sequence is not None:
+        data = data.pick([place for group in in_a_row(data.image_ids, sequence) for place in group])
+    plan = Plan(data.records, sequence)
     names = [protocol.name for protocol in protocols]
-    this_run = identity(editor, data, names, seed=seed, limit=limit, checkpoint=checkpoint)
+    this_run = identity(editor, data, names, seed=seed, limit=limit, checkpoint=checkpoint, sequence=sequence)
     claim(out, this_run, write=is_main_process())
     chunks = out / "chunks"
     if (out / "result.json").exists():
@@ -81,13 +92,13 @@ def run(
     chunks.mkdir(exist_ok=True)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     own = range(rank, len(plan), world)
-    bar = tqdm(total=sum(len(plan.places(c)) for c in own), desc=editor.name, unit="edit", disable=rank > 0)
+    bar = tqdm(total=sum(len(plan.askings(c)) for c in own), desc=editor.name, unit="record", disable=rank > 0)
     with bar:
         for number in own:
             if read_chunk(chunks, plan, number, names) is None:
                 write_chunk(chunks, number, run_chunk(editor, plan, number, protocols, seed, bar.update))
             else:
-                bar.update(len(plan.places(number)))
+                bar.update(len(plan.askings(number)))
     wait()  # every chunk is there
 
     if is_main_process():
@@ -111,16 +122,21 @@ def barrier(device: torch.device) -> Callable[[], None]:
 
 
 class Plan:
-    """The records in chunks, and which images are encoded together.
+    """The records in chunks, when each is asked, and which images are encoded together.
 
-    An image belongs to the chunk in which it comes first, and that chunk's images are encoded in one batch, whichever
-    chunk needs one of them: features, to the last bit, must not depend on where a run was stopped or how it is shared.
+    A chunk is `CHUNK` records, or the `sequence` records whose edits are made in a row.
+
+    An image belongs to the batch of `CHUNK` records in which it comes first, and that batch's images are encoded at
+    once, whichever record needs one of them: features, to the last bit, must not depend on where a run was stopped or
+    how it is shared.
     """
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Record], sequence: int | None = None) -> None:
         self.records = records
+        self.sequence = sequence
+        self.size = sequence or CHUNK
         self.probes: dict[str, int] = {}  # record id -> how many probes it has
-        self.batches: dict[str, int] = {}  # image key -> chunk
+        self.batches: dict[str, int] = {}  # image key -> batch
         for place in range(len(records)):
             record = records[place]
             if record.id in self.probes:
@@ -132,27 +148,43 @@ class Plan:
             raise FGVEditError("there is no record to run on; expected at least one")
 
     def __len__(self) -> int:
-        return -(-len(self.records) // CHUNK)
+        return -(-len(self.records) // self.size)
 
     def places(self, chunk: int) -> range:
-        return range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self.records)))
+        return range(chunk * self.size, min((chunk + 1) * self.size, len(self.records)))
 
     def chunk(self, chunk: int) -> list[Record]:
         return [self.records[place] for place in self.places(chunk)]
 
-    def encode(self, chunk: int, backbone: Backbone) -> None:
-        """Have the backbone encode every image of a chunk that it does not have, with the others of its batch."""
-        needed = [image for record in self.chunk(chunk) for image in images_of(record)]
+    def askings(self, chunk: int) -> list[tuple[int, int, int]]:
+        """(place of a record within the chunk, edits in force, its age) whenever a record is asked, in order."""
+        places = range(len(self.places(chunk)))
+        if self.sequence is None:
+            return [(place, 1, 0) for place in places]
+        last = places[-1]
+        at_the_end = [(place, last + 1, last - place) for place in places[:-1]]  # the last one has just been asked
+        return [(place, place + 1, 0) for place in places] + at_the_end
+
+    def encode(self, records: Sequence[Record], backbone: Backbone) -> None:
+        """Have the backbone encode every image of these records that it does not have, with the others of its batch."""
+        needed = [image for record in records for image in images_of(record)]
         for batch in sorted({self.batches[image.key] for image in needed if image not in backbone.kept}):
-            images = [image for record in self.chunk(batch) for image in images_of(record)]
+            places = range(batch * CHUNK, min((batch + 1) * CHUNK, len(self.records)))
+            images = [image for place in places for image in images_of(self.records[place])]
             images = [image for image in images if self.batches[image.key] == batch]
             backbone.kept.forget(images)  # some may be left: a part of the batch would be rounded in another way
             backbone.features(images)
 
-    def keys(self, chunk: int, protocols: Sequence[str]) -> list[tuple[str, str, int]]:
-        """(record_id, protocol, probe) of every row of a chunk, in their order."""
-        ids = list(self.probes)[chunk * CHUNK : (chunk + 1) * CHUNK]
-        return [(id, protocol, probe) for id in ids for protocol in protocols for probe in range(-1, self.probes[id])]
+    def keys(self, chunk: int, protocols: Sequence[str]) -> list[tuple[str, str, int, int]]:
+        """(record_id, protocol, edits, probe) of every row of a chunk, in their order."""
+        first = self.places(chunk)[0]
+        ids = list(self.probes)
+        return [
+            (id, protocol, edits, probe)
+            for id, edits in ((ids[first + place], edits) for place, edits, _ in self.askings(chunk))
+            for protocol in protocols
+            for probe in range(-1, self.probes[id])
+        ]
 
 
 def images_of(record: Record) -> Iterator[ImageRef]:
@@ -182,16 +214,12 @@ def run_chunk(
     seed: int,
     progress: Callable[[], object],
 ) -> Chunk:
-    chunk = Chunk([])
     backbone = editor.backbone
     start, encoded = time.perf_counter(), backbone.encoded_images
-    plan.encode(number, backbone)
-    for record in plan.chunk(number):
-        done = run_record(editor, record, protocols, seed)
-        chunk.rows += done.rows
-        chunk.looks += done.looks
-        chunk.edit_seconds += done.edit_seconds
-        progress()
+    if plan.sequence is None:
+        chunk = one_by_one(editor, plan, number, protocols, seed, progress)
+    else:
+        chunk = one_after_the_other(editor, plan, number, protocols, seed, progress)
     backbone.remembered.forget()
     chunk.seconds = time.perf_counter() - start
     chunk.encoded_images = backbone.encoded_images - encoded
@@ -199,52 +227,106 @@ def run_chunk(
     return chunk
 
 
+def one_by_one(
+    editor: Editor, plan: Plan, number: int, protocols: Sequence[Protocol], seed: int, progress: Callable[[], object]
+) -> Chunk:
+    """A chunk of edits of which each is taken back before the next."""
+    chunk, records = Chunk([]), plan.chunk(number)
+    plan.encode(records, editor.backbone)
+    for record in records:
+        done = run_record(editor, record, protocols, seed)
+        chunk.rows += done.rows
+        chunk.looks += done.looks
+        chunk.edit_seconds += done.edit_seconds
+        progress()
+    return chunk
+
+
+def one_after_the_other(
+    editor: Editor, plan: Plan, number: int, protocols: Sequence[Protocol], seed: int, progress: Callable[[], object]
+) -> Chunk:
+    """A chunk of edits in a row. All questions are put to the base model before the first of them."""
+    chunk, records, asked = Chunk([]), plan.chunk(number), []
+    for record in records:
+        plan.encode([record], editor.backbone)
+        asked.append(Asked(editor.backbone, record, protocols))
+
+    chunk.edit_seconds -= time.perf_counter()
+    with editor.edit_in_turn() as make:
+        chunk.edit_seconds += time.perf_counter()
+        for place, edits, age in plan.askings(number):
+            record = records[place]
+            plan.encode([record], editor.backbone)
+            if age == 0:
+                set_seed(seed, record.id)
+                chunk.edit_seconds -= time.perf_counter()
+                edited = make(record.edit)
+                chunk.edit_seconds += time.perf_counter()
+            chunk.rows += asked[place].rows(edited, edits, age)
+            progress()
+        chunk.edit_seconds -= time.perf_counter()
+    chunk.edit_seconds += time.perf_counter()
+    return chunk
+
+
 def run_record(editor: Editor, record: Record, protocols: Sequence[Protocol], seed: int) -> Chunk:
-    """The rows and looks of one edit, and the seconds that making it and taking it back took.
-
-    The base model is asked all of a record's questions in one batch, as the edited model is: what differs between
-    their answers is then the edit, not the rounding of a batch of another shape.
-    """
-    backbone = editor.backbone
-    probes = [Probe(EDIT, record.question, record.target, record.image), *record.probes]
-    queries = [Query(probe.question, probe.image) for probe in probes]
-    answers = [probe.answer for probe in probes]
-    before = [protocol.ask(backbone.remembered, queries, answers) for protocol in protocols]
-
+    """The rows and looks of one edit, and the seconds that making it and taking it back took."""
+    asked = Asked(editor.backbone, record, protocols)
     set_seed(seed, record.id)
     seconds = -time.perf_counter()
     with editor.edit([record.edit]) as edited:
         seconds += time.perf_counter()
-        after = [protocol.ask(edited, queries, answers) for protocol in protocols]
-        routes, looks = edited.explain(queries), edited.looks(queries)
+        rows, looks = asked.rows(edited), edited.looks(asked.queries)
         seconds -= time.perf_counter()
     seconds += time.perf_counter()
-
-    rows = []
-    for protocol, old, new in zip(protocols, before, after, strict=True):
-        for index, probe in enumerate(probes):
-            route = routes[index]
-            rows.append(
-                {
-                    "record_id": record.id,
-                    "image_id": record.image.image_id,
-                    "protocol": protocol.name,
-                    "kind": probe.kind,
-                    "probe": index - 1,
-                    "question": probe.question,
-                    "before": protocol.text(old[index], backbone.tokenizer),
-                    "after": protocol.text(new[index], backbone.tokenizer),
-                    "expected": None if probe.kind in EXPECTED_SAME else probe.answer,
-                    "answer": probe.answer,
-                    "score": protocol.score(probe.kind, probe.answer, old[index], new[index]),
-                    "rho": route.rho,
-                    "stored_edit": route.edit,
-                    "route": route.to,
-                    "edits": 1,
-                    "age": 0,
-                }
-            )
     return Chunk(rows, [in_bytes(record.id, looks)] if looks else [], edit_seconds=seconds)
+
+
+class Asked:
+    """A record's questions, its edit's first, and what the base model, which the backbone still is, answers.
+
+    The base model is asked all of them in one batch, as the edited model is: what differs between their answers is then
+    the edit, not the rounding of a batch of another shape.
+    """
+
+    def __init__(self, backbone: Backbone, record: Record, protocols: Sequence[Protocol]) -> None:
+        self.record = record
+        self.protocols = protocols
+        self.tokenizer = backbone.tokenizer
+        self.probes = [Probe(EDIT, record.question, record.target, record.image), *record.probes]
+        self.queries = [Query(probe.question, probe.image) for probe in self.probes]
+        self.answers = [probe.answer for probe in self.probes]
+        self.before = [protocol.ask(backbone.remembered, self.queries, self.answers) for protocol in protocols]
+
+    def rows(self, edited: EditedModel, edits: int = 1, age: int = 0) -> list[dict[str, Any]]:
+        """A row for each protocol and question, of what the model answers under so many edits."""
+        after = [protocol.ask(edited, self.queries, self.answers) for protocol in self.protocols]
+        routes = edited.explain(self.queries)
+        rows = []
+        for protocol, old, new in zip(self.protocols, self.before, after, strict=True):
+            for index, probe in enumerate(self.probes):
+                route = routes[index]
+                rows.append(
+                    {
+                        "record_id": self.record.id,
+                        "image_id": self.record.image.image_id,
+                        "protocol": protocol.name,
+                        "kind": probe.kind,
+                        "probe": index - 1,
+                        "question": probe.question,
+                        "before": protocol.text(old[index], self.tokenizer),
+                        "after": protocol.text(new[index], self.tokenizer),
+                        "expected": None if probe.kind in EXPECTED_SAME else probe.answer,
+                        "answer": probe.answer,
+                        "score": protocol.score(probe.kind, probe.answer, old[index], new[index]),
+                        "rho": route.rho,
+                        "stored_edit": route.edit,
+                        "route": route.to,
+                        "edits": edits,
+                        "age": age,
+                    }
+                )
+        return rows
 
 
 def in_bytes(record_id: str, looks: Sequence[Look]) -> dict[str, Any]:
@@ -286,7 +368,7 @@ def read_chunk(chunks: Path, plan: Plan, number: int, protocols: Sequence[str]) 
     """A finished chunk, or None where it has to be run (again)."""
     try:
         chunk = Chunk(**json.loads((chunks / f"{number:06}.json").read_text(encoding="utf-8")))
-        found = [(row["record_id"], row["protocol"], row["probe"]) for row in chunk.rows]
+        found = [(row["record_id"], row["protocol"], row["edits"], row["probe"]) for row in chunk.rows]
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
     return chunk if found == plan.keys(number, protocols) else None

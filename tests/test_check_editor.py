@@ -31,6 +31,7 @@ from fgvedit.conformance import (
     Finding,
     base_answers_are_the_base_models,
     check,
+    edits_in_a_row,
     examine,
     generated_and_forced_agree,
     given_back,
@@ -284,6 +285,59 @@ def test_a_number_of_edits_may_be_refused_clearly_and_in_no_other_way(found, fun
     assert re.search(rf"KeyError: .*found {count} edits.* \(test_check_editor.py, line \d+\)", finding.why)
     finding = found(function, RefusesTooLate)
     assert finding.passed is False and f"after edit() of {count} edits, refused the requires_grad" in finding.why
+
+
+class LeavesTheLastOfARow(Good):
+    @contextmanager
+    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+        def make(edit: Edit) -> EditedModel:
+            if made:
+                self.layer.fc1.weight.data.add_(1)
+            made.append(edit)
+            return self.answered(self.backbone, edit)
+
+        made: list[Edit] = []
+        yield make
+
+
+class AnotherFirst(Good):
+    @contextmanager
+    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+        yield lambda edit: Rerouted(self.backbone.remembered, Route("base"))
+
+
+class CountsFromOne(Good):
+    @contextmanager
+    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+        made: list[Edit] = []
+
+        def make(edit: Edit) -> EditedModel:
+            made.append(edit)
+            model = self.answered(self.backbone, made[0])
+            return model if len(made) == 1 else Rerouted(model, Route("edited", len(made)))
+
+        yield make
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (
+            LeavesTheLastOfARow,
+            "after edits in a row the value of '.*fc1.weight' is not what it was|the rows of an edit",
+        ),
+        (AnotherFirst, "the rows of an edit alone, and as the first in a row, differ"),
+        (CountsFromOne, "has edit=2, expected None or the index of one of 2 edits"),
+    ],
+)
+def test_edits_in_a_row_have_to_keep_what_single_ones_do(found, kind, why):
+    finding = found(edits_in_a_row, kind)
+    assert finding.passed is False and re.search(why, finding.why)
+
+
+def test_edits_in_a_row_may_be_refused(found):
+    finding = found(edits_in_a_row, OneOnly)
+    assert finding.passed and finding.why == "refused: found 2 edits, expected one"
 
 
 def test_an_editor_that_fails_without_edits(found):
@@ -572,13 +626,13 @@ def test_the_command_tells_what_failed(tmp_path, common, capsys):
     assert check_editor.main([f"{tmp_path / 'broken.py'}:Broken", *common]) == 1
     out = capsys.readouterr().out
     assert "FAILED  Leaving the edit gives the base model back, bit for bit: after the edit the training flag" in out
-    assert re.search(r"^14 checks, \d+ failed$", out, re.MULTILINE)
+    assert re.search(r"^15 checks, \d+ failed$", out, re.MULTILINE)
 
 
 def test_the_command_passes_a_good_editor(common, capsys):
     assert check_editor.main(["none", *common]) == 0
     out = capsys.readouterr().out
-    assert out.count("\n") == len(CHECKS) + 2 and out.endswith("14 checks, 0 failed\n")
+    assert out.count("\n") == len(CHECKS) + 2 and out.endswith("15 checks, 0 failed\n")
 
 
 @pytest.mark.parametrize(
@@ -626,7 +680,7 @@ def test_the_guides_editor_passes_the_check_and_runs(tmp_path, common):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert "14 checks, 0 failed" in call("fgvedit.check_editor", "my_editor.py:InPrompt")
+    assert "15 checks, 0 failed" in call("fgvedit.check_editor", "my_editor.py:InPrompt")
     call("fgvedit.run", "--editor", "my_editor.py:InPrompt", "--out", "out", "--set", "fact=Know {target}")
     rows = (tmp_path / "out" / "rows.jsonl").read_text()
     assert '"route": "edited"' in rows and '"route": "base"' in rows

@@ -163,6 +163,7 @@ def test_the_summary_shows_each_metric_under_its_protocol():
         "backbone": {"name": "tiny"},
         "dataset": {"name": "scenes", "split": "test", "records": 1},
         "protocols": ["paper", "generation"],
+        "sequence": None,
     }
     title, header, *lines = summary({"manifest": manifest, "metrics": metrics_from_rows(rows)}).splitlines()
     assert "ft on tiny, 1 records of scenes/test" in title

@@ -112,7 +112,7 @@ def test_a_shard_changes_only_what_its_mask_lets_it_and_within_the_bound(backbon
     editor = wise(backbone, mask_ratio=0.25, norm_constraint=0.02, steps=5)
     main = editor.module.weight.detach().clone()
     torch.manual_seed(3)
-    side, _ = editor._learn([EDIT])
+    side = editor._learn([EDIT], editor._read([EDIT]), editor._irrelevant(), editor._new_shard()).weight
     torch.manual_seed(3)
     mask = torch.rand(main.shape) < 0.25
     change = side - main

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from baselines.inner import Descent, fine_tuned
+from torch import nn
+
+from baselines.inner import Descent, fine_tuned, fine_tuned_in_turn
 from fgvedit.editing import EditedModel, Editor, size
 from fgvedit.schema import Edit
 
@@ -19,8 +21,15 @@ class FineTuneAlign(Editor):
         """All parameters of the connector are trained; a question without an image never meets them."""
 
     @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self.backbone.connector.named_parameters())
+
+    @property
     def trained_parameters(self) -> int:
-        return size(self.backbone.connector.parameters())
+        return size(self.parameters.values())
 
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
-        return fine_tuned(self.backbone, dict(self.backbone.connector.named_parameters()), edits, self.config)
+        return fine_tuned(self.backbone, self.parameters, edits, self.config)
+
+    def edit_in_turn(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        return fine_tuned_in_turn(self.backbone, self.parameters, self.config)

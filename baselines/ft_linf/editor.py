@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 
 from baselines.ft_llm.editor import FineTuneLLM
-from baselines.inner import check_positive, fine_tuned
+from baselines.inner import check_positive, fine_tuned, fine_tuned_in_turn
 from fgvedit.editing import EditedModel
 from fgvedit.schema import Edit
 
@@ -28,13 +28,20 @@ class FineTuneLinf(FineTuneLLM):
             check_positive(self, "bound")
 
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
+        return fine_tuned(self.backbone, self.parameters, edits, self.config, self._clamp())
+
+    def edit_in_turn(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        return fine_tuned_in_turn(self.backbone, self.parameters, self.config, self._clamp())
+
+    def _clamp(self) -> Callable[[list[torch.Tensor]], None]:
+        """Keeps weights within the bound of what they are now."""
         limits = [limits_around(parameter.detach(), self.config.bound) for parameter in self.parameters.values()]
 
         def clamp(masters: list[torch.Tensor]) -> None:
             for master, (least, most) in zip(masters, limits, strict=True):
                 master.clamp_(least, most)
 
-        return fine_tuned(self.backbone, self.parameters, edits, self.config, constrain=clamp)
+        return clamp
 
 
 def limits_around(weight: torch.Tensor, bound: float) -> tuple[torch.Tensor, torch.Tensor]:

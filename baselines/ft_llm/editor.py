@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from baselines.inner import Descent, chosen_parameters, fine_tuned
+from baselines.inner import Descent, chosen_parameters, fine_tuned, fine_tuned_in_turn
 from fgvedit.backbones.base import Backbone
 from fgvedit.editing import EditedModel, Editor, size
 from fgvedit.schema import Edit
@@ -32,3 +32,6 @@ class FineTuneLLM(Editor):
 
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
         return fine_tuned(self.backbone, self.parameters, edits, self.config)
+
+    def edit_in_turn(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        return fine_tuned_in_turn(self.backbone, self.parameters, self.config)

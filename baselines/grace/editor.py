@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -58,11 +58,33 @@ class GRACE(Editor):
             yield unedited(self.backbone)
             return
         codebook = Codebook(self.config.epsilon)
-        for index, key in enumerate(self._keys([Query(edit.question, edit.image) for edit in edits])):
-            codebook.add(key, edits[index].target, index)
-        values = {
-            entry.edits[0]: self._learn(entry, [edits[index] for index in entry.edits]) for entry in codebook.entries
-        }
+        for index, edit in enumerate(edits):
+            self._add(codebook, edit, index)
+        yield self._under(codebook, edits)
+
+    @contextmanager
+    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+        """As all edits so far together, but a ball whose edits are the same as before keeps its value."""
+        made: list[Edit] = []
+        codebook = Codebook(self.config.epsilon)
+
+        def make(edit: Edit) -> EditedModel:
+            made.append(edit)
+            self._add(codebook, edit, len(made) - 1)
+            return self._under(codebook, made)
+
+        yield make
+
+    def _add(self, codebook: Codebook, edit: Edit, index: int) -> None:
+        (key,) = self._keys([Query(edit.question, edit.image)])
+        codebook.add(key, edit.target, index)
+
+    def _under(self, codebook: Codebook, edits: Sequence[Edit]) -> EditedModel:
+        for entry in codebook.entries:
+            if entry.learnt != entry.edits:
+                entry.value = self._learn(entry, [edits[index] for index in entry.edits])
+                entry.learnt = list(entry.edits)
+        values = {entry.edits[0]: entry.value for entry in codebook.entries if entry.value is not None}
 
         def route(queries: Sequence[Query]) -> list[Route]:
             return [
@@ -70,7 +92,7 @@ class GRACE(Editor):
                 for entry, distance in codebook.nearest(torch.stack(self._keys(queries)))
             ]
 
-        yield Routed(self.backbone.remembered, Replacing(self.backbone, self.module, values), route)
+        return Routed(self.backbone.remembered, Replacing(self.backbone, self.module, values), route)
 
     def _keys(self, queries: Sequence[Query]) -> list[torch.Tensor]:
         """(width,) for each query: what the map reads at the prompt's end."""
@@ -78,12 +100,9 @@ class GRACE(Editor):
 
     def _learn(self, entry: Entry, edits: Sequence[Edit]) -> torch.Tensor:
         """The value (width of the map's output,), float32, under which the backbone gives these edits' targets."""
-        if self.config.value_init == "cold":
-            value = torch.rand(self.module.out_features, device=self.backbone.device)
-        else:
-            with torch.no_grad():
-                value = self.module(entry.key.to(self.module.weight.dtype)).float()
-        parameter = nn.Parameter(value)
+        if entry.start is None:
+            entry.start = self._start(entry.key)
+        parameter = nn.Parameter(entry.start.clone())
         # The loss has the end of sequence after each target.
         ends = [len(self.backbone.answer_ids(edit.target)) + 2 for edit in edits]
 
@@ -94,16 +113,26 @@ class GRACE(Editor):
         descend(loss, [parameter], self.descent)
         return parameter.detach()
 
+    def _start(self, key: torch.Tensor) -> torch.Tensor:
+        """What a value is before it learns (width,), float32."""
+        if self.config.value_init == "cold":
+            return torch.rand(self.module.out_features, device=self.backbone.device)
+        with torch.no_grad():
+            return self.module(key.to(self.module.weight.dtype)).float()
+
 
 @dataclass
 class Entry:
     """A ball of prompts that share a value: its key (width,), its radius, the edits in it, the one that made it first,
-    and their target."""
+    and their target; its value (width of the map's output,), from where it started to learn and of which edits."""
 
     key: torch.Tensor
     epsilon: float
     target: str
     edits: list[int] = field(default_factory=list)
+    start: torch.Tensor | None = None
+    value: torch.Tensor | None = None
+    learnt: list[int] = field(default_factory=list)
 
 
 class Codebook:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -56,12 +56,32 @@ class LoRA(Editor):
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         with unwrapped(self.blocks):
             if edits:
-                adapters = self._inject()
-                parameters = [p for adapter in adapters for p in adapter.parameters() if p.requires_grad]
-                descend(lambda: edit_loss(self.backbone, edits), parameters, self.config)
-                for adapter in adapters:
-                    adapter.lora_dropout.eval()
+                self._learn(self._inject(), edits)
             yield under(self.backbone, edits)
+
+    @contextmanager
+    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+        """The same adapters go on learning, each edit by a descent of its own."""
+        made: list[Edit] = []
+        adapters: list[Any] = []
+        with unwrapped(self.blocks):
+
+            def make(edit: Edit) -> EditedModel:
+                if not adapters:  # drawn under the first edit's seed, as for that edit alone
+                    adapters.extend(self._inject())
+                self._learn(adapters, [edit])
+                made.append(edit)
+                return under(self.backbone, made)
+
+            yield make
+
+    def _learn(self, adapters: Sequence[Any], edits: Sequence[Edit]) -> None:
+        parameters = [p for adapter in adapters for p in adapter.parameters() if p.requires_grad]
+        for adapter in adapters:
+            adapter.lora_dropout.train()
+        descend(lambda: edit_loss(self.backbone, edits), parameters, self.config)
+        for adapter in adapters:
+            adapter.lora_dropout.eval()
 
     def _inject(self) -> list[Any]:
         """Put an adapter beside every target, and return peft's modules, each of which holds a target and its own."""

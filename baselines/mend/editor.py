@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,6 +51,20 @@ class MEND(Editor):
         with mend_edited(self.backbone, self.networks, edits) if edits else nullcontext():
             yield under(self.backbone, edits)
 
+    @contextmanager
+    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+        """A step for each edit, computed on the weights as the steps before left them."""
+        made: list[Edit] = []
+        weights = {name: linear.get_parameter("weight") for name, linear in self.networks.linears.items()}
+        with restored(weights):
+
+            def make(edit: Edit) -> EditedModel:
+                take(self.networks, mend_step(self.backbone, self.networks, [edit]))
+                made.append(edit)
+                return under(self.backbone, made)
+
+            yield make
+
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         losses = mend_losses(self.backbone, self.networks, self.config)
         train(self.networks, losses, self.config, records, out, seed, self.backbone.revision)
@@ -87,7 +101,13 @@ def stepped(networks: EditorNetworks, step: Factors) -> Iterator[None]:
     """Inside, the weights have made a step that `mend_step` gave; afterwards they hold the bits they held before."""
     weights = {name: networks.linears[name].get_parameter("weight") for name in step}
     with restored(weights):
-        with torch.no_grad():
-            for name, (x, delta) in step.items():
-                weights[name].copy_(weights[name].float() - delta.T @ x)
+        take(networks, step)
         yield
+
+
+@torch.no_grad()
+def take(networks: EditorNetworks, step: Factors) -> None:
+    """Make a step that `mend_step` gave on the weights as they are."""
+    for name, (x, delta) in step.items():
+        weight = networks.linears[name].get_parameter("weight")
+        weight.copy_(weight.float() - delta.T @ x)

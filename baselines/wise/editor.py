@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -72,10 +72,39 @@ class WISE(Editor):
         if not edits:
             yield unedited(self.backbone)
             return
-        side, read = self._learn(edits)
+        # The map's inputs come from below it: no side memory changes them, and they are computed once.
+        size = self.config.shard
+        read, irrelevant = self._read(edits), self._irrelevant()
+        shards = [
+            self._learn(edits[start : start + size], read[start : start + size], irrelevant, self._new_shard())
+            for start in range(0, len(edits), size)
+        ]
+        yield self._under(shards, read)
+
+    @contextmanager
+    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+        """As in the paper: each edit is learnt by itself, and goes on from the side memory that those before it left
+        behind; after `shard` edits the next copy, with a mask of its own, begins."""
+        shards: list[Shard] = []
+        read: list[torch.Tensor] = []
+        irrelevant = self._irrelevant()
+
+        def make(edit: Edit) -> EditedModel:
+            if len(read) % self.config.shard == 0:
+                shards.append(self._new_shard())
+            own = self._read([edit])
+            shards[-1] = self._learn([edit], own, irrelevant, shards[-1])
+            read.extend(own)
+            return self._under(shards, read)
+
+        yield make
+
+    def _under(self, shards: Sequence[Shard], read: Sequence[torch.Tensor]) -> EditedModel:
+        """The backbone under edits of which the map reads `read`."""
+        side = merge(self.module.weight.detach(), [shard.weight for shard in shards], self.config.density)
         change = side.float() - self.module.weight.detach().float()
         threshold = self.config.act_ratio * activations(read, change).min().item()
-        only = 0 if len(edits) == 1 else None
+        only = 0 if len(read) == 1 else None
 
         def route(queries: Sequence[Query]) -> list[Route]:
             found = activations(read_by(self.module, self.backbone, queries), change).tolist()
@@ -83,29 +112,26 @@ class WISE(Editor):
                 Route("edited" if delta >= threshold else "base", only, similarity(delta, threshold)) for delta in found
             ]
 
-        yield Routed(self.backbone.remembered, SideMemory(self.backbone, self.module, side), route)
+        return Routed(self.backbone.remembered, SideMemory(self.backbone, self.module, side), route)
 
-    def _learn(self, edits: Sequence[Edit]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The side memory (as the map's weight), and what the map reads over each edit's image and prompt."""
-        # The map's inputs come from below it: no side memory changes them, and they are computed once.
-        read = read_by(self.module, self.backbone, [Query(edit.question, edit.image) for edit in edits])
-        irrelevant = read_by(self.module, self.backbone, [Query(question) for question in self.config.irrelevant])
-        shards = [
-            self._learn_shard(
-                edits[start : start + self.config.shard], read[start : start + self.config.shard], irrelevant
-            )
-            for start in range(0, len(edits), self.config.shard)
-        ]
-        return merge(self.module.weight.detach(), shards, self.config.density), read
+    def _read(self, edits: Sequence[Edit]) -> list[torch.Tensor]:
+        """What the map reads over each edit's image and prompt."""
+        return read_by(self.module, self.backbone, [Query(edit.question, edit.image) for edit in edits])
 
-    def _learn_shard(
-        self, edits: Sequence[Edit], read: Sequence[torch.Tensor], irrelevant: Sequence[torch.Tensor]
-    ) -> torch.Tensor:
-        """The map's weight after descent on these edits, changed only where a random mask lets it."""
-        config, weight = self.config, self.module.get_parameter("weight")
+    def _irrelevant(self) -> list[torch.Tensor]:
+        return read_by(self.module, self.backbone, [Query(question) for question in self.config.irrelevant])
+
+    def _new_shard(self) -> Shard:
+        main = self.module.get_parameter("weight").detach().clone()
+        return Shard(main, torch.rand(main.shape, device=main.device) < self.config.mask_ratio)
+
+    def _learn(
+        self, edits: Sequence[Edit], read: Sequence[torch.Tensor], irrelevant: Sequence[torch.Tensor], shard: Shard
+    ) -> Shard:
+        """A shard after descent on these edits, changed only where its mask lets it."""
+        config, weight, mask = self.config, self.module.get_parameter("weight"), shard.mask
         main = weight.detach().clone()
         low, high = main.float() - config.norm_constraint, main.float() + config.norm_constraint
-        mask = torch.rand(main.shape, device=main.device) < config.mask_ratio
 
         def loss() -> torch.Tensor:
             # The weight of the module is the side memory while it is learned.
@@ -119,8 +145,18 @@ class WISE(Editor):
                 master.copy_(master.clamp(low, high))
 
         with restored({config.module: weight}):
+            with torch.no_grad():
+                weight.copy_(shard.weight)
             descend(loss, [weight], self.descent, lambda found: [gradient * mask for gradient in found], constrain)
-            return weight.detach().clone()
+            return Shard(weight.detach().clone(), mask)
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """A copy of the map's weight, and which of its entries may change."""
+
+    weight: torch.Tensor
+    mask: torch.Tensor
 
 
 def activations(read: Sequence[torch.Tensor], change: torch.Tensor) -> torch.Tensor:
