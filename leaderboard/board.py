@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,13 @@ def read_reported(path: Path) -> Reported:
     migrate.check(found, "reported", f"'{path}' is not a valid file of reported numbers")
     _expect_id(found["id"], path.name.removesuffix(".json"), path)
     check_link(found["link"], f"'{path}': link")
-    for name in ("title", "table", "note", "dataset", "split"):
+    for name in ("title", "table", "note", "dataset", "split", "protocol"):
         check_text(found[name], f"'{path}': {name}")
     for number, row in enumerate(found["rows"]):
         for name in ("editor", "backbone"):
             check_text(row[name], f"'{path}': rows.{number}.{name}")
+        for metric in row["metrics"]:
+            check_text(metric, f"'{path}': rows.{number}.metrics: a name")
         if other := [metric for metric in row["metrics"] if metric.partition("/")[0] != found["protocol"]]:
             raise FGVEditError(f"'{path}': rows.{number}: '{other[0]}' is not of its protocol '{found['protocol']}'")
     return Reported(**{field.name: found[field.name] for field in fields(Reported)})
@@ -112,12 +115,24 @@ def read_reported(path: Path) -> Reported:
 def check_submission(about: Any, where: str) -> None:
     """Raises `FGVEditError`, which starts with `where`, for a submission.json that is not valid, or unfit to show."""
     migrate.check(about, "submission", f"{where} is not a valid submission")
-    check_text(about["name"], f"{where}: name")
-    check_text(about["description"], f"{where}: description")
+    for name in ("name", "description"):
+        check_text(about[name], f"{where}: {name}")
     check_link(about["link"], f"{where}: link")
-    if about["reproduced"]:
-        check_text(about["reproduced"]["by"], f"{where}: reproduced.by")
-        check_link(about["reproduced"]["link"], f"{where}: reproduced.link")
+    check_date(about["submitted"], f"{where}: submitted")
+    if by := about["reproduced"]:
+        check_text(by["by"], f"{where}: reproduced.by")
+        check_link(by["link"], f"{where}: reproduced.link")
+        check_date(by["date"], f"{where}: reproduced.date")
+
+
+def check_date(text: str, where: str) -> None:
+    """Raises `FGVEditError`, which starts with `where`, for what is no day of the calendar."""
+    try:
+        found = date.fromisoformat(text).isoformat()
+    except ValueError:
+        found = ""
+    if found != text:
+        raise FGVEditError(f"{where} is {text!r}; expected a day such as 2026-01-31")
 
 
 def check_id(id: str, where: str) -> None:

@@ -96,7 +96,7 @@ def expected_rows(key: AnswerKey, manifest: Mapping[str, Any]) -> Iterator[dict[
 
 
 class Known:
-    """Where answer keys are found: the embedded data, `sources` (whatever `load_records` opens), a results folder."""
+    """Where answer keys are found: the embedded data, a results folder, `sources` (whatever `load_records` opens)."""
 
     def __init__(self, results: Path | None = None, sources: Sequence[str] = ()) -> None:
         self.results = results
@@ -130,12 +130,11 @@ class Known:
         if name in embedded():
             with contextlib.suppress(FGVEditError):  # it has no such split, or is to be built first
                 yield key_of(name, split)
+        path = self.results / "data" / file_name(split, revision) if self.results is not None else None
+        if path is not None and path.exists():
+            yield read_key(path)
         for source in self.sources:
             yield key_of(source, split)
-        if self.results is not None:
-            path = self.results / "data" / file_name(split, revision)
-            if path.exists():
-                yield read_key(path)
 
 
 def key_of(source: str, split: str) -> AnswerKey:
@@ -160,13 +159,16 @@ def file_name(split: str, revision: str) -> str:
 def read_key(path: Path) -> AnswerKey:
     """Raises `FGVEditError`, naming the file and the line, where it is not a key, or not called as its content says."""
     lines = read_rows(path)
-    for number, line in enumerate(lines, 1):
-        migrate.check(line, "data", f"'{path}' line {number}", "its fields")
-        if ("format" in line) != (number == 1):
-            raise FGVEditError(f"'{path}' line {number}: expected what the data are in the first line, then records")
     if not lines:
         raise FGVEditError(f"'{path}' is empty; expected an answer key")
     about, records = lines[0], lines[1:]
+    migrate.check(about, "data", f"'{path}' line 1", "its fields")
+    for number, line in enumerate(records, 2):
+        if not _is_record(line):
+            raise FGVEditError(
+                f"'{path}' line {number}: expected a record: its id, its image_id and its probes, each a kind, a "
+                "question and an answer"
+            )
     if path.name != file_name(about["split"], about["revision"]):
         raise FGVEditError(f"'{path}': expected '{file_name(about['split'], about['revision'])}', as its content says")
     if not len(records) == len({line["id"] for line in records}) == about["records"]:
@@ -177,6 +179,19 @@ def read_key(path: Path) -> AnswerKey:
         about["split"],
         about["revision"],
         tuple(KeyRecord(line["id"], line["image_id"], tuple(map(tuple, line["probes"]))) for line in records),
+    )
+
+
+def _is_record(line: Any) -> bool:
+    if (
+        not isinstance(line, dict)
+        or line.keys() != {"id", "image_id", "probes"}
+        or not isinstance(line["probes"], list)
+    ):
+        return False
+    fields = [[line["id"], line["image_id"], ""], *line["probes"]]
+    return len(fields) > 1 and all(
+        isinstance(probe, list) and len(probe) == 3 and all(isinstance(text, str) for text in probe) for probe in fields
     )
 
 

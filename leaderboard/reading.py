@@ -14,7 +14,7 @@ from typing import Any
 from fgvedit.errors import FGVEditError, one_line
 
 JSON_BYTES = 1 << 20  # of a result, submission or reported file; a real one takes some 10 KB
-ROWS_BYTES = 1 << 28  # of rows as text; 2,778 records under two protocols take some 20 MB
+ROWS_BYTES = 1 << 27  # of rows as text; 2,778 records under two protocols take some 20 MB
 PACKED_BYTES = 1 << 26  # of compressed rows
 PACKED_RATIO = 500  # text over compressed text; real rows reach some tens, zeros some thousands
 LINE_BYTES = 1 << 16  # of one row

@@ -62,7 +62,7 @@ def edited(**changes: object) -> Callable[[Path], object]:
 def changed_metric(results: Path) -> None:
     path = results / "runs" / ID / "result.json"
     result = json.loads(path.read_text())
-    result["metrics"]["paper/locality"]["low"] += 0.001
+    result["metrics"]["paper/locality"]["low"] -= 0.001
     path.write_text(json.dumps(result))
 
 
@@ -131,13 +131,15 @@ WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "an id that climbs": (edited(id="../../x"), RUN, "id: '../../x' does not match"),
     "a status of its own": (edited(status="reproduced"), RUN, "reproduced: None is not of type"),
     "a link to nowhere": (edited(link="javascript:x"), RUN, "link is 'javascript:x'"),
+    "a day that is none": (edited(submitted="2026-02-31"), RUN, "submitted is '2026-02-31'; expected a day"),
+    "a line too many": (edited(submitted="2026-02-01\n"), RUN, r"submitted is '2026-02-01\\n'; expected a day"),
     "script": (edited(name="<script>"), RUN, "name is '<script>', which holds markup"),
-    "a changed metric": (changed_metric, RUN, r"low of metric 'paper/locality' is .* from the rows .* \(\+0.001\)"),
+    "a changed metric": (changed_metric, RUN, r"low of metric 'paper/locality' is .* from the rows .* \(-0.001\)"),
     "a bomb": (written(f"{RUN}/rows.jsonl.xz", pack(bytes(20_000_000))), RUN, "unpacks to more than .* bytes from 3,"),
     "a bomb of memory": (written(f"{RUN}/rows.jsonl.xz", WIDE), RUN, "expected an xz file, found Memory usage limit"),
     "rows cut off": (written(f"{RUN}/rows.jsonl.xz", pack(b"x" * 9999)[:-30]), RUN, "ends in the middle|is damaged"),
     "two streams": (written(f"{RUN}/rows.jsonl.xz", pack(b"x") + pack(b"y")), RUN, "goes on after its end"),
-    "no xz": (written(f"{RUN}/rows.jsonl.xz", b"PK\x03\x04"), RUN, "expected an xz file"),
+    "no xz": (written(f"{RUN}/rows.jsonl.xz", b"PK\x03\x04" * 9), RUN, "expected an xz file"),
     "broken UTF-8": (written(f"{RUN}/submission.json", b'{"a": "\xff"}'), RUN, "submission.json' is damaged"),
     "1 GB": (lambda results: os.truncate(results / RUN / "result.json", 1 << 30), RUN, "has 1,073,741,824 bytes"),
     "a missing file": (lambda results: (results / RUN / "result.json").unlink(), RUN, "is not there; expected a file"),
@@ -147,6 +149,19 @@ WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "too far apart": (reproduced_otherwise(difference=2), AGAIN, "difference is 2; expected at most the tolerance 0.5"),
     "no key": (lambda results: (results / KEY).unlink(), RUN, "data revision 'dddd.* is not known"),
     "a broken key": (written(KEY, pack(b"{}\n")), KEY, "line 1: its fields"),
+    "a key of nothing": (written(KEY, b""), KEY, "is damaged|ends in the middle"),
+    "a key without probes": (
+        lambda results: (results / KEY).write_bytes(pack(rows_text(results / KEY) + b'{"id": "x", "image_id": "y"}\n')),
+        KEY,
+        "line 14: expected a record: its id, its image_id and its probes",
+    ),
+    "a record twice": (
+        lambda results: (results / KEY).write_bytes(
+            pack(b"\n".join([*(lines := rows_text(results / KEY).split(b"\n"))[:-2], lines[1], b""]))
+        ),
+        KEY,
+        "expected 12 records, each with an id of its own",
+    ),
     "a key of others": (
         lambda results: (results / KEY).rename(results / KEY.replace("d-test", "e-test")),
         KEY.replace("d-test", "e-test"),
@@ -200,7 +215,7 @@ def test_an_answer_key_is_read_as_it_was_written(results: Path):
     ]
 
 
-@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1_000_000])
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 200_000])
 def test_rows_are_packed_alike_and_unpacked_as_they_were(size: int, tmp_path: Path):
     text = os.urandom(size)
     (tmp_path / "rows.jsonl.xz").write_bytes(pack(text))
@@ -208,10 +223,10 @@ def test_rows_are_packed_alike_and_unpacked_as_they_were(size: int, tmp_path: Pa
 
 
 def test_rows_that_pack_well_are_no_bomb(tmp_path: Path):
-    text = b'{"record_id": "record", "question": "What?", "before": "a", "after": "b"}\n' * 20_000
-    (tmp_path / "rows.jsonl.xz").write_bytes(pack(text))
+    line = b'{"record_id": "record-%d", "question": "What?", "before": "a", "after": "b"}\n'
+    (tmp_path / "rows.jsonl.xz").write_bytes(pack(line % 0 * 20_000))
     with pytest.raises(FGVEditError, match="500 times its own size"):  # the very same row, again and again
         rows_text(tmp_path / "rows.jsonl.xz")
-    numbered = b"".join(text.splitlines(keepends=True)[0].replace(b'record"', b'%d"' % n) for n in range(20_000))
+    numbered = b"".join(line % number for number in range(20_000))
     (tmp_path / "rows.jsonl.xz").write_bytes(pack(numbered))
     assert rows_text(tmp_path / "rows.jsonl.xz") == numbered
