@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pandas as pd
 
 from fgvedit.cli import ArgumentParser
 from fgvedit.errors import FGVEditError, command_line, unknown
-from fgvedit.files import read_json
 from fgvedit.results import METRICS
+from leaderboard.migrate import current_result
+from leaderboard.reading import read_json
 
-SCHEMA = json.loads((Path(__file__).parent / "schema" / "result.schema.json").read_text(encoding="utf-8"))
 SCORED = ("reliability", "locality", "generality", "specificity")  # what <protocol>/score is the harmonic mean of
 ABOUT = ("editor", "backbone", "dataset", "records", "file")  # the columns that are not metrics
 FORMATS = ("terminal", "markdown", "csv", "json")
@@ -32,13 +30,9 @@ reliability, locality, generality and specificity. A data set is named with its 
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """A result file. Raises `FGVEditError`, naming the file and the field, where it is damaged or not valid."""
-    result = read_json(path)
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(SCHEMA).iter_errors(result))
-    if error is not None:
-        field = ".".join(map(str, error.absolute_path)) or "the whole file"
-        raise FGVEditError(f"'{path}' is not a valid result file: {field}: {error.message[:200]}")
-    return result
+    """A result file of any format, in the current one. Raises `FGVEditError`, naming the file and the field, where it
+    is damaged or not valid."""
+    return current_result(read_json(path), f"'{path}'")
 
 
 def read_table(folder: Path, sort: str | None = None) -> pd.DataFrame:

@@ -1,0 +1,133 @@
+"""A results folder, read: runs that were submitted, and numbers that papers report. It needs no torch.
+
+    results/
+      runs/<id>/submission.json   who submitted it, and its status
+      runs/<id>/result.json       the run's result file, in the current format
+      runs/<id>/rows.jsonl.xz     the text of its rows, compressed
+      reported/<id>.json          numbers taken from a paper
+      data/<revision>.jsonl.xz    what rows of a data set that is not embedded must hold (`leaderboard.data`)
+
+That each file is well formed is checked here; whether a run's numbers follow from its rows, and these from the data, in
+`leaderboard.verify`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from fgvedit.errors import FGVEditError
+from leaderboard import migrate
+from leaderboard.reading import read_json, read_rows
+from leaderboard.texts import check_link, check_text
+
+ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+ID_LENGTH = 120
+RUN_FILES = ("submission.json", "result.json", "rows.jsonl.xz")
+STATUSES = ("reported", "verified-rows", "reproduced")  # from what is claimed to what was seen twice
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One submitted run. `result`: its result file, valid, in the current format; `reproduced`: see the schema."""
+
+    id: str
+    name: str
+    link: str
+    description: str
+    submitted: str  # YYYY-MM-DD
+    status: str  # of STATUSES
+    reproduced: dict[str, Any] | None
+    result: dict[str, Any] = field(repr=False)
+    folder: Path
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The run's rows in the current format, read from disk at each call.
+
+        Raises `FGVEditError` where the file is not there, damaged or beyond the bounds of `leaderboard.reading`.
+        """
+        path = self.folder / "rows.jsonl.xz"
+        return migrate.current_rows(read_rows(path), f"'{path}'")
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A paper's numbers. `rows`: {"editor", "backbone", "metrics": {"<protocol>/<metric>": percent}}."""
+
+    id: str
+    title: str
+    link: str
+    table: str  # or section: where in the paper they stand
+    note: str
+    dataset: str
+    split: str
+    protocol: str
+    rows: list[dict[str, Any]]
+
+
+def read_results(folder: Path) -> tuple[list[Entry], list[Reported]]:
+    """The submitted runs and the reported numbers of a results folder, each in the order of their ids.
+
+    Raises `FGVEditError`, naming the file and the field, for the first thing that is not as it should be.
+    """
+    if not any((folder / inner).is_dir() for inner in ("runs", "reported")):
+        found = "holds neither 'runs' nor 'reported'" if folder.is_dir() else "is no folder"
+        raise FGVEditError(f"'{folder}' {found}; expected a results folder")
+    runs, reported = sorted((folder / "runs").glob("*")), sorted((folder / "reported").glob("*"))
+    return [read_entry(path) for path in runs], [read_reported(path) for path in reported]
+
+
+def read_entry(folder: Path) -> Entry:
+    """The run in `runs/<id>`."""
+    check_id(folder.name, f"'{folder}'")
+    if folder.is_symlink() or not folder.is_dir():
+        raise FGVEditError(f"'{folder}' is not a folder; expected one a run")
+    path = folder / "submission.json"
+    about = read_json(path)
+    check_submission(about, f"'{path}'")
+    _expect_id(about["id"], folder.name, path)
+    result = migrate.current_result(read_json(folder / "result.json"), f"'{folder / 'result.json'}'")
+    del about["format"]
+    return Entry(**about, result=result, folder=folder)
+
+
+def read_reported(path: Path) -> Reported:
+    """The numbers in `reported/<id>.json`."""
+    found = read_json(path)
+    migrate.check(found, "reported", f"'{path}' is not a valid file of reported numbers")
+    _expect_id(found["id"], path.name.removesuffix(".json"), path)
+    check_link(found["link"], f"'{path}': link")
+    for name in ("title", "table", "note", "dataset", "split"):
+        check_text(found[name], f"'{path}': {name}")
+    for number, row in enumerate(found["rows"]):
+        for name in ("editor", "backbone"):
+            check_text(row[name], f"'{path}': rows.{number}.{name}")
+        if other := [metric for metric in row["metrics"] if metric.partition("/")[0] != found["protocol"]]:
+            raise FGVEditError(f"'{path}': rows.{number}: '{other[0]}' is not of its protocol '{found['protocol']}'")
+    return Reported(**{field.name: found[field.name] for field in fields(Reported)})
+
+
+def check_submission(about: Any, where: str) -> None:
+    """Raises `FGVEditError`, which starts with `where`, for a submission.json that is not valid, or unfit to show."""
+    migrate.check(about, "submission", f"{where} is not a valid submission")
+    check_text(about["name"], f"{where}: name")
+    check_text(about["description"], f"{where}: description")
+    check_link(about["link"], f"{where}: link")
+    if about["reproduced"]:
+        check_text(about["reproduced"]["by"], f"{where}: reproduced.by")
+        check_link(about["reproduced"]["link"], f"{where}: reproduced.link")
+
+
+def check_id(id: str, where: str) -> None:
+    if len(id) > ID_LENGTH or not ID.fullmatch(id):
+        raise FGVEditError(
+            f"{where}: the id {id[:60]!r} is not valid; expected at most {ID_LENGTH} lower-case letters and digits, in "
+            "parts joined by hyphens"
+        )
+
+
+def _expect_id(found: str, expected: str, path: Path) -> None:
+    if found != expected:
+        raise FGVEditError(f"'{path}': id is '{found}'; expected '{expected}', as it is called")

@@ -1,0 +1,68 @@
+"""Result files and rows of every format so far, brought to the current one after each is held to its own schema.
+
+Format 1 lacked what a sequence needs (`manifest.sequence`; the rows' `edits` and `age`) and `cost.trained_parameters`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from fgvedit.errors import FGVEditError
+
+SCHEMAS = Path(__file__).parent / "schema"
+CURRENT = 2
+
+
+@cache
+def validator(name: str) -> jsonschema.Draft202012Validator:
+    """The validator of `schema/<name>.schema.json`."""
+    return jsonschema.Draft202012Validator(json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8")))
+
+
+def check(value: Any, schema: str, where: str) -> None:
+    """Raises `FGVEditError`, which starts with `where` and names the field, where the schema does not hold."""
+    error = jsonschema.exceptions.best_match(validator(schema).iter_errors(value))
+    if error is not None:
+        field = ".".join(map(str, error.absolute_path)) or "the whole file"
+        raise FGVEditError(f"{where}: {field}: {error.message[:200]}")
+
+
+def _to_2(result: dict[str, Any]) -> dict[str, Any]:
+    manifest = result["manifest"]
+    cost = {**manifest["cost"], "trained_parameters": None}
+    return {**result, "format": 2, "manifest": {**manifest, "sequence": None, "cost": cost}}
+
+
+TO_NEXT: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2}
+ROWS_TO_NEXT: dict[int, dict[str, Any]] = {1: {"edits": 1, "age": 0}}  # what a row of that format lacked
+
+
+def current_result(result: Any, where: str) -> dict[str, Any]:
+    """A result of any format as one of the current format. Raises `FGVEditError` where it is not valid."""
+    version = result.get("format") if isinstance(result, dict) else None
+    if not isinstance(version, int) or version not in TO_NEXT:
+        version = CURRENT  # whose schema says what is wrong with an unknown one
+    check(result, f"result.v{version}", f"{where} is not a valid result file")
+    for step in range(version, CURRENT):
+        result = TO_NEXT[step](result)
+    return result
+
+
+def current_rows(rows: Sequence[Any], where: str) -> list[dict[str, Any]]:
+    """Rows of one format, any, as rows of the current one. Raises `FGVEditError`, naming the first bad row."""
+    if not rows:
+        raise FGVEditError(f"{where} holds no row; expected one a probe and protocol")
+    first = rows[0] if isinstance(rows[0], dict) else {}
+    version = next((v for v, lacked in ROWS_TO_NEXT.items() if not set(lacked) & set(first)), CURRENT)
+    valid = validator(f"row.v{version}")
+    for number, row in enumerate(rows, 1):
+        if not valid.is_valid(row):
+            check(row, f"row.v{version}", f"{where}: row {number}")
+    added = {key: value for step in range(version, CURRENT) for key, value in ROWS_TO_NEXT[step].items()}
+    return [{**row, **added} for row in rows] if added else list(rows)

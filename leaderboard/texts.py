@@ -1,0 +1,51 @@
+"""What somebody typed, and whether it may stand on a page: one plain line, and links that lead where they say."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import urlsplit
+
+from fgvedit.errors import FGVEditError
+
+TAG = re.compile(r"<\s*[a-z/!?]", re.IGNORECASE)
+# Of Unicode's categories: control, format (which hides text or turns its direction), halves of characters, private,
+# unassigned, and separators of lines.
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def check_text(text: str, where: str) -> None:
+    """Raises `FGVEditError`, which starts with `where`, for markup and for text that is not one line of what is seen."""
+    for place, character in enumerate(text):
+        if unicodedata.category(character) in HIDDEN:
+            raise FGVEditError(
+                f"{where} holds {_named(character)} at character {place + 1}; expected one line without control, "
+                "bidirectional or invisible characters"
+            )
+    if TAG.search(text):
+        raise FGVEditError(f"{where} is {text[:60]!r}, which holds markup; expected plain text")
+    if text != text.strip():
+        raise FGVEditError(f"{where} is {text[:60]!r}; expected no space at its ends")
+
+
+def check_link(link: str, where: str) -> None:
+    """Raises `FGVEditError`, which starts with `where`, for what is not an http or https address of a public host."""
+    expected = "expected an address such as https://example.org/page"
+    for character in link:
+        if not 33 <= ord(character) <= 126 or character in "\\<>\"'`{}|^":
+            raise FGVEditError(f"{where} holds {_named(character)}; {expected}, anything else percent-encoded")
+    try:
+        parts = urlsplit(link)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise FGVEditError(f"{where} is '{link[:60]}', which is no address; {expected}") from None
+    if parts.scheme not in ("http", "https"):
+        raise FGVEditError(f"{where} is '{link[:60]}'; {expected}, by http or https")
+    if "@" in parts.netloc:
+        raise FGVEditError(f"{where} holds a user's name or password before its host; {expected}")
+    if not host or not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", host):
+        raise FGVEditError(f"{where} is '{link[:60]}', whose host is '{host or ''}'; {expected}")
+
+
+def _named(character: str) -> str:
+    return f"U+{ord(character):04X} ({unicodedata.name(character, 'unnamed')})"
