@@ -89,18 +89,22 @@ def load_records(name: str, split: str = "test", limit: int | None = None) -> Lo
 
 def _open(name: str, split: str) -> tuple[datasets.Dataset, str, str]:
     """A split as a table with undecoded images, its configuration's name and its revision."""
-    from huggingface_hub import metadata_load
-
-    card = metadata_load(FOLDER / "README.md") or {}
-    embedded = [config["config_name"] for config in card["configs"]]
-    if name in embedded:
+    if name in embedded():
         _expect_built(name)
         return _open_folder(FOLDER, name, split, name)
     if Path(name).is_dir():
         return _open_folder(Path(name), None, split, name)
     if HUB_ID.fullmatch(name):
         return _open_hub(name, split)
-    raise unknown("data set", name, embedded)
+    raise unknown("data set", name, embedded())
+
+
+def embedded() -> list[str]:
+    """The configurations of the embedded data, those that have to be built first among them."""
+    from huggingface_hub import metadata_load
+
+    card = metadata_load(FOLDER / "README.md") or {}
+    return [config["config_name"] for config in card["configs"]]
 
 
 def _expect_built(config: str | None) -> None:

@@ -224,6 +224,33 @@ def _refusal(what: str, repo: str, revision: str | None, error: Exception) -> FG
     return FGVEditError(f"the {what} '{repo}'{_at(revision)} cannot be opened ({reason}); expected {expected}")
 
 
+def upload_refusal(repo: str, error: Exception, otherwise: str) -> FGVEditError:
+    """Why a repository on the hub could not be written to. `otherwise`: what else would do where one may not."""
+    login = "log in with 'hf auth login' or set HF_TOKEN"
+    status = _status(error)
+    if isinstance(error, errors.RepositoryNotFoundError) and status == 404:
+        reason, expected = "there is no such repository", "one that is there, in the form OWNER/NAME"
+    elif status == 401:
+        reason, expected = "it does not know who asks", f"a token that may write: {login}"
+    elif status == 403:
+        reason, expected = f"the token may not write to '{repo}'", f"one that may ({login}), or {otherwise}"
+    elif status == 409:
+        reason, expected = "the repository was changed in the meantime", "no other push at the same time: give it again"
+    else:
+        reason, expected = one_line(error), "a connection that lasts: the same command goes on with what is missing"
+    return FGVEditError(f"'{repo}' could not be pushed to {constants.ENDPOINT} ({reason}); expected {expected}")
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status that an error, or what caused it, goes back to."""
+    while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status is not None:
+            return int(status)
+        error = error.__cause__
+    return None
+
+
 def _statement(found: Plan, what: str, dtype: torch.dtype | None) -> str:
     if dtype is not None and found.parameters is not None:
         needed, form = found.parameters * dtype.itemsize, f"in {dtype}".replace("torch.", "")

@@ -20,16 +20,21 @@ CURRENT = 2
 
 
 @cache
+def schema_of(name: str) -> dict[str, Any]:
+    return json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+
+
+@cache
 def validator(name: str) -> jsonschema.Draft202012Validator:
     """The validator of `schema/<name>.schema.json`."""
-    return jsonschema.Draft202012Validator(json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8")))
+    return jsonschema.Draft202012Validator(schema_of(name))
 
 
-def check(value: Any, schema: str, where: str) -> None:
-    """Raises `FGVEditError`, which starts with `where` and names the field, where the schema does not hold."""
+def check(value: Any, schema: str, where: str, whole: str = "the whole file") -> None:
+    """Raises `FGVEditError`, which starts with `where` and names the field, or `whole`, where a schema is not met."""
     error = jsonschema.exceptions.best_match(validator(schema).iter_errors(value))
     if error is not None:
-        field = ".".join(map(str, error.absolute_path)) or "the whole file"
+        field = ".".join(map(str, error.absolute_path)) or whole
         raise FGVEditError(f"{where}: {field}: {error.message[:200]}")
 
 
@@ -46,7 +51,7 @@ ROWS_TO_NEXT: dict[int, dict[str, Any]] = {1: {"edits": 1, "age": 0}}  # what a 
 def current_result(result: Any, where: str) -> dict[str, Any]:
     """A result of any format as one of the current format. Raises `FGVEditError` where it is not valid."""
     version = result.get("format") if isinstance(result, dict) else None
-    if not isinstance(version, int) or version not in TO_NEXT:
+    if type(version) is not int or version not in TO_NEXT:
         version = CURRENT  # whose schema says what is wrong with an unknown one
     check(result, f"result.v{version}", f"{where} is not a valid result file")
     for step in range(version, CURRENT):
@@ -60,9 +65,23 @@ def current_rows(rows: Sequence[Any], where: str) -> list[dict[str, Any]]:
         raise FGVEditError(f"{where} holds no row; expected one a probe and protocol")
     first = rows[0] if isinstance(rows[0], dict) else {}
     version = next((v for v, lacked in ROWS_TO_NEXT.items() if not set(lacked) & set(first)), CURRENT)
-    valid = validator(f"row.v{version}")
-    for number, row in enumerate(rows, 1):
-        if not valid.is_valid(row):
-            check(row, f"row.v{version}", f"{where}: row {number}")
+    _check_rows(rows, f"row.v{version}", where)
     added = {key: value for step in range(version, CURRENT) for key, value in ROWS_TO_NEXT[step].items()}
     return [{**row, **added} for row in rows] if added else list(rows)
+
+
+def _check_rows(rows: Sequence[Any], schema: str, where: str) -> None:
+    """As `check` for each row, but each column's values are looked at once, however often they occur."""
+    valid = validator(schema)
+    columns = {name: valid.evolve(schema=column) for name, column in schema_of(schema)["properties"].items()}
+    seen: set[tuple[str, type, Any]] = set()
+    for number, row in enumerate(rows, 1):
+        well = isinstance(row, dict) and row.keys() == columns.keys()
+        for name, value in row.items() if well else ():
+            if isinstance(value, (list, dict)):
+                well = False
+            elif (key := (name, type(value), value)) not in seen:
+                seen.add(key)
+                well = well and columns[name].is_valid(value)
+        if not well:
+            check(row, schema, f"{where}: row {number}", "its fields")

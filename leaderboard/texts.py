@@ -15,7 +15,7 @@ HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def check_text(text: str, where: str) -> None:
-    """Raises `FGVEditError`, which starts with `where`, for markup and for text that is not one line of what is seen."""
+    """Raises `FGVEditError`, which starts with `where`, for markup and for what is not one line of visible text."""
     for place, character in enumerate(text):
         if unicodedata.category(character) in HIDDEN:
             raise FGVEditError(
@@ -49,3 +49,8 @@ def check_link(link: str, where: str) -> None:
 
 def _named(character: str) -> str:
     return f"U+{ord(character):04X} ({unicodedata.name(character, 'unnamed')})"
+
+
+def visible(text: str) -> str:
+    """One line for a terminal or a log, in which what cannot be seen is written as Python escapes it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,212 @@
+"""What the rows of a run must hold: the records and probes of a revision of data, with their answers, but no images.
+
+    python -m leaderboard.data vqav2 --to results
+
+The embedded data are known by themselves. Of others a results folder keeps an answer key, `data/<revision>-<split>
+.jsonl.xz`: a line that says of which data, then a line a record, whose first probe is the edit itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fgvedit.cli import ArgumentParser
+from fgvedit.dataset import embedded, load_records
+from fgvedit.errors import FGVEditError, command_line
+from fgvedit.results import MUST_CHANGE
+from fgvedit.sequences import in_a_row
+from leaderboard import migrate
+from leaderboard.reading import pack, read_rows
+
+EDIT = "edit"  # the kind of the edit itself, which is asked as one more probe
+REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # a commit of the hub, or a hash over files
+SPLIT = re.compile(r"[A-Za-z0-9_]{1,50}")
+
+EPILOG = """\
+examples:
+  python -m leaderboard.data vqav2 --to results
+  python -m leaderboard.data my-data --split test --to results
+
+writes the records and probes of the data, their answers and no image, to results/data/, where leaderboard.check finds
+what the rows of a submission must hold. The embedded data need none.
+"""
+
+
+@dataclass(frozen=True)
+class KeyRecord:
+    """`probes`: (kind, question, answer) of each, the edit first."""
+
+    id: str
+    image_id: str
+    probes: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class AnswerKey:
+    """A split of data at a revision, without its images."""
+
+    name: str
+    config: str
+    split: str
+    revision: str
+    records: tuple[KeyRecord, ...]
+
+    def of_run(self, limit: int | None, sequence: int | None) -> list[tuple[KeyRecord, int, int]]:
+        """(record, edits in force, age) whenever a run asks a record's probes.
+
+        Raises `FGVEditError` where a sequence cannot be that long.
+        """
+        records = self.records[:limit]
+        if sequence is None:
+            return [(record, 1, 0) for record in records]
+        asked = []
+        for group in in_a_row([record.image_id for record in records], sequence):
+            for place, number in enumerate(group, 1):
+                asked.append((records[number], place, 0))
+                if place < sequence:  # the last one is asked once
+                    asked.append((records[number], sequence, sequence - place))
+        return asked
+
+
+def expected_rows(key: AnswerKey, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of each row that a run must have: what the data say about it."""
+    for record, edits, age in key.of_run(manifest["dataset"]["limit"], manifest["sequence"]):
+        for protocol in manifest["protocols"]:
+            for number, (kind, question, answer) in enumerate(record.probes, -1):
+                yield {
+                    "record_id": record.id,
+                    "protocol": protocol,
+                    "edits": edits,
+                    "probe": number,
+                    "image_id": record.image_id,
+                    "kind": kind,
+                    "question": question,
+                    "answer": answer,
+                    "expected": answer if kind in MUST_CHANGE else None,
+                    "age": age,
+                }
+
+
+class Known:
+    """Where answer keys are found: the embedded data, `sources` (whatever `load_records` opens), a results folder."""
+
+    def __init__(self, results: Path | None = None, sources: Sequence[str] = ()) -> None:
+        self.results = results
+        self.sources = sources
+        self._found: dict[tuple[str, str, str], AnswerKey] = {}
+
+    def find(self, dataset: Mapping[str, Any]) -> AnswerKey:
+        """The key of a manifest's `dataset`. Raises `FGVEditError` where its revision is not known."""
+        name, split, revision = dataset["name"], dataset["split"], dataset["revision"]
+        if not REVISION.fullmatch(revision) or not SPLIT.fullmatch(split):
+            raise FGVEditError(
+                f"data set: found split {split[:60]!r} at revision {revision[:80]!r}; expected a name of letters and a "
+                "commit or SHA-256 in hexadecimal"
+            )
+        if (name, split, revision) not in self._found:
+            self._found[name, split, revision] = self._search(name, split, revision)
+        return self._found[name, split, revision]
+
+    def _search(self, name: str, split: str, revision: str) -> AnswerKey:
+        known = []
+        for key in self._keys(name, split, revision):
+            if key.revision == revision:
+                return key
+            known.append(f"'{key.name}' at {key.revision[:8]}")
+        raise FGVEditError(
+            f"data revision '{revision}' of data set {name!r}, split '{split}', is not known; expected that of "
+            f"{', '.join(known) or 'the embedded data'}, one in the results folder's data/, or --data with data of it"
+        )
+
+    def _keys(self, name: str, split: str, revision: str) -> Iterator[AnswerKey]:
+        if name in embedded():
+            with contextlib.suppress(FGVEditError):  # it has no such split, or is to be built first
+                yield key_of(name, split)
+        for source in self.sources:
+            yield key_of(source, split)
+        if self.results is not None:
+            path = self.results / "data" / file_name(split, revision)
+            if path.exists():
+                yield read_key(path)
+
+
+def key_of(source: str, split: str) -> AnswerKey:
+    """The key of data that can be opened here, whatever `load_records` takes."""
+    data = load_records(source, split)
+    records = tuple(
+        KeyRecord(
+            record.id,
+            record.image.image_id,
+            ((EDIT, record.question, record.target), *((p.kind, p.question, p.answer) for p in record.probes)),
+        )
+        for record in data.records
+    )
+    name = Path(source).name if Path(source).is_dir() else source  # where it lies here is nobody's concern
+    return AnswerKey(name, data.config, split, data.revision, records)
+
+
+def file_name(split: str, revision: str) -> str:
+    return f"{revision}-{split}.jsonl.xz"
+
+
+def read_key(path: Path) -> AnswerKey:
+    """Raises `FGVEditError`, naming the file and the line, where it is not a key, or not called as its content says."""
+    lines = read_rows(path)
+    for number, line in enumerate(lines, 1):
+        migrate.check(line, "data", f"'{path}' line {number}", "its fields")
+        if ("format" in line) != (number == 1):
+            raise FGVEditError(f"'{path}' line {number}: expected what the data are in the first line, then records")
+    if not lines:
+        raise FGVEditError(f"'{path}' is empty; expected an answer key")
+    about, records = lines[0], lines[1:]
+    if path.name != file_name(about["split"], about["revision"]):
+        raise FGVEditError(f"'{path}': expected '{file_name(about['split'], about['revision'])}', as its content says")
+    if not len(records) == len({line["id"] for line in records}) == about["records"]:
+        raise FGVEditError(f"'{path}': expected {about['records']} records, each with an id of its own")
+    return AnswerKey(
+        about["name"],
+        about["config"],
+        about["split"],
+        about["revision"],
+        tuple(KeyRecord(line["id"], line["image_id"], tuple(map(tuple, line["probes"]))) for line in records),
+    )
+
+
+def write_key(key: AnswerKey, results: Path) -> Path:
+    """Write `key` to a results folder's `data`, whole or not at all."""
+    about = {"format": 1, "name": key.name, "config": key.config, "split": key.split, "revision": key.revision}
+    lines: list[Any] = [{**about, "records": len(key.records)}]
+    lines += [{"id": record.id, "image_id": record.image_id, "probes": record.probes} for record in key.records]
+    path = results / "data" / file_name(key.split, key.revision)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=results, prefix=".data-") as folder:
+        partial = Path(folder) / path.name
+        partial.write_bytes(pack("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()))
+        os.replace(partial, path)
+    return path
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = ArgumentParser(
+        prog="python -m leaderboard.data", description="Write the answer key of a data set.", epilog=EPILOG
+    )
+    options.add_argument("dataset", metavar="NAME", help="an embedded configuration, a folder or a hub id")
+    options.add_argument("--split", default="test", help="default: %(default)s")
+    options.add_argument("--to", type=Path, required=True, metavar="RESULTS", help="a results folder")
+    chosen = options.parse_args(argv)
+    if not chosen.to.is_dir():
+        raise FGVEditError(f"--to: '{chosen.to}' is no folder; expected a results folder")
+    key = key_of(chosen.dataset, chosen.split)
+    print(f"{len(key.records)} records: {write_key(key, chosen.to)}")
+
+
+if __name__ == "__main__":
+    command_line(main)
