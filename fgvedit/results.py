@@ -2,6 +2,9 @@
 
 A row is one probe under one protocol; `fgvedit.runner` says what it holds. Nothing here needs torch, so that anybody
 can score a published run again from its rows.
+
+Where edits are made in a row, a probe is scored right after its record's own edit and once more at the end, after all
+of them: two numbers, of which the second one's name ends in `@end`.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ METRICS = {
     "reference_in": "reference_in",
     "reference_out": "reference_out",
 }
+END = "@end"  # of a name: after all edits in a row
 MUST_CHANGE = ("edit", "rephrase", "in_scope", "reference_in")  # kinds that a router should send away from the base
 
 Row = Mapping[str, Any]
@@ -37,6 +41,7 @@ def metrics_from_rows(rows: Iterable[Row]) -> dict[str, Metric]:
 
     `value`: the mean score of the metric's probes, 0 to 100; `low`, `high`: its 95 % interval, from a bootstrap that
     draws whole images, since the probes of one image are not independent. A metric without a probe is left out.
+    Of edits in a row, `<protocol>/<metric>` is right after each and `<protocol>/<metric>@end` after all of them.
     """
     return {name: scores.mean(kinds) for name, scores, kinds in _metrics(rows)}
 
@@ -52,12 +57,12 @@ def resampled_metrics(rows: Iterable[Row]) -> dict[str, np.ndarray]:
 
 def _metrics(rows: Iterable[Row]) -> Iterator[tuple[str, _Clustered, tuple[str, ...]]]:
     """Each metric that the rows have, its scores, and the kinds of probes among them that it is the mean of."""
-    for protocol, own in _by_protocol(rows):
+    for protocol, moment, own in _by_moment(rows):
         scores = _Clustered(own, [row["kind"] for row in own], [row["score"] for row in own])
         for metric, kind in METRICS.items():
             kinds = ("in_scope", "out_of_scope") if metric == "specificity" else (kind,)
             if scores.has(kinds):
-                yield f"{protocol}/{metric}", scores, kinds
+                yield f"{protocol}/{metric}{moment}", scores, kinds
 
 
 def paired_difference(rows_a: Iterable[Row], rows_b: Iterable[Row], metric: str, protocol: str) -> Metric:
@@ -93,10 +98,10 @@ def paired_differences(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> dict[str
     return metrics_from_rows({**row, "score": row["score"] - theirs[key]["score"]} for key, row in ours.items())
 
 
-def _by_probe(rows: Iterable[Row], run: str) -> dict[tuple[str, str, int], Row]:
-    found: dict[tuple[str, str, int], Row] = {}
+def _by_probe(rows: Iterable[Row], run: str) -> dict[tuple[str, str, int, int], Row]:
+    found: dict[tuple[str, str, int, int], Row] = {}
     for row in rows:
-        key = (row["record_id"], row["protocol"], row["probe"])
+        key = (row["record_id"], row["protocol"], _edits(row), row["probe"])
         if key in found:
             raise FGVEditError(f"{_named(row)} is there twice in the {run} run; expected every probe once")
         found[key] = row
@@ -104,22 +109,41 @@ def _by_probe(rows: Iterable[Row], run: str) -> dict[tuple[str, str, int], Row]:
 
 
 def _named(row: Row) -> str:
-    return f"record '{row['record_id']}', protocol '{row['protocol']}', probe {row['probe']}"
+    after = f", after {_edits(row)} edits" if _edits(row) > 1 else ""
+    return f"record '{row['record_id']}', protocol '{row['protocol']}', probe {row['probe']}{after}"
 
 
 def router_from_rows(rows: Iterable[Row]) -> dict[str, dict[str, Metric]]:
     """protocol -> how often a probe was routed as its kind asks for, for editors that report a similarity (rho).
 
     `caught`: kinds that the edit should change, sent away from the base model; `kept`: the other kinds, left to it;
-    then each kind by itself.
+    then each kind by itself. Of edits in a row, `<protocol>` is right after each, `<protocol>@end` after all of them.
     """
     found = {}
-    for protocol, own in _by_protocol(row for row in rows if row["rho"] is not None):
+    for protocol, moment, own in _by_moment(rows):
+        own = [row for row in own if row["rho"] is not None]
+        if not own:
+            continue
         right = [float((row["route"] != "base") == (row["kind"] in MUST_CHANGE)) for row in own]
         sides = _Clustered(own, ["caught" if row["kind"] in MUST_CHANGE else "kept" for row in own], right)
         kinds = _Clustered(own, [row["kind"] for row in own], right)
-        found[protocol] = {name: group.mean((name,)) for group in (sides, kinds) for name in group.groups}
+        found[protocol + moment] = {name: group.mean((name,)) for group in (sides, kinds) for name in group.groups}
     return found
+
+
+def _by_moment(rows: Iterable[Row]) -> list[tuple[str, str, list[Row]]]:
+    """Of each protocol the rows of probes asked right after their own edit, with "", and, where edits were made in a
+    row, those asked after all of them, with `END`; both moments hold the probes of a row's last edit."""
+    found = []
+    for protocol, own in _by_protocol(rows):
+        found.append((protocol, "", [row for row in own if row.get("age", 0) == 0]))
+        if (last := max(map(_edits, own))) > 1:
+            found.append((protocol, END, [row for row in own if _edits(row) == last]))
+    return found
+
+
+def _edits(row: Row) -> int:
+    return row.get("edits", 1)  # rows of format 1 do not say: each is of one edit
 
 
 def _by_protocol(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
@@ -173,22 +197,28 @@ class _Clustered:
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """The metrics of a result as text: a line a metric, a column a protocol, the interval in brackets."""
+    """The metrics of a result as text: a line a metric, a column a protocol, the interval in brackets. Of edits in a
+    row there are two tables: right after each edit, and after all of them."""
     manifest, metrics = result["manifest"], result["metrics"]
-    protocols = manifest["protocols"]
-    lines = [["", *protocols]]
+    data, edits = manifest["dataset"], manifest["sequence"]
+    title = (
+        f"{manifest['editor']['name']} on {manifest['backbone']['name']}, {data['records']} records of "
+        f"{data['name']}/{data['split']}{f', {edits} edits in a row' if edits else ''}; percent, with 95 % intervals"
+    )
+    if not edits:
+        return "\n".join([title, *_table(metrics, manifest["protocols"], "", "")])
+    right_after = _table(metrics, manifest["protocols"], "", "right after")
+    return "\n".join([title, *right_after, "", *_table(metrics, manifest["protocols"], END, f"after all {edits}")])
+
+
+def _table(metrics: Mapping[str, Metric], protocols: Sequence[str], moment: str, corner: str) -> list[str]:
+    lines = [[corner, *protocols]]
     for metric in METRICS:
-        cells = [_cell(metrics.get(f"{protocol}/{metric}")) for protocol in protocols]
+        cells = [_cell(metrics.get(f"{protocol}/{metric}{moment}")) for protocol in protocols]
         if any(cells):
             lines.append([metric, *cells])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    data = manifest["dataset"]
-    title = (
-        f"{manifest['editor']['name']} on {manifest['backbone']['name']}, {data['records']} records of "
-        f"{data['name']}/{data['split']}; percent, with 95 % intervals"
-    )
-    return "\n".join([title, *table])
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def _cell(metric: Metric | None) -> str:

@@ -94,7 +94,7 @@ def harmonic_mean(values: Sequence[Any]) -> Any:
 
 
 def parts_of(name: str) -> tuple[str, str, str]:
-    """"paper/specificity@end" -> ("paper", "specificity", "@end")."""
+    """ "paper/specificity@end" -> ("paper", "specificity", "@end")."""
     protocol, _, rest = name.partition("/")
     metric, at, moment = rest.partition("@")
     return protocol, metric, at + moment

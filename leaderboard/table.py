@@ -39,13 +39,8 @@ FORMATS = ("terminal", "markdown", "csv", "parquet", "json")
 TRACKS = ("single", "sequence", "cost")
 ABOUT = ("editor", "backbone", "dataset", "records", "edits", "status", "file")  # columns about what was run
 COST = (
-    "seconds_per_edit",
-    "seconds",
-    "peak_memory_bytes",
-    "encoded_images",
-    "trained_parameters",
-    "device",
-    "dtype",
+    *("seconds_per_edit", "seconds", "peak_memory_bytes", "encoded_images", "trained_parameters"),
+    *("device", "dtype"),
 )
 WHOLE = ("records", "edits", "peak_memory_bytes", "encoded_images", "trained_parameters")  # columns of whole numbers
 
@@ -122,14 +117,13 @@ def read_table(folder: Path, sort: str | None = None, rank_by: str = SCORE, **on
         rows, metrics = run.rows(), run.result["metrics"]
         sampled.append((group_of(run.result), sample(metrics, rows)))
         lines.append({**about(run), **_with_intervals(metrics, sampled[-1][1]), **cost(run.result)})
-    lines += [
-        {**_about_reported(paper, row), **with_score(row["metrics"])} for paper in reported for row in paper.rows
-    ]
+    lines += [{**_about_reported(paper, row), **with_score(row["metrics"])} for paper in reported for row in paper.rows]
     _add_ranks(lines, sampled, rank_by)
     table = pd.DataFrame(lines)
     metrics_ = sorted((column for column in table.columns if "/" in column), key=_place)
     table = table.reindex(columns=[*ABOUT, *metrics_, *COST])
     table = table.astype({column: "Int64" for column in table if column in WHOLE or parts_of(column)[1] == "rank"})
+    table = table.copy()  # in one piece
     table = filtered(table, **only)
     if sort is not None and sort not in table.columns:
         raise unknown("column", sort, table.columns)
@@ -262,7 +256,9 @@ def render(table: pd.DataFrame, style: str, rank_by: str = SCORE) -> bytes:
         return table.assign(**{name: table[name].map(defused) for name in texts}).to_csv(index=False).encode()
     if style == "json":
         return (table.to_json(orient="records", indent=2) + "\n").encode()
-    blocks = [_block(title, lines, style) for title, lines in _blocks(table, rank_by, all_intervals=style == "markdown")]
+    blocks = [
+        _block(title, lines, style) for title, lines in _blocks(table, rank_by, all_intervals=style == "markdown")
+    ]
     return ("\n\n".join(blocks) + "\n").encode()
 
 
@@ -306,7 +302,9 @@ def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool) -> list[tupl
         for key, group in own.groupby(["edits", "dataset", "records", "backbone"], sort=False, dropna=False):
             edits, dataset, records, backbone = key
             shown = [name for name in names if group[name].notna().any()]
-            what = [f"{dataset} on {backbone}"] if pd.isna(records) else [f"{records} records of {dataset} on {backbone}"]
+            what = (
+                [f"{dataset} on {backbone}"] if pd.isna(records) else [f"{records} records of {dataset} on {backbone}"]
+            )
             what += [f"{'after all' if moment else 'right after each of'} {edits} edits in a row"] if edits > 1 else []
             what += ["as reported, not ranked"] if pd.isna(records) else []
             header = ["rank", "editor", *(parts_of(name)[1] for name in shown), "status", "file"]
@@ -337,7 +335,10 @@ def _cost_lines(table: pd.DataFrame) -> list[list[str]]:
     shown = {"seconds_per_edit": "{:.3f}", "seconds": "{:.0f}", "peak_memory_bytes": "{:,}", "encoded_images": "{:,}",
              "trained_parameters": "{:,}", "device": "{}", "dtype": "{}"}  # fmt: skip
     lines = [
-        [*(str(line[name]) for name in header), *("" if pd.isna(line[c]) else f.format(line[c]) for c, f in shown.items())]
+        [
+            *(str(line[name]) for name in header),
+            *("" if pd.isna(line[c]) else f.format(line[c]) for c, f in shown.items()),
+        ]
         for line in table.to_dict("records")
     ]
     return [[*header, *shown], *lines]
@@ -348,16 +349,27 @@ def _block(title: str, lines: list[list[str]], style: str) -> str:
         header, *body = [[escaped(cell) for cell in line] for line in lines]
         rows = [header, ["---"] * len(header), *body]
         return f"**{escaped(title)}**\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    cells = [[plain(cell) for cell in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        [plain(title), *("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)]
-    )
+    columns = [_aligned([plain(cell) for cell in column]) for column in zip(*lines, strict=True)]
+    return "\n".join([plain(title), *("  ".join(line).rstrip() for line in zip(*columns, strict=True))])
+
+
+def _aligned(column: list[str]) -> list[str]:
+    """Cells of one width; the first part of numbers stands to the right, an interval after it to the left."""
+    parts = [cell.partition(" [") for cell in column]
+    if not any(re.fullmatch(r"[\d.,]+", value) for value, _, _ in parts[1:]):
+        return [cell.ljust(max(map(len, column))) for cell in column]
+    first = max(len(value) for value, bracket, _ in parts[1:] if value)
+    cells = [value.rjust(first) + bracket + rest for value, bracket, rest in parts[1:]]
+    width = max(map(len, [column[0], *cells]))
+    head = column[0].ljust(width) if any(bracket for _, bracket, _ in parts) else column[0].rjust(width)
+    return [head, *(cell.ljust(width) if "[" in "".join(cells) else cell.rjust(width) for cell in cells)]
 
 
 def main(argv: list[str] | None = None) -> None:
     options = ArgumentParser(
-        prog="python -m leaderboard.table", description="Rank the runs of a folder, or of a results folder.", epilog=EPILOG
+        prog="python -m leaderboard.table",
+        description="Rank the runs of a folder, or of a results folder.",
+        epilog=EPILOG,
     )
     options.add_argument("folder", type=Path, metavar="DIR", help="a results folder, or where to look for result.json")
     options.add_argument("--format", choices=FORMATS, default="terminal", help="default: %(default)s")
