@@ -57,8 +57,8 @@ def group_of(result: Mapping[str, Any]) -> Group:
 
 @dataclass(frozen=True)
 class Sampled:
-    """A run as the bootstrap sees it. `values` and `resampled`: by the name of a metric, `score` among them, in percent;
-    `probes`: protocol -> a hash of the probes asked, in which runs that are compared must agree."""
+    """A run as the bootstrap sees it. `values` and `resampled`: by the name of a metric, `score` among them, in
+    percent; `probes`: protocol -> a hash of the probes asked, in which runs that are compared must agree."""
 
     values: dict[str, float]
     resampled: dict[str, np.ndarray]
@@ -67,7 +67,7 @@ class Sampled:
 
 def sample(metrics: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Sampled:
     """`metrics`: those of the run's result file; `rows`: its rows."""
-    return Sampled(with_score(values_of(metrics)), with_score(resampled_metrics(rows)), _probes(rows))
+    return Sampled(with_score(values_of(metrics)), with_score(resampled_metrics(rows)), probes_of(rows))
 
 
 def values_of(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -132,10 +132,11 @@ def ranks(runs: Sequence[tuple[Group, Sampled]], name: str) -> list[int | None]:
     return found
 
 
-def _probes(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def probes_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """protocol -> a hash of which probes of which records were asked, and when."""
     keys: dict[str, list[Any]] = {}
     for row in rows:
-        key = [row["record_id"], row["image_id"], row["edits"], row["probe"], row["kind"]]
+        key = [row["record_id"], row["edits"], row["probe"], row["kind"], row["image_id"], row["question"], row["answer"]]
         keys.setdefault(row["protocol"], []).append(key)
     return {
         protocol: hashlib.sha256(json.dumps(sorted(own)).encode()).hexdigest() for protocol, own in sorted(keys.items())

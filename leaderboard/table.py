@@ -289,7 +289,7 @@ def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool) -> list[tupl
     moments: dict[tuple[str, str], None] = {}
     for column in table.columns:
         if "/" in column:
-            protocol, metric, moment = parts_of(column)
+            protocol, _, moment = parts_of(column)
             moments.setdefault((protocol, moment.partition(".")[0]))
     if not moments:
         return [("cost", _cost_lines(table))]

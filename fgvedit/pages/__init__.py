@@ -37,10 +37,11 @@ def html(
     """The page of a template: `x.html`, the body; `x.css` and `x.js` beside it.
 
     `data`: what the script reads as `pageData`, as JSON; `scripts`: files beside the page that run before its own
-    script (`PLOTLY`); `shared`: other `x.css` and `x.js`, before the template's own; `loads`: whether its script loads
+    script (`PLOTLY`); `shared`: paths `x` of
+    other `x.css` and `x.js`, which come before the template's own; `loads`: whether its script loads
     more scripts from beside the page.
     """
-    parts = [HERE / "base.html", *shared, template]
+    parts = [HERE / "base", *shared, template]
     style, script = (
         "".join(part.with_suffix(f".{suffix}").read_text(encoding="utf-8") for part in parts)
         for suffix in ("css", "js")
