@@ -114,11 +114,19 @@ function showDifferences(found, a, b) {
   const all = pageData.metrics.map((metric) => [metric, found[`${protocol}/${metric}${moment}`]]).filter(([, difference]) => difference);
   const most = Math.max(1, ...all.flatMap(([, [, low, high]]) => [Math.abs(low), Math.abs(high)]));
   document.getElementById("differences").replaceChildren(dataTable(
-    "A less B in percentage points, with the 95 % interval of a paired bootstrap over images", ["Metric", "A less B", "95 % interval", "Better beyond doubt", "Around 0"],
+    "A less B in percentage points, with the 95 % interval of a paired bootstrap over images", ["Metric", "A less B", "95 % interval", "Better beyond doubt", "To the left B, to the right A"],
     all.map(([metric, [value, low, high]]) => [metric, el("td", { class: "number" }, signed(value)),
       el("td", { class: "number" }, `${signed(low)} to ${signed(high)}`),
-      el("td", {}, low > 0 ? el("span", { class: "better" }, `A: ${a.editor}`) : high < 0 ? el("span", { class: "worse" }, `B: ${b.editor}`) : "cannot be told"),
-      el("td", {}, intervalPicture(value, low, high, -most, most))])));
+      el("td", {}, low > 0 ? el("b", { class: "a" }, `A: ${a.editor}`) : high < 0 ? el("b", { class: "b" }, `B: ${b.editor}`) : "cannot be told"),
+      el("td", {}, bar(value, low, high, most))])));
+}
+
+// A bar from 0 to the value, with its interval; the numbers stand beside it.
+function bar(value, low, high, most) {
+  const at = (x) => 50 + (50 * x) / most;
+  return el("svg", { class: "difference", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+    el("rect", { class: value > 0 ? "a" : "b", x: Math.min(50, at(value)), y: 1, width: Math.abs(at(value) - 50), height: 8 }),
+    el("line", { x1: at(low), x2: at(high), y1: 5, y2: 5 }), el("line", { class: "zero", x1: 50, x2: 50, y1: 0, y2: 10 }));
 }
 
 // List the probes that the filters let through, from the page `at`.
@@ -156,7 +164,7 @@ function item(row) {
     el("div", { class: "asked" },
       el("p", { class: "question" }, row.question),
       el("p", { class: "note" }, `${expected}; ${before}.`),
-      el("p", { class: "note" }, el("span", { class: "tag" }, row.kind), ` ${row.record}`,
+      el("p", { class: "note small" }, el("span", { class: "tag" }, row.kind), ` ${row.record}`,
         row.edits > 1 && `, ${count(row.edits)} edits in force`)),
     [0, 1].map((side) => answered(row, side)));
 }
@@ -165,12 +173,11 @@ function answered(row, side) {
   const score = row.score[side];
   const said = score === 1 ? ["right", "right"] : score === 0 ? ["wrong", "wrong"] : ["", `${percent(100 * score)} % as it was`];
   const name = byId.get(controls[side ? "b" : "a"].value).editor;
-  const routed = row.rho[side] === null ? "" : `rho ${row.rho[side].toFixed(2)}, answered by ${row.route[side]}`;
+  const routed = row.rho[side] === null ? "" : ` · rho ${row.rho[side].toFixed(2)}, to ${row.route[side]}`;
   return el("div", {},
-    el("p", { class: "who" }, `${side ? "B" : "A"}: `, el("bdi", {}, name)),
+    el("p", { class: "who" }, el("b", { class: side ? "b" : "a" }, side ? "B" : "A"), ": ", el("bdi", {}, name)),
     el("p", { class: "answer" }, row.after[side] || "(nothing)"),
-    el("p", { class: said[0] || null }, said[1]),
-    routed && el("p", { class: "note" }, routed));
+    el("p", { class: "small" }, el("span", { class: said[0] || null }, said[1]), routed && el("span", { class: "muted" }, routed)));
 }
 
 function save() {

@@ -32,7 +32,7 @@ for (const [value, name] of Object.entries(TRACKS)) {
     el("label", {}, el("input", { type: "radio", name: "track", value, onchange: () => change({ track: value, sort: "" }) }), name));
 }
 fill(controls.protocol, distinct(rows.flatMap((row) => row.protocols)).sort((a, b) => (b === "paper") - (a === "paper") || (a < b ? -1 : 1))
-  .map((name) => [name, name === "paper" ? "paper (teacher-forced)" : name === "generation" ? "generation (free answers)" : name]));
+  .map((name) => [name, name]));
 fill(controls.moment, [["", "right after each edit"], ["@end", "after all edits"]]);
 fill(controls.rank, pageData.metrics.map((name) => [name, name]));
 fill(controls.data, [["", "all"], ...distinct(rows.map((row) => row.data)).map((name) => [name, name])]);
@@ -83,17 +83,25 @@ function columns() {
   }
   const full = (metric) => `${protocol}/${metric}${moment}`;
   const rank = { key: "rank", name: "Rank", up: true, value: (row) => row.ranks[full(ranked)],
-    cell: (row) => el("td", { class: "rank" }, row.ranks[full(ranked)] ?? el("span", { title: "not ranked" }, "–")) };
+    cell: (row) => el("td", { class: "rank" }, rankText(row, full(ranked))) };
   const metrics = [ranked, ...pageData.metrics.filter((name) => name !== ranked)]
     .filter((name) => rows.some((row) => row.metrics[full(name)]))
     .map((name) => ({ key: name, name, up: false, number: true, ranked: name === ranked,
       value: (row) => row.metrics[full(name)]?.[0],
       cell: (row) => {
-        const made = valueCell(row.metrics[full(name)], name === ranked);
+        const made = valueCell(row.metrics[full(name)]);
         if (name === ranked) made.classList.add("ranked");
         return made;
       } }));
   return [rank, about, ...metrics, status];
+}
+
+// "=" before a rank says that it is shared.
+function rankText(row, name) {
+  const rank = row.ranks[name];
+  if (!rank) return el("span", { title: "not ranked" }, "–");
+  const tied = rows.some((other) => other !== row && other.group === row.group && other.ranks[name] === rank);
+  return tied ? [el("span", { class: "tied", title: "shared" }, "="), String(rank)] : String(rank);
 }
 
 function editorCell(row) {
@@ -176,12 +184,13 @@ function groupText(row) {
 function caption() {
   if (state.track === "cost") return "What runs cost. Times compare only on the same machine.";
   const when = state.track === "sequence" ? `, ${controls.moment.selectedOptions[0].textContent}` : "";
-  return `Protocol ${controls.protocol.value}${when}, in percent; ranked by ${controls.rank.value} within each data set and backbone`;
+  const how = { paper: " (teacher-forced)", generation: " (free answers)" }[controls.protocol.value] || "";
+  return `Protocol ${controls.protocol.value}${how}${when}, in percent; ranked by ${controls.rank.value} within each data set and backbone`;
 }
 
 document.getElementById("legend").append(
   el("p", {}, "A rank is 1 more than the number of runs that are better beyond doubt: the 95 % interval of their paired " +
-    "difference, from a bootstrap over images, lies above 0. Runs are ranked among those on the same records, backbone and number of edits in a row."),
+    "difference, from a bootstrap over images, lies above 0. “=” marks a rank that is shared. Runs are ranked among those on the same records, backbone and number of edits in a row."),
   el("dl", {}, pageData.metrics.flatMap((name) => [el("dt", {}, name), el("dd", {}, MEANS[name])])),
   el("h3", {}, "Status"),
   el("dl", {}, Object.entries(STATUS).flatMap(([name, text]) => [el("dt", {}, statusTag(name)), el("dd", {}, text)])));

@@ -69,8 +69,8 @@ function scatter(found, layout, log) {
     layout: {
       ...layout,
       annotations: labelled(placed, wide, span((one) => one.y)).map(({ x, y, text }) => {
-        const right = x > least + wide * 0.55;
-        return { x, y, text: plotText(text), showarrow: false, xanchor: right ? "right" : "left", xshift: right ? -10 : 10,
+        const right = x > least + wide * 0.55; // towards the middle, so that none is cut off
+        return { x, y, text: plotText(text), showarrow: false, xanchor: right ? "right" : "left", xshift: right ? -9 : 9, yshift: 9,
           font: { size: 12, color: colour("ink") } };
       }),
     },
@@ -102,7 +102,7 @@ const priced = figure({
     const found = points(price.x, price.y);
     const log = controls.cost.value !== "memory" && found.every(({ x }) => x[0] > 0);
     return found.length && scatter(found, {
-      xaxis: { title: { text: COSTS[controls.cost.value][0] }, type: log ? "log" : "linear", ...(log ? { dtick: 1 } : {}) },
+      xaxis: { title: { text: COSTS[controls.cost.value][0] }, type: log ? "log" : "linear", ...(log ? { dtick: "D2" } : {}) },
       yaxis: { title: { text: `${controls.metric.value}, percent` } },
     }, log);
   },

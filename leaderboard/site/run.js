@@ -25,7 +25,7 @@ document.getElementById("metrics").append(dataTable(
   `In percent with 95 % intervals; in brackets the rank among ${count(pageData.ranked)} ${pageData.ranked === 1 ? "run" : "runs"} on the same records, backbone and edits`,
   ["Metric", ...series.map((one) => one.label)],
   known.map((metric) => [
-    el("th", { scope: "row" }, metric, el("span", { class: "between wraps" }, MEANS[metric])),
+    el("th", { scope: "row" }, metric, el("span", { class: "between" }, MEANS[metric])),
     ...series.map((one) => {
       const cell = valueCell(run.metrics[fullName(one, metric)]);
       const rank = run.ranks[fullName(one, metric)];
@@ -50,10 +50,10 @@ if (run.sequence) {
 }
 redraw();
 
-const routed = Object.entries(pageData.router);
+const routed = Object.entries(pageData.router).sort(([a], [b]) => b.startsWith("paper") - a.startsWith("paper"));
 if (routed.length) {
   document.getElementById("routing").hidden = false;
-  const kinds = distinct(routed.flatMap(([, groups]) => Object.keys(groups)));
+  const kinds = ["caught", "kept", ...KINDS.map(([, kind]) => kind)].filter((kind) => routed.some(([, groups]) => groups[kind]));
   document.getElementById("router").append(dataTable("Routed as the kind of probe asks for, in percent with 95 % intervals",
     ["Probes", ...routed.map(([name]) => name.replace("@end", ", after all edits"))],
     kinds.map((kind) => [kind, ...routed.map(([, groups]) =>

@@ -76,23 +76,17 @@ function statusTag(status) {
   return el("span", { class: `tag ${status}`, title: STATUS[status] }, status);
 }
 
-// A picture of an interval on an axis from `from` to `to`; the numbers stand beside it.
-function intervalPicture(value, low, high, from = 0, to = 100) {
-  const at = (x) => (100 * (Math.min(Math.max(x, from), to) - from)) / (to - from);
-  return el("svg", { class: "interval", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
-    el("line", { class: "axis", x1: 0, x2: 100, y1: 5, y2: 5 }),
-    from < 0 && el("line", { class: "zero", x1: at(0), x2: at(0), y1: 0, y2: 10 }),
-    el("line", { class: "range", x1: Math.min(at(low), 99), x2: Math.max(at(high), at(low) + 1), y1: 5, y2: 5 }),
-    el("line", { class: "value", x1: at(value), x2: at(value), y1: 1, y2: 9 }));
+// The ends of an interval, shorter than its value.
+function ends(low, high) {
+  const short = (value) => (value === 0 || value === 100 ? String(value) : value.toFixed(1));
+  return `${short(low)}–${short(high)}`;
 }
 
-// A cell of a value with its interval; `picture`: draw it as well.
-function valueCell(metric, picture) {
+// A cell of a value with its interval.
+function valueCell(metric) {
   if (!metric) return el("td", { class: "number" });
   const [value, low, high] = metric;
-  return el("td", { class: "number" }, percent(value),
-    low !== undefined && el("span", { class: "between" }, `${percent(low)}–${percent(high)}`),
-    picture && low !== undefined && intervalPicture(value, low, high));
+  return el("td", { class: "number" }, percent(value), low !== undefined && el("span", { class: "between" }, ends(low, high)));
 }
 
 // A table in a box that scrolls. `rows`: lists of cells, each a text, a number, or a <td> or <th>.
