@@ -1,4 +1,6 @@
-"""Model weights from the Hugging Face hub: what is to be fetched is said first, and what is in the cache is used."""
+"""Model weights from the Hugging Face hub: what is to be fetched is said first, and what is in the cache is used.
+
+And why an upload to it was refused, in a sentence."""
 
 from __future__ import annotations
 
@@ -227,7 +229,7 @@ def _refusal(what: str, repo: str, revision: str | None, error: Exception) -> FG
 def upload_refusal(repo: str, error: Exception, otherwise: str) -> FGVEditError:
     """Why a repository on the hub could not be written to. `otherwise`: what else would do where one may not."""
     login = "log in with 'hf auth login' or set HF_TOKEN"
-    status = _status(error)
+    status = status_of(error)
     if isinstance(error, errors.RepositoryNotFoundError) and status == 404:
         reason, expected = "there is no such repository", "one that is there, in the form OWNER/NAME"
     elif status == 401:
@@ -241,8 +243,8 @@ def upload_refusal(repo: str, error: Exception, otherwise: str) -> FGVEditError:
     return FGVEditError(f"'{repo}' could not be pushed to {constants.ENDPOINT} ({reason}); expected {expected}")
 
 
-def _status(error: BaseException | None) -> int | None:
-    """The HTTP status that an error, or what caused it, goes back to."""
+def status_of(error: BaseException | None) -> int | None:
+    """The HTTP status that an error of the hub's client, or what caused it, goes back to."""
     while error is not None:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status is not None:

@@ -11,8 +11,9 @@ import huggingface_hub
 import yaml
 from huggingface_hub import constants
 
+from fgvedit.errors import FGVEditError, one_line
 from fgvedit.files import write_text
-from fgvedit.hub import upload_refusal
+from fgvedit.hub import status_of, upload_refusal
 
 READ = ["runs/*", "reported/*", "data/*"]
 
@@ -24,7 +25,13 @@ def download(repo: str, folder: Path) -> None:
             repo, repo_type="dataset", allow_patterns=READ, local_dir=folder, endpoint=constants.ENDPOINT
         )
     except Exception as error:  # the hub's client raises many types
-        raise upload_refusal(repo, error, "a repository of your own") from error
+        known = status_of(error) in (401, 403, 404)
+        reason = "it has no such data set, or gives it to its owners only" if known else one_line(error)
+        raise FGVEditError(
+            f"'{repo}' cannot be read from {constants.ENDPOINT} ({reason}); expected a results repository: where it is "
+            "private, log in with 'hf auth login' or set HF_TOKEN"
+        ) from error
+    (folder / "runs").mkdir(parents=True, exist_ok=True)  # a new repository has none
 
 
 def propose(repo: str, folder: Path, at: str, message: str) -> str:

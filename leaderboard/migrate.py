@@ -35,7 +35,8 @@ def check(value: Any, schema: str, where: str, whole: str = "the whole file") ->
     error = jsonschema.exceptions.best_match(validator(schema).iter_errors(value))
     if error is not None:
         field = ".".join(map(str, error.absolute_path)) or whole
-        raise FGVEditError(f"{where}: {field}: {error.message[:200]}")
+        message = error.message if len(error.message) <= 200 else f"{error.message[:120]} … {error.message[-60:]}"
+        raise FGVEditError(f"{where}: {field}: {message}")
 
 
 def _to_2(result: dict[str, Any]) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def submit(run: Run, results: Path, about: Mapping[str, Any], known: Known) -> t
     `results`: a folder of the runs so far, which need not be there. `about`: name, link and description.
     Raises `FGVEditError` for the first thing that is wrong with the run, and where it is there already.
     """
-    run = with_names_of_data(run, known)
     entries = entries_of(results)
+    run = with_names_of_data(run, known)
     submission = {
         "format": 1,
         "id": new_id(run.manifest, {entry.id for entry in entries}),

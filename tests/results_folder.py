@@ -1,8 +1,10 @@
-"""A results folder of made-up runs, quick to make and without torch: real files, metrics that follow from the rows.
+"""Made-up runs, quick to make and without torch: real files, whose metrics follow from their rows and whose rows are
+those of made-up data, of which a results folder then holds the answer key.
 
-write_entry(folder, "good", skill=0.9)
-write_entry(folder, "bad", skill=0.4, sequence=3)
-write_reported(folder, "paper")
+    write_run(folder, "mine", skill=0.7)  # as fgvedit.run leaves it
+    write_entry(results, "good", skill=0.9)
+    write_entry(results, "bad", skill=0.4, sequence=3)
+    write_reported(results, "paper")
 """
 
 from __future__ import annotations
@@ -10,80 +12,99 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fgvedit.results import MUST_CHANGE, metrics_from_rows, router_from_rows
+from leaderboard.data import AnswerKey, KeyRecord, write_key
 from leaderboard.reading import pack
 
 KINDS = ("edit", "rephrase", "in_scope", "out_of_scope", "text_locality", "other_image", "reference_in")
-REVISION = "d" * 64  # of made-up data
+RECORDS = 12
+
+
+def made_up_key(records: int = RECORDS) -> AnswerKey:
+    """Made-up data of so many records, each about an image of its own."""
+    revision = "d" * 64 if records == RECORDS else f"{records:04x}" * 16
+    made = tuple(
+        KeyRecord(
+            f"record-{number}",
+            f"image-{number}",
+            tuple(
+                (kind, f"Which colour has card {number} ({kind})?", "blue" if kind in MUST_CHANGE else "green")
+                for kind in KINDS
+            ),
+        )
+        for number in range(records)
+    )
+    return AnswerKey("cards", "default", "test", revision, made)
 
 
 def made_up_rows(
-    skill: float, records: int, protocols: tuple[str, ...], sequence: int | None, seed: int
+    key: AnswerKey, skill: float, protocols: tuple[str, ...], sequence: int | None, seed: int
 ) -> list[dict[str, Any]]:
-    """A probe is right with probability `skill`, and less the more edits came after its own."""
+    """A probe is right with probability `skill`, and less the more edits came after its own. The router is right where
+    the answer is; what it leaves to the base model is answered as before."""
     draw = random.Random(seed)
     rows = []
-    for number in range(records):
-        place = number % sequence + 1 if sequence else 1
-        ages = [0] if not sequence or place == sequence else [0, sequence - place]
-        for age in ages:
-            for protocol in protocols:
-                for probe, kind in enumerate(KINDS, -1):
-                    right = draw.random() < skill - 0.05 * age
-                    must = kind in MUST_CHANGE
-                    answer = "blue" if must else "green"
-                    rows.append(
-                        {
-                            "record_id": f"record-{number}",
-                            "image_id": f"image-{number}",
-                            "protocol": protocol,
-                            "kind": kind,
-                            "probe": probe,
-                            "question": f"Which colour has card {number} ({kind})?",
-                            "before": "green",
-                            "after": answer if right else "red",
-                            "expected": answer if must else None,
-                            "answer": answer,
-                            "score": float(right),
-                            "rho": round(draw.uniform(0.5, 1) if right == must else draw.uniform(0, 0.5), 3),
-                            "stored_edit": 0,
-                            "route": "edited" if right == must else "base",
-                            "edits": place + age,
-                            "age": age,
-                        }
-                    )
+    for record, edits, age in key.of_run(None, sequence):
+        right = [draw.random() < skill - 0.05 * age for _ in record.probes]
+        rhos = [round(draw.random() / 2, 3) for _ in record.probes]
+        for protocol in protocols:
+            for number, (kind, question, answer) in enumerate(record.probes):
+                must = kind in MUST_CHANGE
+                edited = right[number] == must
+                score = float(right[number])
+                if protocol == "paper" and edited and not must:
+                    score = 0.25  # a part of the tokens stayed
+                rows.append(
+                    {
+                        "record_id": record.id,
+                        "image_id": record.image_id,
+                        "protocol": protocol,
+                        "kind": kind,
+                        "probe": number - 1,
+                        "question": question,
+                        "before": "green",
+                        "after": ("blue" if must else "red") if edited else "green",
+                        "expected": answer if must else None,
+                        "answer": answer,
+                        "score": score,
+                        "rho": 0.5 + rhos[number] if edited else 0.5 - rhos[number],
+                        "stored_edit": 0,
+                        "route": "edited" if edited else "base",
+                        "edits": edits,
+                        "age": age,
+                    }
+                )
     return rows
 
 
-def write_entry(
-    results: Path,
+@cache
+def made_up_run(
     editor: str,
     *,
     skill: float = 0.8,
-    records: int = 12,
+    records: int = RECORDS,
     backbone: str = "tiny",
     protocols: tuple[str, ...] = ("paper", "generation"),
     sequence: int | None = None,
-    status: str = "verified-rows",
     seed: int = 0,
-) -> Path:
-    """`runs/<id>` of a made-up run, in `results`, which may hold others already."""
-    id = f"{editor}-{backbone}-scenes-{REVISION[:8]}-{seed}" + (f"-seq-{sequence}" if sequence else "")
-    rows = made_up_rows(skill, records, protocols, sequence, seed)
-    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    sha256 = hashlib.sha256(text).hexdigest()
+) -> tuple[dict[str, Any], bytes]:
+    """A result, which is not to be changed, and the text of its rows."""
+    key = made_up_key(records)
+    rows = made_up_rows(key, skill, protocols, sequence, seed)
+    text = as_lines(rows)
     manifest: dict[str, Any] = {
         "editor": {"name": editor, "class": f"editors:{editor}", "config": {"lr": 0.001}, "checkpoint": None},
         "backbone": {"name": backbone, "source": backbone, "revision": "b" * 64, "input_mode": "native"},
         "dataset": {
-            "name": "scenes",
-            "config": "scenes",
-            "split": "test",
-            "revision": REVISION,
-            "records": records,
+            "name": key.name,
+            "config": key.config,
+            "split": key.split,
+            "revision": key.revision,
+            "records": len({row["record_id"] for row in rows}),
             "limit": None,
         },
         "protocols": list(protocols),
@@ -94,7 +115,7 @@ def write_entry(
         "python": "3.11.2",
         "packages": dict.fromkeys(("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy"), "1.0"),
         "git": None,
-        "rows_sha256": sha256,
+        "rows_sha256": hashlib.sha256(text).hexdigest(),
         "cost": {
             "seconds": 10.0 * records * skill,
             "edit_seconds": 2.0 * records * skill,
@@ -109,7 +130,33 @@ def write_entry(
         "metrics": metrics_from_rows(rows),
         "router": router_from_rows(rows),
     }
-    agreement = {"rows": len(rows), "equal": len(rows), "metric": "paper/locality", "difference": 0, "tolerance": 0.5}
+    return result, text
+
+
+def as_lines(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def write_run(folder: Path, editor: str, **options: Any) -> Path:
+    """A run folder as fgvedit.run leaves it; `options` as of `made_up_run`."""
+    result, text = made_up_run(editor, **options)
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result, indent=2))
+    (folder / "rows.jsonl").write_bytes(text)
+    return folder
+
+
+def write_entry(results: Path, editor: str, *, status: str = "verified-rows", **options: Any) -> Path:
+    """`runs/<id>` of a made-up run, in `results`, which may hold others; `options` as of `made_up_run`."""
+    result, text = made_up_run(editor, **options)
+    manifest = result["manifest"]
+    data, sha256, rows = manifest["dataset"], manifest["rows_sha256"], text.count(b"\n")
+    id = f"{editor}-{manifest['backbone']['name']}-cards-{data['revision'][:8]}-{manifest['seed']}"
+    id += f"-seq-{manifest['sequence']}" if manifest["sequence"] else ""
+    key = made_up_key(options.get("records", RECORDS))
+    results.mkdir(parents=True, exist_ok=True)
+    write_key(key, results)
+    agreement = {"rows": rows, "equal": rows, "metric": "paper/locality", "difference": 0, "tolerance": 0.5}
     reproduced = {
         "by": "A maintainer",
         "link": "https://example.org/maintainer",

@@ -28,9 +28,9 @@ def results(tmp_path: Path) -> Path:
 def test_a_results_folder_is_read(results: Path):
     entries, reported = read_results(results)
     assert [entry.id for entry in entries] == [
-        "better-tiny-scenes-dddddddd-0",
-        "good-tiny-scenes-dddddddd-0",
-        "rows-tiny-scenes-dddddddd-0-seq-3",
+        "better-tiny-cards-dddddddd-0",
+        "good-tiny-cards-dddddddd-0",
+        "rows-tiny-cards-dddddddd-0-seq-3",
     ]
     assert [entry.status for entry in entries] == ["reproduced", "verified-rows", "verified-rows"]
     for entry in entries:

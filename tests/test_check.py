@@ -1,0 +1,217 @@
+"""A results folder's own tests: a sound one passes, and everything that does not belong is found and named."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from results_folder import made_up_key, write_entry, write_reported
+
+from fgvedit.errors import FGVEditError, command_line
+from leaderboard import check
+from leaderboard.data import read_key
+from leaderboard.reading import pack, rows_text
+
+RESULTS = Path(__file__).parent.parent / "leaderboard" / "results"
+ID = "good-tiny-cards-dddddddd-0"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    write_entry(tmp_path, "good", skill=0.9)
+    write_reported(tmp_path)
+    (tmp_path / "README.md").write_text("ours")
+    (tmp_path / ".gitattributes").write_text("")
+    return tmp_path
+
+
+def test_a_sound_folder_passes(results: Path, capsys):
+    write_entry(results, "again", skill=0.7, status="reproduced")
+    write_entry(results, "rows", skill=0.8, sequence=4)
+    assert check.main([str(results)]) == 0
+    said = capsys.readouterr().out
+    assert said == "checked 3 runs, 1 files of reported numbers, 1 answer keys: no findings\n"
+
+
+def test_what_is_shipped_passes():
+    assert check.main([str(RESULTS)]) == 0
+
+
+def test_the_reported_numbers_are_the_papers():
+    rows = json.loads((RESULTS / "reported" / "mscke-paper.json").read_text())["rows"]
+    found = {(row["editor"], row["backbone"]): list(row["metrics"].values()) for row in rows}
+    assert len(found) == len(rows) == 12
+    assert found["mscke", "blip2-opt-2.7b"] == [99.13, 100.0, 98.56, 61.60]
+    assert found["serac", "minigpt4-7b"] == [99.5, 100.0, 92.9, 37.85]
+
+
+def edited(**changes: object) -> Callable[[Path], object]:
+    def how(results: Path) -> None:
+        path = results / "runs" / ID / "submission.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return how
+
+
+def changed_metric(results: Path) -> None:
+    path = results / "runs" / ID / "result.json"
+    result = json.loads(path.read_text())
+    result["metrics"]["paper/locality"]["low"] += 0.001
+    path.write_text(json.dumps(result))
+
+
+def written(path: str, content: bytes) -> Callable[[Path], object]:
+    def how(results: Path) -> None:
+        (results / path).parent.mkdir(parents=True, exist_ok=True)
+        (results / path).write_bytes(content)
+
+    return how
+
+
+def linked_rows(results: Path) -> None:
+    path = results / "runs" / ID / "rows.jsonl.xz"
+    path.rename(results / ".rows")
+    path.symlink_to(results / ".rows")
+
+
+def linked_run(results: Path) -> None:
+    (results / "runs" / "x").symlink_to(results / "runs" / ID)
+
+
+def linked_runs(results: Path) -> None:
+    (results / "runs").rename(results / ".runs")
+    (results / "runs").symlink_to(results / ".runs")
+
+
+def renamed_run(results: Path) -> None:
+    (results / "runs" / ID).rename(results / "runs" / "better")
+
+
+def copied(results: Path) -> None:
+    """The same run under another name, and later."""
+    folder = write_entry(results, "copy", skill=0.9)
+    about = json.loads((folder / "submission.json").read_text())
+    (folder / "submission.json").write_text(json.dumps({**about, "submitted": "2026-03-01"}))
+
+
+def reproduced_otherwise(**changes: float) -> Callable[[Path], object]:
+    def how(results: Path) -> None:
+        path = write_entry(results, "again", skill=0.7, status="reproduced") / "submission.json"
+        about = json.loads(path.read_text())
+        about["reproduced"]["agreement"] |= changes
+        path.write_text(json.dumps(about))
+
+    return how
+
+
+RUN = f"runs/{ID}"
+AGAIN = "runs/again-tiny-cards-dddddddd-0"
+# 100 bytes that ask for 256 MiB to be unpacked
+WIDE = lzma.compress(bytes(100), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 28, "mf": lzma.MF_HC3}])
+KEY = f"data/{'d' * 64}-test.jsonl.xz"
+WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "a stray file": (written("run.sh", b"rm -rf /"), "run.sh", "it does not belong here"),
+    "a stray file of a run": (
+        written(f"{RUN}/model.pkl", b"x"),
+        f"{RUN}/model.pkl",
+        "it does not belong here; .*rows.js",
+    ),
+    "a stray in runs": (written("runs/notes.txt", b"x"), "runs/notes.txt", "is not a folder; expected one a run"),
+    "a stray in reported": (written("reported/x.py", b"x"), "reported/x.py", "expected files that end in '.json'"),
+    "a link for rows": (linked_rows, RUN, "found a symbolic link, expected a regular file"),
+    "a link for a run": (linked_run, "runs/x", "it is not a folder"),
+    "a link for runs": (linked_runs, "runs", "it is not a folder"),
+    "a run under another name": (renamed_run, "runs/better", f"id is '{ID}'; expected 'better', as it is called"),
+    "an id that climbs": (edited(id="../../x"), RUN, "id: '../../x' does not match"),
+    "a status of its own": (edited(status="reproduced"), RUN, "reproduced: None is not of type"),
+    "a link to nowhere": (edited(link="javascript:x"), RUN, "link is 'javascript:x'"),
+    "script": (edited(name="<script>"), RUN, "name is '<script>', which holds markup"),
+    "a changed metric": (changed_metric, RUN, r"low of metric 'paper/locality' is .* from the rows .* \(\+0.001\)"),
+    "a bomb": (written(f"{RUN}/rows.jsonl.xz", pack(bytes(20_000_000))), RUN, "unpacks to more than .* bytes from 3,"),
+    "a bomb of memory": (written(f"{RUN}/rows.jsonl.xz", WIDE), RUN, "expected an xz file, found Memory usage limit"),
+    "rows cut off": (written(f"{RUN}/rows.jsonl.xz", pack(b"x" * 9999)[:-30]), RUN, "ends in the middle|is damaged"),
+    "two streams": (written(f"{RUN}/rows.jsonl.xz", pack(b"x") + pack(b"y")), RUN, "goes on after its end"),
+    "no xz": (written(f"{RUN}/rows.jsonl.xz", b"PK\x03\x04"), RUN, "expected an xz file"),
+    "broken UTF-8": (written(f"{RUN}/submission.json", b'{"a": "\xff"}'), RUN, "submission.json' is damaged"),
+    "1 GB": (lambda results: os.truncate(results / RUN / "result.json", 1 << 30), RUN, "has 1,073,741,824 bytes"),
+    "a missing file": (lambda results: (results / RUN / "result.json").unlink(), RUN, "is not there; expected a file"),
+    "a copy": (copied, "runs/copy-tiny-cards-dddddddd-0", f"is there already as '{ID}'"),
+    "other rows reproduced": (reproduced_otherwise(rows=7, equal=7), AGAIN, "7 of 7 rows agree; expected of the 168"),
+    "too many rows": (reproduced_otherwise(equal=169), AGAIN, "169 of 168 rows agree"),
+    "too far apart": (reproduced_otherwise(difference=2), AGAIN, "difference is 2; expected at most the tolerance 0.5"),
+    "no key": (lambda results: (results / KEY).unlink(), RUN, "data revision 'dddd.* is not known"),
+    "a broken key": (written(KEY, pack(b"{}\n")), KEY, "line 1: its fields"),
+    "a key of others": (
+        lambda results: (results / KEY).rename(results / KEY.replace("d-test", "e-test")),
+        KEY.replace("d-test", "e-test"),
+        f"expected '{KEY[5:]}', as its content says",
+    ),
+    "reported without a link": (
+        lambda results: write_reported(results, link="x"),
+        "reported/paper.json",
+        "link is 'x'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_is_found_and_named(what: str, results: Path):
+    how, where, sentence = WRONG[what]
+    how(results)
+    found = check.check(results, check.Known(results))
+    assert [finding for finding in found if finding[0] == where and re.search(sentence, finding[1])], found
+
+
+def test_every_finding_is_a_line_whatever_a_file_is_called(results: Path, capsys):
+    (results / "runs" / "a\n::set-output x\x1b[2J\u202e").mkdir()
+    written("stray\r\n", b"")(results)
+    assert check.main([str(results)]) == 1
+    said = capsys.readouterr().out
+    assert all(character.isprintable() or character == "\n" for character in said)
+    lines = said.splitlines()
+    assert len(lines) == 3 and lines[-1].endswith("2 findings")
+    assert r"runs/a\n::set-output x\x1b[2J\u202e" in said
+
+
+def test_an_empty_folder_is_bad_usage(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["leaderboard.check", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        command_line(check.main)
+    assert stop.value.code == 2
+    assert "holds neither 'runs' nor 'reported'; expected a results folder" in capsys.readouterr().err
+
+
+def test_an_answer_key_is_read_as_it_was_written(results: Path):
+    key = read_key(results / KEY)
+    assert key == made_up_key()
+    assert [(record.id, edits, age) for record, edits, age in key.of_run(5, 2)] == [
+        ("record-0", 1, 0),
+        ("record-0", 2, 1),
+        ("record-1", 2, 0),
+        ("record-2", 1, 0),
+        ("record-2", 2, 1),
+        ("record-3", 2, 0),
+    ]
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1_000_000])
+def test_rows_are_packed_alike_and_unpacked_as_they_were(size: int, tmp_path: Path):
+    text = os.urandom(size)
+    (tmp_path / "rows.jsonl.xz").write_bytes(pack(text))
+    assert rows_text(tmp_path / "rows.jsonl.xz") == text and pack(text) == pack(text)
+
+
+def test_rows_that_pack_well_are_no_bomb(tmp_path: Path):
+    text = b'{"record_id": "record", "question": "What?", "before": "a", "after": "b"}\n' * 20_000
+    (tmp_path / "rows.jsonl.xz").write_bytes(pack(text))
+    with pytest.raises(FGVEditError, match="500 times its own size"):  # the very same row, again and again
+        rows_text(tmp_path / "rows.jsonl.xz")
+    numbered = b"".join(text.splitlines(keepends=True)[0].replace(b'record"', b'%d"' % n) for n in range(20_000))
+    (tmp_path / "rows.jsonl.xz").write_bytes(pack(numbered))
+    assert rows_text(tmp_path / "rows.jsonl.xz") == numbered
