@@ -136,7 +136,15 @@ def probes_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """protocol -> a hash of which probes of which records were asked, and when."""
     keys: dict[str, list[Any]] = {}
     for row in rows:
-        key = [row["record_id"], row["edits"], row["probe"], row["kind"], row["image_id"], row["question"], row["answer"]]
+        key = [
+            row["record_id"],
+            row["edits"],
+            row["probe"],
+            row["kind"],
+            row["image_id"],
+            row["question"],
+            row["answer"],
+        ]
         keys.setdefault(row["protocol"], []).append(key)
     return {
         protocol: hashlib.sha256(json.dumps(sorted(own)).encode()).hexdigest() for protocol, own in sorted(keys.items())

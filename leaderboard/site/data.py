@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from fgvedit.results import metrics_from_rows, router_from_rows
+from fgvedit.results import metrics_from_rows
 from leaderboard.board import Entry, Reported
 from leaderboard.ranking import (
     RANKED_BY,
@@ -18,15 +19,16 @@ from leaderboard.ranking import (
     difference,
     group_of,
     interval,
-    parts_of,
     ranks,
     sample,
+    values_of,
     with_score,
 )
 
 POINTS = 20  # of a curve, at most
 KEY = ("record_id", "edits", "probe")  # of a row, besides its protocol
 Row = Mapping[str, Any]
+Curves = dict[str, dict[str, list[list[float | None]]]]  # metric -> side -> points
 
 
 @dataclass(frozen=True)
@@ -36,24 +38,25 @@ class Shown:
     entry: Entry
     group: Group
     sampled: Sampled
-    curves: dict[str, dict[str, list[list[float]]]]
+    curves: Curves
 
 
 def shown(entry: Entry, rows: Sequence[Row]) -> Shown:
     return Shown(entry, group_of(entry.result), sample(entry.result["metrics"], rows), curves(rows))
 
 
-def curves(rows: Sequence[Row]) -> dict[str, dict[str, list[list[float]]]]:
+def curves(rows: Sequence[Row]) -> Curves:
     """Of edits in a row, two curves a metric: `place`, right after its own edit, by the number of edits in force, and
     `age`, after all of them, by the number of edits made since its own.
 
-    A curve is a list of points: the mean number of edits, the value, the ends of its interval, the number of probes.
+    A curve is a list of points: the mean number of edits, the value, the ends of its interval and the number of probes,
+    which the score, a mean of means, is without.
     Neighbours share a point where there would be more than `POINTS`. Runs of single edits have no curves.
     """
     last = max(row["edits"] for row in rows)
     if last == 1:
         return {}
-    found: dict[str, dict[str, list[list[float]]]] = {}
+    found: Curves = {}
     sides = {
         "place": ("edits", [row for row in rows if row["age"] == 0]),
         "age": ("age", [row for row in rows if row["edits"] == last]),
@@ -64,9 +67,12 @@ def curves(rows: Sequence[Row]) -> dict[str, dict[str, list[list[float]]]]:
         for row in own:
             of_point.setdefault(points[row[field]], []).append({**row, "edits": 1, "age": 0})
         for point, these in sorted(of_point.items()):
-            for name, metric in metrics_from_rows(these).items():
-                values = [metric[key] for key in ("value", "low", "high", "probes")]
-                found.setdefault(name, {}).setdefault(side, []).append([sum(point) / len(point), *values])
+            metrics = metrics_from_rows(these)
+            for name, value in with_score(values_of(metrics)).items():
+                low, high, probes = (metrics.get(name, {}).get(key) for key in ("low", "high", "probes"))
+                found.setdefault(name, {}).setdefault(side, []).append(
+                    [sum(point) / len(point), value, low, high, probes]
+                )
     return found
 
 
@@ -170,8 +176,6 @@ def command(manifest: Mapping[str, Any]) -> str:
 
 def _yaml(value: Any) -> str:
     """A value as `--set` reads it."""
-    import json
-
     return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)
 
 

@@ -38,16 +38,40 @@ function moment() {
   return controls.moment.closest("label").hidden ? "" : controls.moment.value;
 }
 
-// Labels of points; points that lie on each other share one.
-function labelled(points, spanX, spanY) {
-  const rest = [...points], found = [];
-  while (rest.length) {
-    const first = rest.shift();
-    const near = rest.filter((other) => Math.abs(other.x - first.x) < spanX * 0.12 && Math.abs(other.y - first.y) < spanY * 0.045);
-    near.forEach((other) => rest.splice(rest.indexOf(other), 1));
-    found.push({ x: first.x, y: first.y, text: [first, ...near].map((one) => one.label).join(", ") });
+// Where the labels of points stand, as annotations: beside their points, off other points and labels as far as can be.
+// `at`: a point -> its place in pixels; `size`: width and height of the plot in pixels.
+function labels(points, at, [width, height]) {
+  const taken = points.map((point) => ({ ...at(point), w: 14, h: 14 }));
+  const overlap = (a, b) => Math.max(0, Math.min(a.x + a.w / 2, b.x + b.w / 2) - Math.max(a.x - a.w / 2, b.x - b.w / 2)) *
+    Math.max(0, Math.min(a.y + a.h / 2, b.y + b.h / 2) - Math.max(a.y - a.h / 2, b.y - b.h / 2));
+  const around = [[1, 0], [-1, 0], [1, -1], [-1, -1], [1, 1], [-1, 1], [0, -1], [0, 1], [1, -2], [-1, -2], [1, 2], [-1, 2]];
+  return points.map((point) => {
+    const { x, y } = at(point), w = 7 * point.label.length + 6, h = 15;
+    const places = around.map(([across, down]) => {
+      const place = { across, down, x: x + across * (w / 2 + 8), y: y + down * 13, w, h };
+      const outside = place.x - w / 2 < 0 || place.x + w / 2 > width || place.y < 8 || place.y > height - 8;
+      return { ...place, bad: outside * 1e6 + taken.reduce((sum, other) => sum + overlap(place, other), 0) + Math.abs(down) };
+    });
+    const best = places.reduce((a, b) => (b.bad < a.bad ? b : a));
+    taken.push(best);
+    return { x: point.x, y: point.y, text: plotText(point.label), showarrow: false, xanchor: ["right", "center", "left"][best.across + 1],
+      xshift: best.across * 8, yshift: -best.down * 13, yanchor: "middle", font: { size: 12, color: colour("ink") } };
+  });
+}
+
+// The ends of an axis that shows `values` with some room around them.
+function room(values) {
+  const least = Math.min(...values), most = Math.max(...values), more = Math.max(0.07 * (most - least), 0.02);
+  return [least - more, most + more];
+}
+
+// Ticks at 1, 2 and 5 times powers of ten, for an axis of logarithms.
+function ticks([from, to]) {
+  const found = [];
+  for (let power = Math.floor(from); power <= to; power++) {
+    for (const digit of [1, 2, 5]) if (Math.log10(digit) + power >= from && Math.log10(digit) + power <= to) found.push(digit * 10 ** power);
   }
-  return found;
+  return { tickvals: found, ticktext: found.map((value) => value.toLocaleString("en", { maximumSignificantDigits: 2 })) };
 }
 
 // Runs as points with error bars. `xOf` -> [value, low, high] or [value]; runs without one are left out.
@@ -55,10 +79,11 @@ function points(xOf, yOf) {
   return runs().map((run) => ({ run, x: xOf(run), y: yOf(run) })).filter(({ x, y }) => x && y && x[0] !== null);
 }
 
-function scatter(found, layout, log) {
+function scatter(box, found, xTitle, yTitle, log) {
   const placed = found.map(({ run, x, y }) => ({ x: log ? Math.log10(x[0]) : x[0], y: y[0], label: run.label }));
-  const span = (of) => Math.max(1e-6, Math.max(...placed.map(of)) - Math.min(...placed.map(of)));
-  const least = Math.min(...placed.map((one) => one.x)), wide = span((one) => one.x);
+  const xs = room(found.flatMap(({ x }) => (log ? x.map(Math.log10) : x))), ys = room(found.flatMap(({ y }) => y));
+  const size = [box.clientWidth - 75, box.clientHeight - 65];
+  const at = ({ x, y }) => ({ x: (size[0] * (x - xs[0])) / (xs[1] - xs[0]), y: (size[1] * (ys[1] - y)) / (ys[1] - ys[0]) });
   return {
     traces: found.map(({ run, x, y }) => {
       const { color, symbol } = mark(run.place);
@@ -67,12 +92,9 @@ function scatter(found, layout, log) {
         hovertemplate: `%{x:.3~g}, %{y:.2f}<extra>${plotText(run.label)}</extra>` };
     }),
     layout: {
-      ...layout,
-      annotations: labelled(placed, wide, span((one) => one.y)).map(({ x, y, text }) => {
-        const right = x > least + wide * 0.55; // towards the middle, so that none is cut off
-        return { x, y, text: plotText(text), showarrow: false, xanchor: right ? "right" : "left", xshift: right ? -9 : 9, yshift: 9,
-          font: { size: 12, color: colour("ink") } };
-      }),
+      xaxis: { title: { text: xTitle }, range: xs, ...(log ? { type: "log", ...ticks(xs) } : {}) },
+      yaxis: { title: { text: yTitle }, range: ys },
+      annotations: labels(placed, at, size),
     },
   };
 }
@@ -80,9 +102,9 @@ function scatter(found, layout, log) {
 const plane = figure({
   title: "Specificity against locality",
   text: "Up: the edit reaches what it entails and leaves the rest of the image. Right: questions without an image are left alone.",
-  draw: () => {
+  draw: (box) => {
     const found = points((run) => run.by.locality, (run) => run.by.specificity);
-    return found.length && scatter(found, { xaxis: { title: { text: "locality, percent" } }, yaxis: { title: { text: "specificity, percent" } } });
+    return found.length && scatter(box, found, "locality, percent", "specificity, percent");
   },
   numbers: () => ({
     caption: "Specificity and locality, in percent with 95 % intervals",
@@ -98,13 +120,10 @@ const price = {
 const priced = figure({
   title: "Cost against quality",
   text: "Up and to the left is better. Times compare only between runs on the same machine.",
-  draw: () => {
+  draw: (box) => {
     const found = points(price.x, price.y);
-    const log = controls.cost.value !== "memory" && found.every(({ x }) => x[0] > 0);
-    return found.length && scatter(found, {
-      xaxis: { title: { text: COSTS[controls.cost.value][0] }, type: log ? "log" : "linear", ...(log ? { dtick: "D2" } : {}) },
-      yaxis: { title: { text: `${controls.metric.value}, percent` } },
-    }, log);
+    const log = controls.cost.value === "seconds" && found.every(({ x }) => x[0] > 0);
+    return found.length && scatter(box, found, COSTS[controls.cost.value][0], `${controls.metric.value}, percent`, log);
   },
   numbers: () => ({
     caption: `${COSTS[controls.cost.value][0]} and ${controls.metric.value}`,

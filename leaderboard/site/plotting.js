@@ -13,7 +13,7 @@ function figure({ title, text, draw, numbers, tall }) {
   const table = el("details", {}, el("summary", {}, `Numbers of “${title}” as a table`));
   const made = el("figure", {}, el("h3", {}, title), el("figcaption", {}, text), box, nothing, table);
   const update = () => {
-    const found = draw();
+    const found = draw(box);
     box.hidden = table.hidden = !found;
     nothing.hidden = Boolean(found);
     if (!found) return;
@@ -88,7 +88,7 @@ function curveFigure(side, runs, chosen) {
       header: ["Run", ages ? "Edits made since" : "Edits in force", "Value", "95 % interval", "Probes"],
       rows: points().flatMap(([run, line]) => line.map(([x, value, low, high, probes]) =>
         [run.label, el("td", { class: "number" }, String(x)), el("td", { class: "number" }, percent(value)),
-          el("td", { class: "number" }, `${percent(low)}–${percent(high)}`), el("td", { class: "number" }, count(probes))])),
+          el("td", { class: "number" }, low === null ? "" : `${percent(low)}–${percent(high)}`), el("td", { class: "number" }, probes === null ? "" : count(probes))])),
     }),
   });
 }

@@ -6,12 +6,12 @@ const moments = run.sequence ? [["", "right after each edit"], ["@end", `after a
 const series = run.protocols.flatMap((protocol) => moments.map(([moment, when]) => ({ protocol, moment, label: when ? `${protocol}, ${when}` : protocol })));
 
 document.getElementById("title").append(el("bdi", {}, run.editor), " on ", el("bdi", {}, run.backbone));
-document.getElementById("about").append(
+document.getElementById("about").append(el("div", {},
   el("div", { class: "bar" }, statusTag(run.status), el("span", { class: "muted" }, STATUS[run.status])),
   submission.description && el("p", {}, el("bdi", {}, submission.description)),
   el("p", {}, "Submitted as ", outside(submission.link, el("bdi", {}, submission.name)), ` on ${submission.submitted}.`),
   submission.reproduced && reproducedText(submission.reproduced),
-  el("p", {}, `${count(run.records)} records of ${run.data}, ${editsText(run)}, seed ${run.seed}, on ${run.device} in ${run.dtype}.`));
+  el("p", {}, `${count(run.records)} records of ${run.data}, ${editsText(run)}, seed ${run.seed}, on ${run.device} in ${run.dtype}.`)));
 
 function reproducedText({ by, link, date, agreement }) {
   return el("p", {}, "Reproduced by ", outside(link, el("bdi", {}, by)), ` on ${date}: ${count(agreement.equal)} of ` +
@@ -61,12 +61,12 @@ if (routed.length) {
 }
 
 const copied = el("span", { role: "status", class: "note" });
-document.getElementById("repeat").append(el("pre", { id: "command", tabindex: "0" }, pageData.command),
+document.getElementById("repeat").append(el("div", {}, el("pre", { id: "command", tabindex: "0" }, pageData.command),
   el("div", { class: "bar" }, el("button", { type: "button", onclick: copy }, "Copy the command"), copied),
   el("p", { class: "note" }, manifest.editor.checkpoint
     ? "The editor was trained: give its own checkpoint with --checkpoint DIR unless it is the one that comes with the backbone. Its content hash stands below."
     : "The editor needs no checkpoint."),
-  manifest.git && el("p", { class: "note" }, "At commit ", el("code", {}, manifest.git.commit), manifest.git.dirty ? ", with changes that were not committed." : "."));
+  manifest.git && el("p", { class: "note" }, "At commit ", el("code", {}, manifest.git.commit), manifest.git.dirty ? ", with changes that were not committed." : ".")));
 
 async function copy() {
   const range = document.createRange();
