@@ -9,7 +9,7 @@ of them: two numbers, of which the second one's name ends in `@end`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,14 +43,26 @@ def metrics_from_rows(rows: Iterable[Row]) -> dict[str, Metric]:
     draws whole images, since the probes of one image are not independent. A metric without a probe is left out.
     Of edits in a row, `<protocol>/<metric>` is right after each and `<protocol>/<metric>@end` after all of them.
     """
-    found: dict[str, Metric] = {}
+    return {name: scores.mean(kinds) for name, scores, kinds in _metrics(rows)}
+
+
+def resampled_metrics(rows: Iterable[Row]) -> dict[str, np.ndarray]:
+    """`<protocol>/<metric>` -> its value in each of the `RESAMPLES` resamples that its interval comes from, in percent.
+
+    Runs that hold the same probes are resampled alike, so that the difference of two of them, resample by resample, is
+    the paired bootstrap of `paired_differences`. NaN where a resample missed every image that has such a probe.
+    """
+    return {name: 100 * scores.resampled_means(kinds) for name, scores, kinds in _metrics(rows)}
+
+
+def _metrics(rows: Iterable[Row]) -> Iterator[tuple[str, _Clustered, tuple[str, ...]]]:
+    """Each metric that the rows have, its scores, and the kinds of probes among them that it is the mean of."""
     for protocol, moment, own in _by_moment(rows):
         scores = _Clustered(own, [row["kind"] for row in own], [row["score"] for row in own])
         for metric, kind in METRICS.items():
             kinds = ("in_scope", "out_of_scope") if metric == "specificity" else (kind,)
             if scores.has(kinds):
-                found[f"{protocol}/{metric}{moment}"] = scores.mean(kinds)
-    return found
+                yield f"{protocol}/{metric}{moment}", scores, kinds
 
 
 def paired_difference(rows_a: Iterable[Row], rows_b: Iterable[Row], metric: str, protocol: str) -> Metric:
@@ -162,13 +174,18 @@ class _Clustered:
     def has(self, groups: Iterable[str]) -> bool:
         return all(group in self.groups for group in groups)
 
+    def resampled_means(self, groups: Sequence[str]) -> np.ndarray:
+        """The mean of the groups' means in each resample; NaN where it missed every image that has such a probe."""
+        columns = [self.groups[group] for group in groups]
+        sums, counts = self.resampled[0][:, columns], self.resampled[1][:, columns]
+        return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0).mean(axis=1)
+
     def mean(self, groups: Sequence[str]) -> Metric:
         """The mean of the groups' means, in percent, with its interval."""
         columns = [self.groups[group] for group in groups]
         value = np.mean([self.sums[:, c].sum() / self.counts[:, c].sum() for c in columns])
-        sums, counts = self.resampled[0][:, columns], self.resampled[1][:, columns]
-        drawn = (counts > 0).all(axis=1)  # a resample may miss every image that has such a probe
-        means = (sums[drawn] / counts[drawn]).mean(axis=1)
+        means = self.resampled_means(groups)
+        means = means[~np.isnan(means)]
         low, high = np.percentile(means, [2.5, 97.5]) if len(means) else (value, value)
         return {
             "value": round(100 * float(value), 4),

@@ -26,19 +26,34 @@ SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "b
 PLOTLY = "plotly.min.js"
 
 
-def html(template: Path, title: str, data: Any, scripts: Sequence[str] = ()) -> str:
+def html(
+    template: Path,
+    title: str,
+    data: Any,
+    scripts: Sequence[str] = (),
+    shared: Sequence[Path] = (),
+    loads: bool = False,
+) -> str:
     """The page of a template: `x.html`, the body; `x.css` and `x.js` beside it.
 
     `data`: what the script reads as `pageData`, as JSON; `scripts`: files beside the page that run before its own
-    script (`PLOTLY`).
+    script (`PLOTLY`); `shared`: paths `x` of
+    other `x.css` and `x.js`, which come before the template's own; `loads`: whether its script loads
+    more scripts from beside the page.
     """
+    parts = [HERE / "base", *shared, template]
     style, script = (
-        (HERE / f"base.{suffix}").read_text(encoding="utf-8") + template.with_suffix(f".{suffix}").read_text("utf-8")
+        "".join(part.with_suffix(f".{suffix}").read_text(encoding="utf-8") for part in parts)
         for suffix in ("css", "js")
     )
     policy = f"default-src 'none'; img-src 'self' file: data: blob:; script-src {_hash(script)}"
+    policy += " 'self' file:" if scripts or loads else ""
     # Plotly writes its own style elements.
-    policy += " 'self' file:; style-src 'unsafe-inline'" if scripts else f"; style-src {_hash(style)}"
+    policy += (
+        "; style-src 'unsafe-inline'"
+        if PLOTLY in {Path(name).name for name in scripts}
+        else f"; style-src {_hash(style)}"
+    )
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return "\n".join(
         [

@@ -1,0 +1,1 @@
+"""The leaderboard as pages that need no server: `python -m leaderboard.site`."""

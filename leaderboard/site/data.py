@@ -1,0 +1,260 @@
+"""What the pages of the site show, as JSON: nothing here writes HTML."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+from fgvedit.results import metrics_from_rows
+from leaderboard.board import Entry, Reported
+from leaderboard.ranking import (
+    RANKED_BY,
+    Group,
+    Sampled,
+    comparable,
+    difference,
+    group_of,
+    interval,
+    ranks,
+    sample,
+    values_of,
+    with_score,
+)
+
+POINTS = 20  # of a curve, at most
+KEY = ("record_id", "edits", "probe")  # of a row, besides its protocol
+Row = Mapping[str, Any]
+Curves = dict[str, dict[str, list[list[float | None]]]]  # metric -> side -> points
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One run as the site needs it: read once, without its rows."""
+
+    entry: Entry
+    group: Group
+    sampled: Sampled
+    curves: Curves
+
+
+def shown(entry: Entry, rows: Sequence[Row]) -> Shown:
+    return Shown(entry, group_of(entry.result), sample(entry.result["metrics"], rows), curves(rows))
+
+
+def curves(rows: Sequence[Row]) -> Curves:
+    """Of edits in a row, two curves a metric: `place`, right after its own edit, by the number of edits in force, and
+    `age`, after all of them, by the number of edits made since its own.
+
+    A curve is a list of points: the mean number of edits, the value, the ends of its interval and the number of probes,
+    which the score, a mean of means, is without.
+    Neighbours share a point where there would be more than `POINTS`. Runs of single edits have no curves.
+    """
+    last = max(row["edits"] for row in rows)
+    if last == 1:
+        return {}
+    found: Curves = {}
+    sides = {
+        "place": ("edits", [row for row in rows if row["age"] == 0]),
+        "age": ("age", [row for row in rows if row["edits"] == last]),
+    }
+    for side, (field, own) in sides.items():
+        points = _points({row[field] for row in own})
+        of_point: dict[tuple[int, ...], list[dict[str, Any]]] = {}
+        for row in own:
+            of_point.setdefault(points[row[field]], []).append({**row, "edits": 1, "age": 0})
+        for point, these in sorted(of_point.items()):
+            metrics = metrics_from_rows(these)
+            for name, value in with_score(values_of(metrics)).items():
+                low, high, probes = (metrics.get(name, {}).get(key) for key in ("low", "high", "probes"))
+                found.setdefault(name, {}).setdefault(side, []).append(
+                    [sum(point) / len(point), value, low, high, probes]
+                )
+    return found
+
+
+def _points(places: set[int]) -> dict[int, tuple[int, ...]]:
+    """Each place -> the places that share its point."""
+    ordered = sorted(places)
+    each = -(-len(ordered) // POINTS)
+    shared = [tuple(ordered[start : start + each]) for start in range(0, len(ordered), each)]
+    return {place: point for point in shared for place in point}
+
+
+# -- the table and the plots -------------------------------------------------------------------------------------------
+
+
+def board(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, Any]:
+    """`runs`: each with its metrics ({name: [value, low, high]}), ranks and cost; `reported`: papers and their rows."""
+    pairs = [(run.group, run.sampled) for run in runs]
+    names = sorted({name for run in runs for name in run.sampled.values})
+    by_name = {name: ranks(pairs, name) for name in names}
+    return {
+        "runs": [
+            {
+                **summary(run),
+                "metrics": _metrics(run),
+                "ranks": {name: found[place] for name, found in by_name.items() if found[place] is not None},
+                "cost": run.entry.result["manifest"]["cost"],
+                "curves": run.curves,
+            }
+            for place, run in enumerate(runs)
+        ],
+        "reported": [
+            {**asdict(paper), "rows": [{**row, "metrics": with_score(row["metrics"])} for row in paper.rows]}
+            for paper in reported
+        ],
+        "metrics": list(RANKED_BY),
+    }
+
+
+def summary(run: Shown) -> dict[str, Any]:
+    """What tells a run from others."""
+    entry, manifest = run.entry, run.entry.result["manifest"]
+    return {
+        "id": entry.id,
+        "editor": manifest["editor"]["name"],
+        "backbone": run.group.backbone,
+        "data": f"{run.group.dataset}/{run.group.split}@{run.group.revision[:8]}",
+        "records": run.group.records,
+        "sequence": run.group.sequence,
+        "group": "\t".join(map(str, asdict(run.group).values())),
+        "protocols": manifest["protocols"],
+        "status": entry.status,
+        "name": entry.name,
+        "seed": manifest["seed"],
+        "device": manifest["device"],
+        "dtype": manifest["dtype"],
+    }
+
+
+def _metrics(run: Shown) -> dict[str, list[float]]:
+    """name -> [value, low, high], the score of each protocol among them."""
+    found = {name: [m["value"], m["low"], m["high"]] for name, m in run.entry.result["metrics"].items()}
+    for name, value in run.sampled.values.items():
+        if name not in found and name in run.sampled.resampled:
+            found[name] = [value, *interval(run.sampled.resampled[name], value)]
+    return found
+
+
+# -- a run's page ------------------------------------------------------------------------------------------------------
+
+
+def page_of_run(run: Shown, row: Mapping[str, Any], others: Sequence[Shown]) -> dict[str, Any]:
+    """`row`: the run's own of `board`; `others`: all runs, of which those on the same probes can be compared."""
+    entry = run.entry
+    near = [other for other in others if other is not run and _share_probes(run, other)]
+    return {
+        "run": row,
+        "submission": {
+            key: getattr(entry, key) for key in ("name", "link", "description", "submitted", "status", "reproduced")
+        },
+        "manifest": entry.result["manifest"],
+        "router": entry.result["router"],
+        "command": command(entry.result["manifest"]),
+        "ranked": sum(other.group == run.group for other in others),
+        "others": [summary(other) for other in near],
+    }
+
+
+def command(manifest: Mapping[str, Any]) -> str:
+    """The command line that repeats a run; of a trained editor, with its checkpoint to be put in."""
+    editor, backbone, data = manifest["editor"], manifest["backbone"], manifest["dataset"]
+    parts = ["python", "-m", "fgvedit.run", "--editor", editor["name"], "--backbone", backbone["name"]]
+    parts += ["--input-mode", backbone["input_mode"]] if backbone["input_mode"] != "native" else []
+    parts += ["--dataset", data["name"], "--split", data["split"], "--protocol", ",".join(manifest["protocols"])]
+    parts += ["--limit", str(data["limit"])] if data["limit"] else []
+    parts += ["--sequence", str(manifest["sequence"])] if manifest["sequence"] else []
+    parts += ["--seed", str(manifest["seed"]), "--device", manifest["device"], "--dtype", manifest["dtype"]]
+    for key, value in editor["config"].items():
+        parts += ["--set", f"{key}={_yaml(value)}"]
+    return shlex.join(parts)
+
+
+def _yaml(value: Any) -> str:
+    """A value as `--set` reads it."""
+    return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)
+
+
+# -- comparing two runs ------------------------------------------------------------------------------------------------
+
+
+def comparison(runs: Sequence[Shown]) -> dict[str, Any]:
+    """The runs that have another one on the same probes."""
+    return {
+        "runs": [
+            {**summary(run), "probes": {name: key[:16] for name, key in run.sampled.probes.items()}}
+            for run in runs
+            if any(_share_probes(run, other) for other in runs if other is not run)
+        ],
+        "metrics": list(RANKED_BY),
+    }
+
+
+def _share_probes(ours: Shown, theirs: Shown) -> bool:
+    return bool(ours.sampled.probes.items() & theirs.sampled.probes.items())
+
+
+def differences(run: Shown, others: Sequence[Shown]) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """id of another run -> metric -> how far this run is above it, and the interval of that."""
+    found = {}
+    for other in others:
+        names = [name for name in run.sampled.values if comparable(run.sampled, other.sampled, name)]
+        if other is not run and names:
+            found[other.entry.id] = {name: difference(run.sampled, other.sampled, name) for name in names}
+    return found
+
+
+def probes_of_rows(rows: Sequence[Row]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(protocol, its probes in order): a list of texts and, a probe, the places of its texts in it and its numbers."""
+    for protocol, own in _by_protocol(rows):
+        texts = _Texts()
+        lines = [
+            [
+                *(texts.place(row[name]) for name in ("record_id", "kind", "question", "answer")),
+                int(row["expected"] is None),
+                row["edits"],
+                row["age"],
+            ]
+            for row in own
+        ]
+        yield protocol, {"texts": texts.found, "probes": lines}
+
+
+def answers_of_rows(rows: Sequence[Row]) -> dict[str, Any]:
+    """protocol -> the run's answers to its probes, in the order of `probes_of_rows`: columns, with texts by place."""
+    found = {}
+    for protocol, own in _by_protocol(rows):
+        texts = _Texts()
+        found[protocol] = {
+            "before": [texts.place(row["before"]) for row in own],
+            "after": [texts.place(row["after"]) for row in own],
+            "score": [round(row["score"], 4) for row in own],
+            "rho": [row["rho"] if row["rho"] is None else round(row["rho"], 4) for row in own],
+            "route": [texts.place(row["route"]) for row in own],
+            "texts": texts.found,
+        }
+    return found
+
+
+class _Texts:
+    """Each text once, and its place among them."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self.places: dict[str, int] = {}
+
+    def place(self, text: str) -> int:
+        if text not in self.places:
+            self.places[text] = len(self.found)
+            self.found.append(text)
+        return self.places[text]
+
+
+def _by_protocol(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    ordered = sorted(rows, key=lambda row: (row["protocol"], *(row[name] for name in KEY)))
+    for protocol, own in groupby(ordered, key=lambda row: row["protocol"]):
+        yield protocol, list(own)

@@ -1,0 +1,198 @@
+
+// -- the table --
+
+const TRACKS = { single: "Single edits", sequence: "Edits in a row", cost: "Cost" };
+const COSTS = [
+  ["seconds_per_edit", "Seconds an edit", seconds, (run) => run.cost.edit_seconds / run.records],
+  ["seconds", "Seconds in all", seconds, (run) => run.cost.seconds],
+  ["peak_memory_bytes", "Peak memory", bytes, (run) => run.cost.peak_memory_bytes],
+  ["encoded_images", "Encoded images", count, (run) => run.cost.encoded_images],
+  ["trained_parameters", "Trained parameters", count, (run) => run.cost.trained_parameters],
+];
+const IDS = ["protocol", "moment", "rank", "data", "backbone", "status", "search"];
+const controls = Object.fromEntries(IDS.map((id) => [id, document.getElementById(id)]));
+const table = document.getElementById("table");
+const reportedRows = pageData.reported.flatMap((paper) => paper.rows.map((row) => ({
+  ...row,
+  data: `${paper.dataset}/${paper.split}`,
+  group: `reported\t${paper.id}\t${row.backbone}`,
+  status: "reported",
+  protocols: [paper.protocol],
+  name: "",
+  sequence: null,
+  metrics: Object.fromEntries(Object.entries(row.metrics).map(([name, value]) => [name, [value]])),
+  ranks: {},
+  paper,
+})));
+const rows = [...pageData.runs, ...reportedRows];
+let state = {};
+
+for (const [value, name] of Object.entries(TRACKS)) {
+  document.getElementById("track").append(
+    el("label", {}, el("input", { type: "radio", name: "track", value, onchange: () => change({ track: value, sort: "" }) }), name));
+}
+fill(controls.protocol, distinct(rows.flatMap((row) => row.protocols)).sort((a, b) => (b === "paper") - (a === "paper") || (a < b ? -1 : 1))
+  .map((name) => [name, name]));
+fill(controls.moment, [["", "right after each edit"], ["@end", "after all edits"]]);
+fill(controls.rank, pageData.metrics.map((name) => [name, name]));
+fill(controls.data, [["", "all"], ...distinct(rows.map((row) => row.data)).map((name) => [name, name])]);
+fill(controls.backbone, [["", "all"], ...distinct(rows.map((row) => row.backbone)).map((name) => [name, name])]);
+fill(controls.status, [["", "all"], ...Object.keys(STATUS).map((name) => [name, name])]);
+for (const id of IDS) {
+  controls[id].addEventListener(id === "search" ? "input" : "change", () => change({ [id]: controls[id].value }));
+}
+document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
+
+function change(values) {
+  state = { ...state, ...values };
+  if ("rank" in values || "protocol" in values || "moment" in values) state.sort = "";
+  writeHash(state);
+  show();
+}
+
+// What the address says, as far as there is such a thing.
+function readState() {
+  const said = readHash();
+  state = {};
+  for (const id of IDS) {
+    const fits = id === "search" || [...controls[id].options].some((option) => option.value === said[id]);
+    if (said[id] && fits) state[id] = said[id];
+    controls[id].value = state[id] || (id === "protocol" || id === "rank" ? controls[id].options[0].value : "");
+  }
+  state.track = said.track in TRACKS ? said.track : "single";
+  state.sort = said.sort || "";
+  state.order = said.order === "up" ? "up" : said.order === "down" ? "down" : "";
+  document.querySelector(`[name="track"][value="${state.track}"]`).checked = true;
+  show();
+}
+
+// The columns of the table: {key, name, value(row) to sort by, cell(row), up: whether small is good}.
+function columns() {
+  const protocol = controls.protocol.value, moment = state.track === "sequence" ? controls.moment.value : "";
+  const ranked = controls.rank.value;
+  const about = { key: "editor", name: "Editor", value: (row) => row.editor.toLowerCase(), up: true, cell: editorCell };
+  const status = { key: "status", name: "Status", value: (row) => Object.keys(STATUS).indexOf(row.status), up: false,
+    cell: (row) => el("td", {}, statusTag(row.status)) };
+  if (state.track === "cost") {
+    return [about,
+      ...COSTS.map(([key, name, text, value]) => ({ key, name, value, up: true, number: true,
+        cell: (row) => el("td", { class: "number" }, value(row) === null ? "not said" : text(value(row))) })),
+      { key: "device", name: "Device", value: (row) => row.device, up: true,
+        cell: (row) => el("td", {}, `${row.device}, ${row.dtype}`) },
+      status];
+  }
+  const full = (metric) => `${protocol}/${metric}${moment}`;
+  const rank = { key: "rank", name: "Rank", up: true, value: (row) => row.ranks[full(ranked)],
+    cell: (row) => el("td", { class: "rank" }, rankText(row, full(ranked))) };
+  const metrics = [ranked, ...pageData.metrics.filter((name) => name !== ranked)]
+    .filter((name) => rows.some((row) => row.metrics[full(name)]))
+    .map((name) => ({ key: name, name, up: false, number: true, ranked: name === ranked,
+      value: (row) => row.metrics[full(name)]?.[0],
+      cell: (row) => {
+        const made = valueCell(row.metrics[full(name)]);
+        if (name === ranked) made.classList.add("ranked");
+        return made;
+      } }));
+  return [rank, about, ...metrics, status];
+}
+
+// "=" before a rank says that it is shared.
+function rankText(row, name) {
+  const rank = row.ranks[name];
+  if (!rank) return el("span", { title: "not ranked" }, "–");
+  const tied = rows.some((other) => other !== row && other.group === row.group && other.ranks[name] === rank);
+  return tied ? [el("span", { class: "tied", title: "shared" }, "="), String(rank)] : String(rank);
+}
+
+function editorCell(row) {
+  if (row.paper) return el("th", { scope: "row" }, el("bdi", {}, row.editor));
+  return el("th", { scope: "row" }, el("a", { href: runPage(row.id) }, el("bdi", {}, row.editor)),
+    el("span", { class: "sub" }, el("bdi", {}, row.name)));
+}
+
+function shown(row) {
+  const protocol = controls.protocol.value, search = controls.search.value.trim().toLowerCase();
+  if (state.track === "cost" ? row.paper : (state.track === "sequence") !== Boolean(row.sequence)) return false;
+  if (state.track !== "cost" && !row.protocols.includes(protocol)) return false;
+  for (const [id, field] of [["data", "data"], ["backbone", "backbone"], ["status", "status"]]) {
+    if (controls[id].value && row[field] !== controls[id].value) return false;
+  }
+  return !search || `${row.editor}\n${row.name}`.toLowerCase().includes(search);
+}
+
+function show() {
+  for (const id of ["protocol", "rank"]) controls[id].closest("label").hidden = state.track === "cost";
+  controls.moment.closest("label").hidden = state.track !== "sequence";
+  const all = columns();
+  const standard = state.track === "cost" ? "seconds_per_edit" : controls.rank.value;
+  const by = all.find((column) => column.key === state.sort) || all.find((column) => column.key === standard) || all[0];
+  const up = state.order && by.key === state.sort ? state.order === "up" : by.up;
+  const kept = rows.filter(shown);
+  const groups = Map.groupBy ? Map.groupBy(kept, (row) => row.group) : grouped(kept);
+  const header = el("tr", {}, all.map((column) => {
+    const sorted = column === by;
+    return el("th", { scope: "col", class: [column.number && "number", column.key].filter(Boolean).join(" "),
+      "aria-sort": sorted ? (up ? "ascending" : "descending") : "none" },
+      el("button", { type: "button", title: MEANS[column.key],
+        onclick: () => sortBy(column, sorted ? !up : column.up) }, column.name));
+  }));
+  const focused = document.activeElement?.closest?.("#table th")?.classList.value;
+  table.tHead.replaceChildren(header);
+  [...table.tBodies].forEach((body) => body.remove());
+  for (const [, group] of [...groups].sort((a, b) => Boolean(a[1][0].paper) - Boolean(b[1][0].paper))) {
+    group.sort((a, b) => compareValues(by.value(a), by.value(b), up));
+    table.append(el("tbody", {},
+      el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: all.length }, el("span", {}, groupText(group[0])))),
+      group.map((row) => el("tr", { "data-run": row.id }, all.map((column) => column.cell(row))))));
+  }
+  if (focused) [...table.tHead.rows[0].cells].find((cell) => cell.classList.value === focused)?.querySelector("button").focus();
+  document.getElementById("caption").textContent = caption();
+  const total = rows.filter((row) => (state.track === "cost" ? !row.paper : (state.track === "sequence") === Boolean(row.sequence))).length;
+  document.getElementById("found").textContent = kept.length
+    ? `${count(kept.length)} of ${count(total)} rows` : `None of ${count(total)} rows is like this.`;
+}
+
+function grouped(list) {
+  const groups = new Map();
+  for (const row of list) groups.set(row.group, [...(groups.get(row.group) || []), row]);
+  return groups;
+}
+
+function sortBy(column, up) {
+  state = { ...state, sort: column.key, order: up ? "up" : "down" };
+  writeHash(state);
+  show();
+}
+
+// What is not there comes last, whichever way one sorts.
+function compareValues(a, b, up) {
+  const missing = (value) => value === undefined || value === null;
+  if (missing(a) || missing(b)) return missing(a) - missing(b);
+  const order = a < b ? -1 : a > b ? 1 : 0;
+  return up ? order : -order;
+}
+
+function groupText(row) {
+  if (row.paper) {
+    return [`${row.data} on ${row.backbone} `, el("span", { class: "note" }, "reported in ",
+      outside(row.paper.link, row.paper.title), `, ${row.paper.table}; not computed again, not ranked`)];
+  }
+  return [`${row.data} on ${row.backbone} `,
+    el("span", { class: "note" }, `${count(row.records)} records, ${editsText(row)}`)];
+}
+
+function caption() {
+  if (state.track === "cost") return "What runs cost. Times compare only on the same machine.";
+  const when = state.track === "sequence" ? `, ${controls.moment.selectedOptions[0].textContent}` : "";
+  const how = { paper: " (teacher-forced)", generation: " (free answers)" }[controls.protocol.value] || "";
+  return `Protocol ${controls.protocol.value}${how}${when}, in percent; ranked by ${controls.rank.value} within each data set and backbone`;
+}
+
+document.getElementById("legend").append(
+  el("p", {}, "A rank is 1 more than the number of runs that are better beyond doubt: the 95 % interval of their paired " +
+    "difference, from a bootstrap over images, lies above 0. “=” marks a rank that is shared. Runs are ranked among those on the same records, backbone and number of edits in a row."),
+  el("dl", {}, pageData.metrics.flatMap((name) => [el("dt", {}, name), el("dd", {}, MEANS[name])])),
+  el("h3", {}, "Status"),
+  el("dl", {}, Object.entries(STATUS).flatMap(([name, text]) => [el("dt", {}, statusTag(name)), el("dd", {}, text)])));
+window.addEventListener("hashchange", readState);
+readState();

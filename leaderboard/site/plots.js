@@ -1,0 +1,198 @@
+
+// -- the page of plots --
+
+const COSTS = {
+  seconds: ["seconds an edit", (run) => run.cost.edit_seconds / run.records],
+  memory: ["peak memory, MiB", (run) => run.cost.peak_memory_bytes / 2 ** 20],
+  parameters: ["trained parameters", (run) => run.cost.trained_parameters],
+};
+const IDS = ["group", "protocol", "moment", "metric", "cost"];
+const controls = Object.fromEntries(IDS.map((id) => [id, document.getElementById(id)]));
+const names = distinct(pageData.runs.map((run) => run.editor)).sort();
+const groups = distinct(pageData.runs.map((run) => run.group));
+const PROFILED = 4;
+let profiled = [];
+
+fill(controls.group, groups.map((group, place) => {
+  const run = pageData.runs.find((one) => one.group === group);
+  return [String(place), `${run.data} on ${run.backbone}, ${count(run.records)} records, ${editsText(run)}`];
+}));
+fill(controls.moment, [["", "right after each edit"], ["@end", "after all edits"]]);
+fill(controls.metric, pageData.metrics.map((name) => [name, name]));
+fill(controls.cost, Object.entries(COSTS).map(([name, [text]]) => [name, text]));
+for (const id of IDS) controls[id].addEventListener("change", () => change());
+document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
+
+// The runs that are shown, each with its place among all editors, which says how it is drawn, and its label.
+function runs() {
+  const group = groups[Number(controls.group.value)];
+  const own = pageData.runs.filter((run) => run.group === group && run.protocols.includes(controls.protocol.value));
+  return own.map((run) => {
+    const twice = own.some((other) => other !== run && other.editor === run.editor);
+    return { ...run, place: names.indexOf(run.editor), label: twice ? run.id : run.editor,
+      by: metricsOf(run, controls.protocol.value, moment()) };
+  });
+}
+
+function moment() {
+  return controls.moment.closest("label").hidden ? "" : controls.moment.value;
+}
+
+// Where the labels of points stand, as annotations: beside their points, off other points and labels as far as can be.
+// `at`: a point -> its place in pixels; `size`: width and height of the plot in pixels.
+function labels(points, at, [width, height]) {
+  const taken = points.map((point) => ({ ...at(point), w: 14, h: 14 }));
+  const overlap = (a, b) => Math.max(0, Math.min(a.x + a.w / 2, b.x + b.w / 2) - Math.max(a.x - a.w / 2, b.x - b.w / 2)) *
+    Math.max(0, Math.min(a.y + a.h / 2, b.y + b.h / 2) - Math.max(a.y - a.h / 2, b.y - b.h / 2));
+  const around = [[1, 0], [-1, 0], [1, -1], [-1, -1], [1, 1], [-1, 1], [0, -1], [0, 1], [1, -2], [-1, -2], [1, 2], [-1, 2]];
+  return points.map((point) => {
+    const { x, y } = at(point), w = 7 * point.label.length + 6, h = 15;
+    const places = around.map(([across, down]) => {
+      const place = { across, down, x: x + across * (w / 2 + 8), y: y + down * 13, w, h };
+      const outside = place.x - w / 2 < 0 || place.x + w / 2 > width || place.y < 8 || place.y > height - 8;
+      return { ...place, bad: outside * 1e6 + taken.reduce((sum, other) => sum + overlap(place, other), 0) + Math.abs(down) };
+    });
+    const best = places.reduce((a, b) => (b.bad < a.bad ? b : a));
+    taken.push(best);
+    return { x: point.x, y: point.y, text: plotText(point.label), showarrow: false, xanchor: ["right", "center", "left"][best.across + 1],
+      xshift: best.across * 8, yshift: -best.down * 13, yanchor: "middle", font: { size: 12, color: colour("ink") } };
+  });
+}
+
+// The ends of an axis that shows `values` with some room around them.
+function room(values) {
+  const least = Math.min(...values), most = Math.max(...values), more = Math.max(0.07 * (most - least), 0.02);
+  return [least - more, most + more];
+}
+
+// Ticks at 1, 2 and 5 times powers of ten, for an axis of logarithms.
+function ticks([from, to]) {
+  const found = [];
+  for (let power = Math.floor(from); power <= to; power++) {
+    for (const digit of [1, 2, 5]) if (Math.log10(digit) + power >= from && Math.log10(digit) + power <= to) found.push(digit * 10 ** power);
+  }
+  return { tickvals: found, ticktext: found.map((value) => value.toLocaleString("en", { maximumSignificantDigits: 2 })) };
+}
+
+// Runs as points with error bars. `xOf` -> [value, low, high] or [value]; runs without one are left out.
+function points(xOf, yOf) {
+  return runs().map((run) => ({ run, x: xOf(run), y: yOf(run) })).filter(({ x, y }) => x && y && x[0] !== null);
+}
+
+function scatter(box, found, xTitle, yTitle, log) {
+  const placed = found.map(({ run, x, y }) => ({ x: log ? Math.log10(x[0]) : x[0], y: y[0], label: run.label }));
+  const xs = room(found.flatMap(({ x }) => (log ? x.map(Math.log10) : x))), ys = room(found.flatMap(({ y }) => y));
+  const size = [box.clientWidth - 75, box.clientHeight - 65];
+  const at = ({ x, y }) => ({ x: (size[0] * (x - xs[0])) / (xs[1] - xs[0]), y: (size[1] * (ys[1] - y)) / (ys[1] - ys[0]) });
+  return {
+    traces: found.map(({ run, x, y }) => {
+      const { color, symbol } = mark(run.place);
+      return { type: "scatter", mode: "markers", name: plotText(run.label), x: [x[0]], y: [y[0]], showlegend: false,
+        marker: { color, symbol, size: 11 }, error_y: bars([y], color), ...(x.length > 1 ? { error_x: bars([x], color) } : {}),
+        hovertemplate: `%{x:.3~g}, %{y:.2f}<extra>${plotText(run.label)}</extra>` };
+    }),
+    layout: {
+      xaxis: { title: { text: xTitle }, range: xs, ...(log ? { type: "log", ...ticks(xs) } : {}) },
+      yaxis: { title: { text: yTitle }, range: ys },
+      annotations: labels(placed, at, size),
+    },
+  };
+}
+
+const plane = figure({
+  title: "Specificity against locality",
+  text: "Up: the edit reaches what it entails and leaves the rest of the image. Right: questions without an image are left alone.",
+  draw: (box) => {
+    const found = points((run) => run.by.locality, (run) => run.by.specificity);
+    return found.length && scatter(box, found, "locality, percent", "specificity, percent");
+  },
+  numbers: () => ({
+    caption: "Specificity and locality, in percent with 95 % intervals",
+    header: ["Editor", "Locality", "Specificity"],
+    rows: points((run) => run.by.locality, (run) => run.by.specificity).map(({ run, x, y }) => [run.label, valueCell(x), valueCell(y)]),
+  }),
+});
+
+const price = {
+  x: (run) => [COSTS[controls.cost.value][1](run)],
+  y: (run) => run.by[controls.metric.value],
+};
+const priced = figure({
+  title: "Cost against quality",
+  text: "Up and to the left is better. Times compare only between runs on the same machine.",
+  draw: (box) => {
+    const found = points(price.x, price.y);
+    const log = controls.cost.value === "seconds" && found.every(({ x }) => x[0] > 0);
+    return found.length && scatter(box, found, COSTS[controls.cost.value][0], `${controls.metric.value}, percent`, log);
+  },
+  numbers: () => ({
+    caption: `${COSTS[controls.cost.value][0]} and ${controls.metric.value}`,
+    header: ["Editor", COSTS[controls.cost.value][0], controls.metric.value, "Device"],
+    rows: points(price.x, price.y).map(({ run, x, y }) =>
+      [run.label, el("td", { class: "number" }, x[0].toLocaleString("en", { maximumSignificantDigits: 4 })), valueCell(y), run.device]),
+  }),
+});
+
+const profile = profileFigure("Score by kind of probe",
+  "Above the line: probes whose answer the edit must change. Below it: probes whose answer must stay.",
+  () => runs().filter((run) => profiled.includes(run.id)).map((run) => ({ label: run.label, place: run.place, metrics: run.by })));
+const chosenMetric = () => `${controls.protocol.value}/${controls.metric.value}`;
+const curves = ["place", "age"].map((side) => curveFigure(side, runs, chosenMetric));
+
+document.getElementById("first").append(plane.element, priced.element);
+document.getElementById("second").append(profile.element);
+document.getElementById("third").append(...curves.map((one) => one.element));
+
+function change(keep = false) {
+  const group = pageData.runs.filter((run) => run.group === groups[Number(controls.group.value)]);
+  fill(controls.protocol, distinct(group.flatMap((run) => run.protocols)).sort((a, b) => (b === "paper") - (a === "paper"))
+    .map((name) => [name, name]));
+  const sequence = group.some((run) => run.sequence);
+  controls.moment.closest("label").hidden = !sequence;
+  document.getElementById("nosequence").hidden = sequence;
+  document.getElementById("third").hidden = !sequence;
+  const all = runs();
+  profiled = profiled.filter((id) => all.some((run) => run.id === id));
+  if (!profiled.length) {
+    profiled = [...all].sort((a, b) => (b.by.score?.[0] ?? -1) - (a.by.score?.[0] ?? -1)).slice(0, 3).map((run) => run.id);
+  }
+  const box = document.getElementById("profiled");
+  box.replaceChildren(box.firstElementChild, ...all.map((run) => el("label", {},
+    el("input", { type: "checkbox", value: run.id, checked: profiled.includes(run.id), onchange: (event) => choose(event.target) }),
+    el("bdi", {}, run.label))));
+  limitChoice();
+  if (!keep) save();
+  redraw();
+  document.getElementById("said").textContent = `${count(all.length)} runs`;
+}
+
+function choose(box) {
+  profiled = box.checked ? [...profiled, box.value] : profiled.filter((id) => id !== box.value);
+  limitChoice();
+  save();
+  profile.update();
+}
+
+function limitChoice() {
+  for (const box of document.querySelectorAll("#profiled input")) box.disabled = !box.checked && profiled.length >= PROFILED;
+}
+
+function save() {
+  const value = (id) => (controls[id].closest("label").hidden || controls[id].selectedIndex === 0 ? "" : controls[id].value);
+  writeHash({ ...Object.fromEntries(IDS.map((id) => [id, id === "group" && controls.group.selectedIndex > 0 ? runs()[0]?.id : value(id)])),
+    profile: profiled.join(",") });
+}
+
+// What the address says, as far as there is such a thing; a group of runs by one of its runs.
+function readState() {
+  const said = readHash();
+  const group = groups.indexOf(pageData.runs.find((run) => run.id === said.group)?.group);
+  if (group >= 0) controls.group.value = String(group);
+  fill(controls.protocol, distinct(pageData.runs.flatMap((run) => run.protocols)).map((name) => [name, name]));
+  for (const id of IDS.slice(1)) if ([...controls[id].options].some((option) => option.value === said[id])) controls[id].value = said[id];
+  profiled = (said.profile || "").split(",").filter((id) => pageData.runs.some((run) => run.id === id)).slice(0, PROFILED);
+  change(true);
+}
+window.addEventListener("hashchange", readState);
+if (pageData.runs.length) readState();
+else document.getElementById("said").textContent = "There is no run yet.";

@@ -1,0 +1,103 @@
+
+// -- the page of a run --
+
+const { run, submission, manifest } = pageData;
+const moments = run.sequence ? [["", "right after each edit"], ["@end", `after all ${count(run.sequence)} edits`]] : [["", ""]];
+const series = run.protocols.flatMap((protocol) => moments.map(([moment, when]) => ({ protocol, moment, label: when ? `${protocol}, ${when}` : protocol })));
+
+document.getElementById("title").append(el("bdi", {}, run.editor), " on ", el("bdi", {}, run.backbone));
+document.getElementById("about").append(el("div", {},
+  el("div", { class: "bar" }, statusTag(run.status), el("span", { class: "muted" }, STATUS[run.status])),
+  submission.description && el("p", {}, el("bdi", {}, submission.description)),
+  el("p", {}, "Submitted as ", outside(submission.link, el("bdi", {}, submission.name)), ` on ${submission.submitted}.`),
+  submission.reproduced && reproducedText(submission.reproduced),
+  el("p", {}, `${count(run.records)} records of ${run.data}, ${editsText(run)}, seed ${run.seed}, on ${run.device} in ${run.dtype}.`)));
+
+function reproducedText({ by, link, date, agreement }) {
+  return el("p", {}, "Reproduced by ", outside(link, el("bdi", {}, by)), ` on ${date}: ${count(agreement.equal)} of ` +
+    `${count(agreement.rows)} rows equal; ${agreement.metric} differs most, by ${percent(agreement.difference)} ` +
+    `(tolerance ${percent(agreement.tolerance)}).`);
+}
+
+const fullName = ({ protocol, moment }, metric) => `${protocol}/${metric}${moment}`;
+const known = pageData.metrics.filter((metric) => series.some((one) => run.metrics[fullName(one, metric)]));
+document.getElementById("metrics").append(dataTable(
+  `In percent with 95 % intervals; in brackets the rank among ${count(pageData.ranked)} ${pageData.ranked === 1 ? "run" : "runs"} on the same records, backbone and edits`,
+  ["Metric", ...series.map((one) => one.label)],
+  known.map((metric) => [
+    el("th", { scope: "row" }, metric, el("span", { class: "between" }, MEANS[metric])),
+    ...series.map((one) => {
+      const cell = valueCell(run.metrics[fullName(one, metric)]);
+      const rank = run.ranks[fullName(one, metric)];
+      if (rank) cell.firstChild.after(el("span", { class: "muted" }, ` (${rank})`));
+      return cell;
+    }),
+  ])));
+
+document.getElementById("profile").append(profileFigure("Score by kind of probe",
+  "Above the line: probes whose answer the edit must change. Below it: probes whose answer must stay.",
+  () => series.map((one, place) => ({ label: one.label, place, metrics: metricsOf(run, one.protocol, one.moment) }))).element);
+
+if (run.sequence) {
+  document.getElementById("row").hidden = false;
+  const protocol = document.getElementById("protocol"), metric = document.getElementById("metric");
+  fill(protocol, run.protocols.map((name) => [name, name]));
+  fill(metric, pageData.metrics.filter((name) => run.curves[`${run.protocols[0]}/${name}`]).map((name) => [name, name]), "specificity");
+  for (const control of [protocol, metric]) control.addEventListener("change", redraw);
+  const curves = ["place", "age"].map((side) =>
+    curveFigure(side, () => [{ ...run, place: 0, label: run.editor }], () => `${protocol.value}/${metric.value}`));
+  document.getElementById("curves").append(...curves.map((one) => one.element));
+}
+redraw();
+
+const routed = Object.entries(pageData.router).sort(([a], [b]) => b.startsWith("paper") - a.startsWith("paper"));
+if (routed.length) {
+  document.getElementById("routing").hidden = false;
+  const kinds = ["caught", "kept", ...KINDS.map(([, kind]) => kind)].filter((kind) => routed.some(([, groups]) => groups[kind]));
+  document.getElementById("router").append(dataTable("Routed as the kind of probe asks for, in percent with 95 % intervals",
+    ["Probes", ...routed.map(([name]) => name.replace("@end", ", after all edits"))],
+    kinds.map((kind) => [kind, ...routed.map(([, groups]) =>
+      valueCell(groups[kind] && [groups[kind].value, groups[kind].low, groups[kind].high]))])));
+}
+
+const copied = el("span", { role: "status", class: "note" });
+document.getElementById("repeat").append(el("div", {}, el("pre", { id: "command", tabindex: "0" }, pageData.command),
+  el("div", { class: "bar" }, el("button", { type: "button", onclick: copy }, "Copy the command"), copied),
+  el("p", { class: "note" }, manifest.editor.checkpoint
+    ? "The editor was trained: give its own checkpoint with --checkpoint DIR unless it is the one that comes with the backbone. Its content hash stands below."
+    : "The editor needs no checkpoint."),
+  manifest.git && el("p", { class: "note" }, "At commit ", el("code", {}, manifest.git.commit), manifest.git.dirty ? ", with changes that were not committed." : ".")));
+
+async function copy() {
+  const range = document.createRange();
+  range.selectNodeContents(document.getElementById("command"));
+  getSelection().removeAllRanges();
+  getSelection().addRange(range);
+  try {
+    await navigator.clipboard.writeText(pageData.command);
+    copied.textContent = "Copied.";
+  } catch {
+    copied.textContent = "Selected; copy it with your keyboard.";
+  }
+}
+
+function list(title, pairs) {
+  return el("section", {}, el("h3", {}, title), el("dl", {}, pairs.filter(([, value]) => value !== null && value !== "")
+    .flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value instanceof Element ? value : String(value))])));
+}
+const code = (text) => text && el("code", {}, text);
+const { editor, backbone, dataset, cost } = manifest;
+document.getElementById("what").append(
+  list("Editor", [["class", code(editor.class)], ["checkpoint", code(editor.checkpoint)],
+    ...Object.entries(editor.config).map(([name, value]) => [name, code(JSON.stringify(value))])]),
+  list("Backbone", [["name", backbone.name], ["source", backbone.source], ["revision", code(backbone.revision)], ["input mode", backbone.input_mode]]),
+  list("Data", [["name", `${dataset.name}/${dataset.split}`], ["revision", code(dataset.revision)], ["records", count(dataset.records)],
+    ["limit", dataset.limit], ["protocols", manifest.protocols.join(", ")], ["edits in a row", manifest.sequence], ["rows, SHA-256", code(manifest.rows_sha256)]]),
+  list("Cost", [["seconds an edit", seconds(cost.edit_seconds / dataset.records)], ["seconds in all", seconds(cost.seconds)],
+    ["peak memory", bytes(cost.peak_memory_bytes)], ["encoded images", count(cost.encoded_images)],
+    ["trained parameters", cost.trained_parameters === null ? "not said" : count(cost.trained_parameters)],
+    ["device", `${manifest.device}, ${manifest.dtype}`]]),
+  list("Software", [["python", manifest.python], ...Object.entries(manifest.packages)]),
+  pageData.others.length ? el("section", {}, el("h3", {}, "Compare probe by probe with"), el("ul", {}, pageData.others.map((other) =>
+    el("li", {}, el("a", { href: `../compare.html#${new URLSearchParams({ a: run.id, b: other.id })}` },
+      el("bdi", {}, other.backbone === run.backbone ? other.editor : `${other.editor} on ${other.backbone}`)))))) : "");

@@ -1,0 +1,119 @@
+
+// -- what all pages of the leaderboard share --
+
+const PAGES = [["index.html", "Table"], ["plots.html", "Plots"], ["compare.html", "Compare"], ["submit.html", "Submit"]];
+const STATUS = {
+  "reported": "a number taken from a paper; nothing here was computed again",
+  "verified-rows": "every number was computed again from the run's rows, which were checked against the data",
+  "reproduced": "verified, and a maintainer ran it again",
+};
+const MEANS = {
+  score: "the harmonic mean of reliability, generality, locality and specificity",
+  reliability: "the edit's question gets the new answer",
+  generality: "so does the question in other words",
+  locality: "a question without an image keeps its answer",
+  specificity: "the mean of in_scope and retention",
+  in_scope: "what the edit entails about the same entity is answered so",
+  retention: "another entity, or another attribute, in the same image keeps its answer",
+  other_image: "the edit's question about another image keeps its answer",
+  reference_in: "the entity, named only by its surroundings, has the new answer",
+  reference_out: "another entity, named only by its surroundings, keeps its answer",
+};
+const MINUS = "\u2212";
+
+document.body.prepend(
+  el("a", { class: "skip", href: "#main" }, "To the content"),
+  el("header", {},
+    el("nav", { class: "site", "aria-label": "Pages" },
+      el("a", { class: "home", href: `${pageData.root}index.html` }, "FGVEdit leaderboard"),
+      PAGES.map(([file, name]) =>
+        el("a", { href: pageData.root + file, "aria-current": location.pathname.endsWith(`/${file}`) && "page" }, name)))),
+);
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the part of the address behind "#" says what is shown
+  document.getElementById("main").focus();
+});
+document.body.append(el("footer", {}, el("p", {},
+  "Fine-grained visual knowledge editing: change what a multimodal model says about one entity of an image, and nothing " +
+  "else. Percent, with 95 % intervals from a bootstrap over images.")));
+
+function percent(value) {
+  return value === undefined || value === null ? "" : value.toFixed(2);
+}
+
+function signed(value) {
+  return value > 0 ? `+${percent(value)}` : value < 0 ? MINUS + percent(-value) : percent(0);
+}
+
+function count(number) {
+  return number.toLocaleString("en");
+}
+
+function bytes(number) {
+  return `${(number / 2 ** 20).toLocaleString("en", { maximumFractionDigits: 0 })} MiB`;
+}
+
+function seconds(number) {
+  return number < 10 ? number.toFixed(3) : number.toLocaleString("en", { maximumFractionDigits: 0 });
+}
+
+// "paper/score@end" -> ["paper", "score", "@end"]
+function partsOf(name) {
+  const [, protocol, metric, moment] = name.match(/^([^/]*)\/([^@]*)(.*)$/);
+  return [protocol, metric, moment];
+}
+
+function outside(href, ...text) {
+  if (!/^https?:\/\//i.test(href)) return el("span", {}, ...text);
+  return el("a", { href, rel: "noopener nofollow" }, ...text);
+}
+
+function runPage(id) {
+  return `${pageData.root}runs/${encodeURIComponent(id)}.html`;
+}
+
+function statusTag(status) {
+  return el("span", { class: `tag ${status}`, title: STATUS[status] }, status);
+}
+
+// The ends of an interval, shorter than its value.
+function ends(low, high) {
+  const short = (value) => (value === 0 || value === 100 ? String(value) : value.toFixed(1));
+  return `${short(low)}–${short(high)}`;
+}
+
+// A cell of a value with its interval.
+function valueCell(metric) {
+  if (!metric) return el("td", { class: "number" });
+  const [value, low, high] = metric;
+  return el("td", { class: "number" }, percent(value), low !== undefined && el("span", { class: "between" }, ends(low, high)));
+}
+
+// A table in a box that scrolls. `rows`: lists of cells, each a text, a number, or a <td> or <th>.
+function dataTable(caption, header, rows) {
+  const cell = (value, place) => value instanceof Element && /^(td|th)$/i.test(value.tagName) ? value
+    : place === 0 ? el("th", { scope: "row" }, value)
+    : el("td", { class: typeof value === "number" && "number" }, typeof value === "number" ? String(value) : value);
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el("table", {}, el("caption", {}, caption),
+      el("thead", {}, el("tr", {}, header.map((name, place) => {
+        const number = rows.length && (typeof rows[0][place] === "number" || rows[0][place]?.className === "number");
+        return el("th", { scope: "col", class: number && "number" }, name);
+      }))),
+      el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell))))));
+}
+
+// Fill a <select> with [value, text] pairs, keeping the value where it is still there, else taking the first.
+function fill(select, options, value = select.value) {
+  select.replaceChildren(...options.map(([name, text]) => el("option", { value: name }, text)));
+  select.value = options.some(([name]) => name === value) ? value : options.length ? options[0][0] : "";
+  select.closest("label").hidden = options.length < 2;
+}
+
+function distinct(values) {
+  return [...new Set(values)];
+}
+
+function editsText(run) {
+  return run.sequence ? `${count(run.sequence)} edits in a row` : "single edits";
+}

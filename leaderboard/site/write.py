@@ -1,0 +1,114 @@
+"""The site's folder: made beside its place, then put there whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from fgvedit.errors import FGVEditError
+from fgvedit.files import write_json, write_text
+from fgvedit.pages import PLOTLY, html, write_plotly
+from leaderboard.board import read_results
+from leaderboard.site import data
+
+HERE = Path(__file__).parent
+MARK = "site.json"  # in a folder that this module wrote
+MADE_BY = "leaderboard.site"
+
+
+def write_site(results: Path, out: Path) -> str:
+    """Write the site of a results folder into `out`; what was written, in words.
+
+    A site that was there is replaced in one step. Raises `FGVEditError` where `out` holds anything else, and for
+    anything wrong with the results; `out` is then as it was.
+    """
+    _expect_ours(out)
+    entries, reported = read_results(results)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        (made / "data").mkdir()
+        (made / "runs").mkdir()
+        runs = []
+        for entry in tqdm(entries, desc="runs", unit="run", disable=None):
+            rows = entry.rows()
+            runs.append(data.shown(entry, rows))
+            _write_rows(made / "data", runs[-1], rows)
+        _write_pages(made, runs, data.board(runs, reported))
+        write_json(made / MARK, {"made_by": MADE_BY, "runs": [entry.id for entry in entries]})
+        made.chmod(0o755)
+        _put(made, out)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return f"{out / 'index.html'}: {len(entries)} runs, {sum(len(one.rows) for one in reported)} reported rows"
+
+
+def _write_rows(folder: Path, run: data.Shown, rows: list[dict[str, Any]]) -> None:
+    for protocol, probes in data.probes_of_rows(rows):
+        name = f"probes-{run.sampled.probes[protocol][:16]}"
+        if not (folder / f"{name}.js").exists():
+            _write_script(folder, name, probes)
+    _write_script(folder, f"rows-{run.entry.id}", data.answers_of_rows(rows))
+
+
+def _write_pages(made: Path, runs: list[data.Shown], board: dict[str, Any]) -> None:
+    _write_page(made / "index.html", "FGVEdit leaderboard", {"root": "", **board})
+    _write_page(made / "plots.html", "Plots · FGVEdit leaderboard", {"root": "", **board}, plots=True)
+    compared = {"root": "", **data.comparison(runs)}
+    _write_page(made / "compare.html", "Compare two runs · FGVEdit leaderboard", compared, loads=True)
+    _write_page(made / "submit.html", "Submit a run · FGVEdit leaderboard", {"root": ""})
+    for run, row in zip(runs, board["runs"], strict=True):
+        shown = {"root": "../", **data.page_of_run(run, row, runs), "metrics": board["metrics"]}
+        title = f"{row['editor']} on {row['backbone']} · FGVEdit leaderboard"
+        _write_page(made / "runs" / f"{run.entry.id}.html", title, shown, plots=True)
+        _write_script(made / "data", f"differences-{run.entry.id}", data.differences(run, runs))
+    write_plotly(made)
+
+
+def _write_page(path: Path, title: str, shown: Any, plots: bool = False, loads: bool = False) -> None:
+    template = HERE / ("run.html" if path.parent.name == "runs" else path.name)
+    scripts = [shown["root"] + PLOTLY] if plots else []
+    shared = [HERE / "site", *([HERE / "plotting"] if plots else [])]
+    write_text(path, html(template, title, shown, scripts, shared, loads))
+
+
+def _write_script(folder: Path, name: str, value: Any) -> None:
+    """Data that a page loads when it needs them; a script, since a page opened from a file may fetch nothing else."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    write_text(folder / f"{name}.js", f"loaded({json.dumps(name)}, {json.dumps(text)});\n")
+
+
+def _expect_ours(out: Path) -> None:
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise FGVEditError(f"'{out}' is no folder; expected a new one, an empty one or an earlier site")
+    if out.is_dir() and any(out.iterdir()) and not _is_site(out):
+        raise FGVEditError(f"'{out}' holds files that are no site of the leaderboard; expected a new or empty folder")
+
+
+def _is_site(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / MARK).read_text(encoding="utf-8"))["made_by"] == MADE_BY)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _put(made: Path, out: Path) -> None:
+    """Put the new folder in the place of the old one, which is taken back where that fails."""
+    if not out.exists():
+        os.replace(made, out)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent)) / out.name
+    os.replace(out, old)
+    try:
+        os.replace(made, out)
+    except BaseException:
+        os.replace(old, out)
+        old.parent.rmdir()
+        raise
+    shutil.rmtree(old.parent, ignore_errors=True)
