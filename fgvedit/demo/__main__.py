@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
 
     # What can be wrong with the options is said before anything that takes long is imported or opened.
     with tempfile.TemporaryDirectory(prefix="fgvedit-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # what visitors upload goes when the program ends
+        os.environ["GRADIO_TEMP_DIR"] = folder  # goes when the program ends
         from fgvedit.backbones import open_backbone
         from fgvedit.dataset import load_records
         from fgvedit.demo.page import build, serve

@@ -13,7 +13,8 @@ from fgvedit.demo.view import answer_html, edits_html, picture_html, said_html
 from fgvedit.errors import FGVEditError
 from fgvedit.schema import ImageRef, Record
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+# Read by gradio: it is to report nothing, and to keep no history of what visitors did in their browsers.
+os.environ.update({"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False"})
 try:
     import gradio as gr
 except ModuleNotFoundError as error:
@@ -21,7 +22,7 @@ except ModuleNotFoundError as error:
         f"the demo needs the module '{error.name}', which is not installed; expected: pip install 'fgvedit[demo]'"
     ) from error
 
-PICTURES, COLUMNS = 24, 6  # of the gallery
+PICTURES = 24  # in the gallery
 OTHER_PICTURE = "other_image"  # a probe about another picture is put by choosing that one
 
 # gradio puts a new answer into the same element: what reads the screen aloud has to be told.
@@ -56,7 +57,6 @@ def build(model: SharedModel, records: Sequence[Record]) -> gr.Blocks:
                     label="Pictures",
                     show_label=False,
                     format="png",
-                    columns=COLUMNS,
                     height="auto",
                     allow_preview=False,
                     buttons=[],
@@ -81,7 +81,7 @@ def build(model: SharedModel, records: Sequence[Record]) -> gr.Blocks:
                             about = gr.Textbox(
                                 label="When asked about the picture", max_length=MAX_CHARACTERS, elem_id="about"
                             )
-                            target = gr.Textbox(label="answer", max_length=MAX_CHARACTERS, elem_id="target")
+                            target = gr.Textbox(label="answer from now on", max_length=MAX_CHARACTERS, elem_id="target")
                             edits = gr.Dropdown([], label="Edits to try", interactive=True, elem_id="edits")
                         store = gr.Button("Store this edit", variant="primary", elem_id="store")
                         said_of_edit = gr.HTML(visible=False, elem_classes="said")
@@ -99,8 +99,10 @@ def build(model: SharedModel, records: Sequence[Record]) -> gr.Blocks:
 
         def take(path: str) -> list[Any]:
             file = Path(path)
+            data = file.read_bytes()
+            file.unlink()  # what visitors upload is kept in memory alone
             try:
-                return of_image(uploaded(file.read_bytes(), file.name), file.name)
+                return of_image(uploaded(data, file.name), file.name)
             except FGVEditError as refused:
                 return [gr.skip()] * (len(chosen) - 1) + [said(str(refused))]
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from fgvedit.answering import Query
 from fgvedit.editing import Editor, Look, Route
 from fgvedit.errors import FGVEditError
+from fgvedit.mscke.clip import Clip
 from fgvedit.runner import set_seed
 from fgvedit.schema import Edit, ImageRef
 
@@ -33,7 +34,8 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 class Answer:
     """What the model says to `query` without any edit (`before`) and under `edits` (`after`), and why.
 
-    `look`: where the editor's router looked, if it looks at images (see `fgvedit.editing.EditedModel.looks`).
+    `look`: where the editor's router looked, if it looks at images (see `fgvedit.editing.EditedModel.looks`), and
+    `fit`: of how much of an image that is (see `fgvedit.demo.heat.area`).
     """
 
     query: Query
@@ -42,6 +44,7 @@ class Answer:
     after: str
     route: Route
     look: Look | None = None
+    fit: str = "squash"
 
 
 class SharedModel:
@@ -67,7 +70,12 @@ class SharedModel:
                 (after,) = edited.generate([query])
                 (route,) = edited.explain([query])
                 looks = edited.looks([query])
-        return Answer(query, stored, before, after, route, looks[0] if looks else None)
+        return Answer(query, stored, before, after, route, looks[0] if looks else None, self._fit)
+
+    @property
+    def _fit(self) -> str:
+        clip = getattr(getattr(self.editor, "classifier", None), "clip", None)
+        return clip.fit if isinstance(clip, Clip) else "squash"
 
 
 class Session:

@@ -45,7 +45,10 @@ def why_html(answer: Answer) -> str:
         rows.append(("Stored edits", "none"))
     else:
         rows.append(("rho", "none: this editor compares nothing" if route.rho is None else f"{route.rho:.4f}"))
-        counted = "none" if route.edit is None else f"{route.edit + 1}. {edit_html(answer.edits[route.edit])}"
+        if route.edit is not None:
+            counted = f"{route.edit + 1}. {edit_html(answer.edits[route.edit])}"
+        else:
+            counted = "none" if route.to == "base" else "all of them together"
         nearest = route.to == "base" and route.edit is not None
         rows.append(("Most similar edit" if nearest else "Edit that counted", counted))
     return '<dl class="why">' + "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in rows) + "</dl>"
@@ -55,17 +58,19 @@ def looks_html(answer: Answer) -> str:
     """Where the router looked; empty for one that does not look at images."""
     if answer.look is None or answer.route.edit is None:
         return ""
-    edit = answer.edits[answer.route.edit]
-    figures = [figure(heat_map(edit.image.open(), answer.look.edit), "where the edit looked", edit_html(edit))]
-    if answer.query.image is not None and answer.look.query is not None:
-        drawn = heat_map(answer.query.image.open(), answer.look.query)
+    edit, image = answer.edits[answer.route.edit], answer.query.image
+    drawn = heat_map(edit.image.open(), answer.look.edit, answer.fit)
+    figures = [figure(drawn, "where the edit looked", edit_html(edit))]
+    if image is not None and answer.look.query is not None:
+        drawn = heat_map(image.open(), answer.look.query, answer.fit)
         figures.append(figure(drawn, "where the question looked", quoted(answer.query.question)))
     else:
         figures.append("<p>The question was asked without a picture.</p>")
+    cropped = " It sees no more than the middle of a picture; the rest is faded." if answer.fit == "shortest" else ""
     return (
         "<h3>Where the classifier looked</h3>"
         f'<div class="looks">{"".join(figures)}</div><p class="legend">The stronger the colour, the more that part of '
-        "the picture counted for these words, relative to the part that counted most.</p>"
+        f"the picture counted for these words, relative to the part that counted most.{cropped}</p>"
     )
 
 
