@@ -77,6 +77,12 @@ class Clip(nn.Module):
         rows, columns = self.model.visual.grid_size
         return rows, columns
 
+    @property
+    def fit(self) -> str:
+        """How an image is made a square, as `open_clip` calls it: "squash", "shortest" (its middle is seen) or
+        "longest" (with a border)."""
+        return self.model.visual.preprocess_cfg["resize_mode"]
+
     def pixels(self, images: Sequence[ImageRef]) -> torch.Tensor:
         """(n, 3, height, width), as the image tower takes them, on the CPU."""
         return torch.stack([self.preprocess(image.open()) for image in images])
