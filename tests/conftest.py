@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pages import BROWSERS
 from PIL import Image
 
 from fgvedit.backbones import open_backbone
@@ -189,8 +191,6 @@ def backbone(random_blip2: Path) -> Backbone:
 @pytest.fixture
 def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
     """Copies a folder to where a test may damage it."""
-    import shutil
-
     return lambda folder: Path(shutil.copytree(folder, tmp_path / folder.name))
 
 
@@ -243,3 +243,16 @@ def random_minigpt4(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("minigpt4") / "random-minigpt4"
     save_minigpt4(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, for `pages.Opened`; a test that needs it is skipped without."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"needs one of the programs {', '.join(BROWSERS)}")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()

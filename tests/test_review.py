@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import image_ref, make_probe, make_row
+from pages import Opened
 
 from builders.parquet import write_rows
 from builders.review.__main__ import main
@@ -22,7 +22,6 @@ from fgvedit.dataset import load_records
 from fgvedit.errors import FGVEditError
 from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
 
 
@@ -54,40 +53,7 @@ def write_marks(path: Path, folder: Path, marks: dict[str, Any], **changes: Any)
 # -- the page ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"needs one of the programs {', '.join(BROWSERS)}")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-class Page:
-    """A page in a profile of its own; what it asked for and complained of."""
-
-    def __init__(self, browser: Any, folder: Path, **context: Any) -> None:
-        self.url = (folder / "index.html").resolve().as_uri()
-        self.context = browser.new_context(**context)
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.open()
-
-    def open(self) -> None:
-        self.tab = self.context.new_page()
-        self.tab.set_default_timeout(5000)
-        self.tab.on("request", lambda request: self.requests.append(request.url))
-        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.tab.on("console", lambda message: self.complaints.append(message.text))
-        self.tab.goto(self.url)
-
-    def press(self, keys: str) -> None:
-        for key in keys:
-            self.tab.keyboard.press(key)
-
+class Page(Opened):
     def item(self, number: int) -> Any:
         return self.tab.locator(f'fieldset[data-item="{number}"]')
 
@@ -110,9 +76,7 @@ def page(browser: Any, folder: Path, tmp_path: Path) -> Iterator[Page]:
     write_page(str(folder), tmp_path / "page")
     page = Page(browser, tmp_path / "page")
     yield page
-    page.context.close()
-    assert page.complaints == []
-    assert all(url.startswith(("file:", "blob:", "data:")) for url in page.requests), "the page used the network"
+    page.close()
 
 
 def test_marks_by_keyboard(page: Page, folder: Path, tmp_path: Path) -> None:
@@ -233,7 +197,7 @@ def test_an_import_goes_on_from_exported_marks(page: Page, browser: Any, tmp_pat
         "record-0": {"edit": "right", "probes": {"0": "wrong"}},
         "record-1": {"edit": "unsure", "probes": {}},
     }
-    other.context.close()
+    other.close()
 
 
 @pytest.mark.parametrize(
@@ -275,8 +239,7 @@ def test_texts_of_the_data_are_text(browser: Any, tmp_path: Path) -> None:
         "__proto__": {"edit": "right", "probes": {"0": "wrong"}},
         "</script><b>x</b>": {"edit": "right", "probes": {}},
     }
-    assert page.complaints == []
-    page.context.close()
+    page.close()
 
 
 def test_what_is_to_be_right_stands_beside_each_question(browser: Any, tmp_path: Path) -> None:
@@ -304,7 +267,7 @@ def test_what_is_to_be_right_stands_beside_each_question(browser: Any, tmp_path:
         assert ("in scope of a rule" in text) == (kind == "in_scope")
     sight = page.tab.locator(".sight").inner_text()
     assert "Labelled by rules, policy plain" in sight and "target: of a rule" in sight
-    page.context.close()
+    page.close()
 
 
 @pytest.mark.parametrize("width", [400, 1400])
@@ -320,7 +283,7 @@ def test_layout(browser: Any, folder: Path, tmp_path: Path, width: int) -> None:
     assert (box["x"], box["y"]) == (pytest.approx(image["x"], abs=4), pytest.approx(image["y"], abs=4))
     beside = page.item(0).bounding_box()["x"] > image["x"] + image["width"]
     assert beside == (width == 1400)
-    page.context.close()
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -337,7 +300,7 @@ def test_contrast(browser: Any, folder: Path, tmp_path: Path, scheme: str) -> No
         assert contrast(colours[name], colours["paper"]) > 3
     ink = page.tab.evaluate("getComputedStyle(document.querySelector('.question')).color")
     assert ink == f"rgb({', '.join(str(value) for value in bytes.fromhex(colours['ink'][1:]))})"
-    page.context.close()
+    page.close()
 
 
 def contrast(one: str, other: str) -> float:
@@ -360,9 +323,7 @@ def test_scenes_as_a_page(browser: Any, tmp_path: Path) -> None:
     loaded = "[...document.images].every(image => image.complete && image.naturalWidth === 144)"
     page.tab.wait_for_function(loaded)
     assert page.tab.locator("main img").count() == 2  # its own, and that of the probe about another image
-    assert page.complaints == []
-    assert {url.partition(":")[0] for url in page.requests} <= {"file", "data"}
-    page.context.close()
+    page.close()
 
 
 def test_a_sample_is_drawn_by_its_seed(folder: Path, tmp_path: Path) -> None:
