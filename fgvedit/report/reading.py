@@ -17,7 +17,7 @@ from fgvedit.dataset import Loaded, load_records
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json
 from fgvedit.results import Row
-from fgvedit.schema import PROBE_KINDS, Record
+from fgvedit.schema import PROBE_KINDS, Probe, Record
 
 FORMATS = (1, 2)
 EDIT = "edit"  # the kind of the edit itself, asked as one more probe
@@ -108,14 +108,26 @@ def _unfinished(folder: Path) -> FGVEditError:
         return FGVEditError(f"'{folder}' holds no run: expected result.json, found neither that nor run.json")
     run = read_json(path)
     try:
+        editor, data = run["editor"], run["dataset"]
+        registered = editor["class"].startswith(("fgvedit.", "baselines."))
         options = {
-            "--editor": run["editor"]["class"] if "." not in run["editor"]["name"] else run["editor"]["name"],
-            "--backbone": run["backbone"]["source"] or run["backbone"]["name"],
+            "--editor": editor["name"] if registered else editor["class"],
+            "--backbone": run["backbone"]["name"],
+            "--dataset": data["name"],
+            "--split": data["split"],
+            "--limit": data["limit"],
+            "--sequence": run.get("sequence"),
+            "--protocol": ",".join(run["protocols"]),
+            "--seed": run["seed"],
+            "--out": folder,
         }
-    except (KeyError, TypeError):
-        return FGVEditError(f"'{path}' is damaged: expected the editor and the backbone of a run")
-    command = " ".join(f"{name} {shlex.quote(str(value))}" for name, value in options.items())
-    return FGVEditError(command)
+    except (KeyError, TypeError, AttributeError):
+        return FGVEditError(f"'{path}' is damaged: expected the editor, the backbone and the data of a run")
+    said = " ".join(f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None)
+    return FGVEditError(
+        f"the run in '{folder}' is not finished; the command it was started with goes on (python -m fgvedit.run {said}, "
+        "with --set, --checkpoint, --device and --dtype as they were then)"
+    )
 
 
 def _read_rows(path: Path, manifest: Mapping[str, Any]) -> list[Row]:
@@ -207,14 +219,19 @@ def data_of(run: Run, moved: str | None) -> Loaded:
     return found
 
 
+def probes_of(record: Record) -> list[Probe]:
+    """What is asked about a record: its edit, then its probes."""
+    return [Probe(EDIT, record.question, record.target, record.image), *record.probes]
+
+
 def check_record(run: Run, record: Record, rows: list[Row]) -> None:
     """Raises `FGVEditError` where these are not the record's rows: one a question, protocol and moment."""
-    asked = [(EDIT, record.question), *((probe.kind, probe.question) for probe in record.probes)]
+    asked = [(probe.kind, probe.question, probe.answer) for probe in probes_of(record)]
     where = f"'{run.folder / 'rows.jsonl'}': record '{record.id}'"
     moments: dict[tuple[str, int], set[int]] = {}
     for row in rows:
         place = row["probe"] + 1
-        if not 0 <= place < len(asked) or (row["kind"], row["question"]) != asked[place]:
+        if not 0 <= place < len(asked) or (row["kind"], row["question"], row["answer"]) != asked[place]:
             raise FGVEditError(
                 f"{where}: probe {row['probe']} is '{row['question'][:80]}' ({row['kind']}), which is not in its data; "
                 "expected rows of the same data"
