@@ -104,7 +104,7 @@ def _write_records(
             flush()
     if rows_of:
         raise FGVEditError(
-            f"'{run.folder / 'rows.jsonl'}' holds rows of record '{next(iter(rows_of))}', which is not in the run's data"
+            f"'{run.folder / 'rows.jsonl'}' holds rows of record '{next(iter(rows_of))}', which the run's data lack"
         )
     if shown:
         flush()
@@ -147,9 +147,7 @@ def _sign(row: Row | None) -> str:
     return str(WRONG * (row["score"] < 1) + AWAY * (row["route"] != "base") + ROUTED * (row["rho"] is not None))
 
 
-def _shown(
-    run: Run, record: Record, rows: Sequence[Row], asked: _Asked, images: pages.Images
-) -> dict[str, Any]:
+def _shown(run: Run, record: Record, rows: Sequence[Row], asked: _Asked, images: pages.Images) -> dict[str, Any]:
     own = images.file(record.image)
     probes = []
     for place, probe in enumerate(probes_of(record)):
@@ -166,7 +164,6 @@ def _shown(
                 "asked": [row and _answered(row) for row in asked.rows(place - 1)],
             }
         )
-    looks = run.looks.get(record.id)
     return {
         "id": record.id,
         "image_id": record.image.image_id,
@@ -178,7 +175,7 @@ def _shown(
         "target": record.target,
         "place": min(row["edits"] for row in rows),
         "probes": probes,
-        "look": looks[0] if looks else None,
+        "look": run.looks.get(record.id),
     }
 
 
@@ -254,7 +251,9 @@ def _check_out(out: Path) -> None:
     if (out / OURS).is_file():
         _files_of(out)
     elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise FGVEditError(f"--out {out}: expected a new or empty folder, or one that holds a run's page; found another")
+        raise FGVEditError(
+            f"--out {out}: expected a new or empty folder, or one that holds a run's page; found another"
+        )
 
 
 def _put(partial: Path, out: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import math
@@ -58,13 +57,12 @@ MANIFEST: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """`rows`: every row, those of format 1 with the fields they lack; `looks`: record id -> the lines of `looks.jsonl`
-    that are about it, in their order."""
+    """`rows`: every row, those of format 1 with what they lack; `looks`: record id -> its line of `looks.jsonl`."""
 
     folder: Path
     manifest: Mapping[str, Any]
     rows: list[Row]
-    looks: dict[str, list[Mapping[str, Any]]]
+    looks: dict[str, Mapping[str, Any]]
 
     @property
     def sequence(self) -> int | None:
@@ -125,8 +123,8 @@ def _unfinished(folder: Path) -> FGVEditError:
         return FGVEditError(f"'{path}' is damaged: expected the editor, the backbone and the data of a run")
     said = " ".join(f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None)
     return FGVEditError(
-        f"the run in '{folder}' is not finished; the command it was started with goes on (python -m fgvedit.run {said}, "
-        "with --set, --checkpoint, --device and --dtype as they were then)"
+        f"the run in '{folder}' is not finished; what it was started with goes on (python -m fgvedit.run {said}, with "
+        "--set, --checkpoint, --device and --dtype as they were then)"
     )
 
 
@@ -148,7 +146,7 @@ def _read_rows(path: Path, manifest: Mapping[str, Any]) -> list[Row]:
 
 
 def _lines(path: Path, data: bytes) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(data.split(b"\n")[: -1 if data.endswith(b"\n") else None], start=1):
+    for number, line in enumerate(data.splitlines(), start=1):
         try:
             yield number, json.loads(line.decode("utf-8"))
         except ValueError as error:
@@ -170,18 +168,16 @@ def _row(value: Any, where: str) -> Row:
     return row
 
 
-def _read_looks(path: Path) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    if not path.is_file():
-        return found
-    for number, look in _lines(path, path.read_bytes()):
+def _read_looks(path: Path) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
+    for number, look in _lines(path, path.read_bytes()) if path.is_file() else ():
         where = f"'{path}': line {number}"
         try:
             rows, columns = look["grid"]
             maps = [look["edit"], *(one for one in look["probes"] if one is not None)]
             sizes = {len(base64.b64decode(one, validate=True)) for one in maps}
-            found.setdefault(look["record_id"], []).append(look)
-        except (KeyError, TypeError, ValueError, binascii.Error) as error:
+            found[look["record_id"]] = look
+        except (KeyError, TypeError, ValueError) as error:
             raise FGVEditError(f"{where} is damaged: expected record_id, grid, edit and probes in base64") from error
         if sizes != {rows * columns}:
             raise FGVEditError(f"{where}: found maps of {sorted(sizes)} bytes, expected {rows} * {columns}")
@@ -213,8 +209,7 @@ def data_of(run: Run, moved: str | None) -> Loaded:
     if found.revision != data["revision"]:
         raise FGVEditError(
             f"data set '{name}' is of revision {found.revision[:12]}, the run in '{run.folder}' was made on "
-            f"{data['revision'][:12]}; expected the same"
-            + ("" if moved else ": --dataset says where that is now")
+            f"{data['revision'][:12]}; expected the same" + ("" if moved else ": --dataset says where that is now")
         )
     return found
 
@@ -244,6 +239,12 @@ def check_record(run: Run, record: Record, rows: list[Row]) -> None:
         places.add(place)
     missing = [protocol for protocol in run.manifest["protocols"] if protocol not in {name for name, _ in moments}]
     short = [set(range(len(asked))) - places for places in moments.values() if len(places) < len(asked)]
+    look = run.looks.get(record.id)
+    if look is not None and len(look["probes"]) != len(asked):
+        raise FGVEditError(
+            f"'{run.folder / 'looks.jsonl'}': record '{record.id}': found {len(look['probes'])} maps of probes, "
+            f"expected {len(asked)}: of the edit and of each probe"
+        )
     if missing or short:
         what = f"protocol '{missing[0]}'" if missing else f"probe {min(short[0]) - 1}"
         raise FGVEditError(f"{where}: {what} is missing; expected every probe under every protocol")
