@@ -30,7 +30,7 @@ class Opened:
 
     def open(self) -> None:
         self.tab = self.context.new_page()
-        self.tab.set_default_timeout(5000)
+        self.tab.set_default_timeout(30_000)  # a busy machine may take long; nothing here is timed
         self.tab.on("request", lambda request: self.requests.append(request.url))
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.tab.on("console", lambda message: self.complaints.append(message.text))
