@@ -24,6 +24,7 @@ WIDTH = 120  # characters of the table
 EXAMPLES = """examples:
   python -m builders.quality out/rules
   python -m builders.quality out/rules --against out/gpt/labels.jsonl --report quality.json
+  python -m builders.quality owner/name --config rules
   python -m builders.quality scenes --sample 20 --seed 1
 
 --against compares labels.jsonl beside the records with another labeller's: what each said of the same question, told
@@ -125,12 +126,14 @@ def agreements(ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mappi
     return found
 
 
-def report(name: str, against: Path | None = None, sample: int = 10, seed: int = 0) -> dict[str, Any]:
+def report(
+    name: str, against: Path | None = None, sample: int = 10, seed: int = 0, config: str | None = None
+) -> dict[str, Any]:
     """What the data set `name` is like, as JSON: by split, copies as the validator finds them, agreement, a sample.
 
     `against`: another labeller's `labels.jsonl`, compared with the one beside the records. `sample`: how many records
-    to list, drawn with `seed`. Raises `FGVEditError` for data or labels that cannot be read, and where the two
-    labellers have no question in common.
+    to list, drawn with `seed`. `config`: which configuration of a folder or hub data set; None: its default one.
+    Raises `FGVEditError` for data or labels that cannot be read, and where two labellers have no question in common.
     """
     from builders.review.reading import labels_of, read_labels, rows
     from builders.validate.checks import validate
@@ -138,7 +141,7 @@ def report(name: str, against: Path | None = None, sample: int = 10, seed: int =
 
     if sample < 0:
         raise FGVEditError(f"--sample {sample}: expected a number of records, or 0 for none")
-    source = open_source(name)
+    source = open_source(name, config)
     agreed = {}
     if against is not None:
         if not (ours := labels_of(source)):
@@ -181,12 +184,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "data", metavar="FOLDER", help="records: a folder, a configuration of the embedded data or a hub id"
     )
+    parser.add_argument("--config", metavar="NAME", help="of a data set with several configurations; default: its own")
     parser.add_argument("--against", type=Path, metavar="LABELS.jsonl", help="another labeller's labels")
     parser.add_argument("--sample", type=int, default=10, metavar="N", help="records to list (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: %(default)s)")
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="write the report as JSON, too")
     options = parser.parse_args(argv)
-    found = report(options.data, options.against, options.sample, options.seed)
+    found = report(options.data, options.against, options.sample, options.seed, options.config)
     print(table(found))
     if options.report is not None:
         options.report.parent.mkdir(parents=True, exist_ok=True)

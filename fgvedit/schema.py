@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fgvedit.errors import FGVEditError, unknown
 
@@ -41,9 +41,10 @@ class ImageRef:
         try:
             return Image.open(io.BytesIO(self.data)).convert("RGB")
         except Exception as error:  # Pillow raises a dozen types on bad bytes
+            why = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
             raise FGVEditError(
                 f"image '{self.image_id}': expected a readable PNG, JPEG or WebP image, found {len(self.data)} bytes "
-                f"that do not decode ({error})"
+                f"that do not decode ({why})"
             ) from error
 
 

@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from local_openai import GOOD, USAGE, LocalOpenAI, Reply, failure, said
 from PIL import Image
 
-from builders.labelling import open_labeller
+from builders.labelling import estimate, open_labeller
 from builders.labelling.base import Effect, Labelled, Refused, Told, Unanswered
 from builders.labelling.cache import Cached
 from builders.labelling.local import Local, Options
-from builders.labelling.openai import OpenAI
+from builders.labelling.openai import Cost, OpenAI
 from builders.labelling.tasks import BadAnswer, clean, json_object, samples
 from fgvedit.errors import FGVEditError
 from fgvedit.schema import ImageRef
@@ -535,31 +535,42 @@ def test_a_password_does_not_belong_into_the_address(opened: Callable[..., OpenA
 # What it costs
 
 
-def test_the_estimate_is_of_prompt_image_and_answer(opened: Callable[..., OpenAI]) -> None:
-    labeller = opened(model="gpt-4o-mini-2024-07-18", input_price=0.15, output_price=0.6)
-    one, many = labeller.estimate({"effect": 1}), labeller.estimate({"effect": 1000, "rephrase": 0})
+def estimated(counts: dict[str, int], **options: Any) -> Cost:
+    return OpenAI.estimate(OpenAI.Config(**options), counts)
+
+
+def test_the_estimate_is_of_prompt_image_and_answer() -> None:
+    prices = {"model": "gpt-4o-mini-2024-07-18", "input_price": 0.15, "output_price": 0.6}
+    one, many = estimated({"effect": 1}, **prices), estimated({"effect": 1000, "rephrase": 0}, **prices)
     ask = samples()["effect"]
     text = (len(ask.prompt) + len(json.dumps(ask.schema))) / 3.5
     assert one.input_tokens == pytest.approx(text + 2833 + 4 * 5667, abs=1)
     assert (many.requests, many.output_tokens) == (1000, 100_000)
     assert many.input_tokens == 1000 * one.input_tokens
     assert many.money == pytest.approx(1000 * one.input_tokens * 0.15e-6 + 100_000 * 0.6e-6)
-    without_image = labeller.estimate({"settled_by_text": 1})
-    assert without_image.input_tokens < 1000
-    low = opened(model="gpt-4o-mini", detail="low").estimate({"effect": 1})
+    assert estimated({"settled_by_text": 1}).input_tokens < 1000  # without an image
+    low = estimated({"effect": 1}, detail="low")
     assert low.input_tokens == pytest.approx(text + 2833, abs=1)
-    told = opened(model="gpt-4o-mini", image_tokens=300).estimate({"effect": 1})
+    told = estimated({"effect": 1}, image_tokens=300)
     assert told.input_tokens == pytest.approx(text + 300, abs=1)
-    other = opened(model="a-model").estimate({"effect": 1})
+    other = estimated({"effect": 1}, model="a-model")
     assert other.input_tokens == pytest.approx(text + 85 + 4 * 170, abs=1)
 
 
-def test_an_unknown_price_is_said(opened: Callable[..., OpenAI]) -> None:
-    unpriced = opened().estimate({"entity": 10})
+def test_an_unknown_price_is_said() -> None:
+    unpriced = estimated({"entity": 10})
     assert unpriced.money == 0 and "no price is known" in str(unpriced)
-    assert "no price" not in str(opened(input_price=1.0).estimate({"entity": 10}))
+    assert "no price" not in str(estimated({"entity": 10}, input_price=1.0))
     with pytest.raises(FGVEditError, match="did you mean 'entity'"):
-        opened().estimate({"entities": 3})
+        estimated({"entities": 3})
+
+
+def test_an_estimate_needs_no_key_and_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert "3 requests" in estimate("openai", {"model": "a-model"}, {"effect": 3})
+    assert estimate("local", {"model": "no such model"}, {"effect": 3}) == ""
+    with pytest.raises(FGVEditError, match="did you mean 'model'"):
+        estimate("openai", {"modle": "a-model"}, {"effect": 3})
 
 
 def test_what_was_spent_is_what_the_server_counted(server: LocalOpenAI, opened: Callable[..., OpenAI]) -> None:
@@ -777,7 +788,7 @@ def test_threads_that_ask_the_same_ask_once(server: LocalOpenAI, opened: Callabl
 BUILD = """
 import sys
 from pathlib import Path
-from builders.labelling import open_labeller
+from builders.labelling import estimate, open_labeller
 from builders.labelling.base import Told
 from builders.labelling.cache import Cached
 cached = Cached(open_labeller("openai", {}), Path(sys.argv[1]))

@@ -178,6 +178,21 @@ def test_a_sample_is_drawn_by_its_seed(folder: Path) -> None:
     assert report(str(folder), sample=0)["sample"] == []
 
 
+def test_the_configuration_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, number in (("first", 0), ("second", 5)):
+        write_rows([make_row(number)], tmp_path / name, "test")
+    configs = "".join(
+        f"- config_name: {name}\n  data_files:\n  - split: test\n    path: {name}/test-00000.parquet\n"
+        for name in ("first", "second")
+    )
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    for name, record in (("first", "record-0"), ("second", "record-5")):
+        main([str(tmp_path), "--config", name])
+        assert record in capsys.readouterr().out
+    with pytest.raises(FGVEditError, match="did you mean 'first'"):
+        main([str(tmp_path), "--config", "frist"])
+
+
 def test_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "labels.jsonl").write_text(json.dumps(line("x-1", "x", {"B?": "in_scope", "C?": "unclear"})))
     other = tmp_path / "other.jsonl"

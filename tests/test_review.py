@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,22 @@ def write_marks(path: Path, folder: Path, marks: dict[str, Any], **changes: Any)
 
 
 class Page(Opened):
+    def open(self) -> None:
+        super().open()
+        self.ready()
+
+    def ready(self) -> None:
+        self.tab.wait_for_selector("body:not([inert])")
+
+    def reload(self) -> None:
+        self.kept()
+        self.tab.reload()
+        self.ready()
+
+    def kept(self) -> None:
+        """Wait until the browser has stored all, as a person is told."""
+        self.tab.get_by_text("All marks are kept.").wait_for()
+
     def item(self, number: int) -> Any:
         return self.tab.locator(f'fieldset[data-item="{number}"]')
 
@@ -62,6 +79,10 @@ class Page(Opened):
 
     def shows(self, record: str) -> bool:
         return record in self.tab.locator(".sight").inner_text()
+
+    def counts(self, marked: int) -> None:
+        """Wait until so many marks are there: a page is told of another one's in the background."""
+        self.tab.locator("#marked").get_by_text(f"{marked} of ").wait_for()
 
     def export(self, path: Path) -> Any:
         with self.tab.expect_download() as download:
@@ -142,15 +163,82 @@ def test_keys_are_left_alone_while_one_types_and_when_turned_off(page: Page, tmp
 def test_a_reload_keeps_marks_notes_and_place(page: Page, tmp_path: Path) -> None:
     page.press("nrw")
     page.tab.get_by_role("textbox", name="Note on this record").fill("a note")
-    page.tab.reload()
+    page.reload()
     assert page.shows("record-1")
     assert page.radio(0, "right").is_checked() and page.radio(1, "wrong").is_checked()
     assert page.tab.get_by_role("textbox", name="Note on this record").input_value() == "a note"
+    page.kept()
     page.tab.close()
     page.open()
     assert page.export(tmp_path / "marks.json")["marks"] == {
         "record-1": {"edit": "right", "probes": {"0": "wrong"}, "note": "a note"}
     }
+
+
+def test_tabs_do_not_write_over_each_others_marks(page: Page, tmp_path: Path) -> None:
+    first = page.tab
+    page.open()
+    second = page.tab
+    first.keyboard.press("r")
+    page.counts(1)  # the second tab is told
+    assert page.radio(0, "right").is_checked()
+    page.press("nw")
+    page.tab = first
+    page.counts(2)
+    assert page.shows("record-0")  # each has its own place
+    first.get_by_role("textbox", name="Note on this record").fill("of the first")
+    expected = {
+        "record-0": {"edit": "right", "probes": {}, "note": "of the first"},
+        "record-1": {"edit": "wrong", "probes": {}},
+    }
+    assert page.export(tmp_path / "first.json")["marks"] == expected
+    second.get_by_role("button", name="Previous").click()
+    second.wait_for_function("document.getElementById('note').value === 'of the first'")
+    page.tab = second
+    assert page.export(tmp_path / "second.json")["marks"] == expected
+
+
+KEPT = """async ([name, text]) => {
+  const opening = indexedDB.open("fgvedit-review");
+  await new Promise((resolve) => (opening.onsuccess = resolve));
+  const store = opening.result.transaction("kept", "readwrite").objectStore("kept");
+  const asked = text ? store.put(text, [data.revision, name]) : store.get([data.revision, name]);
+  await new Promise((resolve) => (asked.onsuccess = resolve));
+  return asked.result;
+}"""
+
+
+def test_marks_that_cannot_be_read_are_said_and_left(page: Page, tmp_path: Path) -> None:
+    page.press("rnr")
+    page.kept()
+    page.tab.evaluate(KEPT, ["marks record-0", "{"])
+    page.reload()
+    page.tab.get_by_role("alert").get_by_text("record record-0 cannot be read").wait_for()
+    page.press("w")
+    page.kept()
+    assert page.tab.get_by_role("alert").inner_text() != ""
+    assert page.tab.evaluate(KEPT, ["marks record-0", ""]) == "{"
+    assert list(page.export(tmp_path / "marks.json")["marks"]) == ["record-1"]
+
+
+def test_without_a_store_marks_are_for_export_alone(page: Page, tmp_path: Path) -> None:
+    page.context.add_init_script("indexedDB.open = () => { throw new DOMException('no', 'SecurityError'); };")
+    page.reload()
+    page.tab.get_by_role("alert").get_by_text("cannot keep the marks (SecurityError)").wait_for()
+    page.press("rw")
+    page.tab.get_by_text("Marks are being kept").wait_for()
+    marks = page.export(tmp_path / "marks.json")["marks"]
+    assert marks == {"record-0": {"edit": "right", "probes": {"0": "wrong"}}}
+    asked: list[str] = []
+
+    def leave(dialog: Any) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.tab.on("dialog", leave)
+    page.tab.close(run_before_unload=True)
+    page.tab.wait_for_event("close")
+    assert asked == ["beforeunload"]
 
 
 def test_what_is_marked_is_counted(page: Page) -> None:
@@ -191,7 +279,7 @@ def test_an_import_goes_on_from_exported_marks(page: Page, browser: Any, tmp_pat
     other.press("u")
     other.tab.get_by_label("Go on with exported marks").set_input_files(tmp_path / "marks.json")
     other.tab.get_by_text("Marks of 1 records read").wait_for()
-    other.tab.reload()
+    other.reload()
     marks = other.export(tmp_path / "more.json")
     assert marks["marks"] == {
         "record-0": {"edit": "right", "probes": {"0": "wrong"}},
@@ -346,6 +434,103 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(FGVEditError, match=r"image 'image-0'.*do not decode"):
         write_page(str(tmp_path / "records"), tmp_path / "page")
     assert not (tmp_path / "page" / "index.html").exists()
+
+
+def shown_files(page: Path) -> set[str]:
+    """The images that a page asks for."""
+    text = (page / "index.html").read_text()
+    return set(re.findall(r'"file":"images/([^"]+)"', text))
+
+
+def test_a_page_made_again_leaves_no_images_of_the_earlier_one(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    write_page(str(folder), page)
+    (page / "notes.txt").write_text("mine")
+    (page / "images" / "0123456789abcdef0123.png").write_text("mine, too")
+    before = shown_files(page)
+    write_page(str(folder), page, sample=1)
+    assert shown_files(page) < before
+    left = {path.name for path in (page / "images").iterdir()}
+    assert left == {*shown_files(page), "0123456789abcdef0123.png"}
+    assert (page / "notes.txt").read_text() == "mine"
+    write_page(str(folder), page)
+    assert {path.name for path in (page / "images").iterdir()} == {*before, "0123456789abcdef0123.png"}
+
+
+def test_a_page_that_cannot_be_made_leaves_the_earlier_one(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    write_page(str(folder), page, sample=1)
+    before = {path: path.read_bytes() for path in page.rglob("*") if path.is_file()}
+    row = make_row(7)
+    row["image"] = {"bytes": row["image"]["bytes"][:60], "path": None}
+    write_rows([make_row(1), row], tmp_path / "bad", "test")
+    with pytest.raises(FGVEditError, match="do not decode"):
+        write_page(str(tmp_path / "bad"), page)
+    assert {path: path.read_bytes() for path in page.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<p>my thesis</p>",
+        '<script type="application/json" id="data">{"records": 3}</script>',
+        '<script type="application/json" id="data">{"records": [</script>',
+    ],
+)
+def test_another_page_is_not_written_over(folder: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "index.html").write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(FGVEditError, match="found a page that is none of"):
+        write_page(str(folder), tmp_path)
+    assert (tmp_path / "index.html").read_text() == text
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_page_made_by_someone_else_does_not_lead_out_of_its_folder(folder: Path, tmp_path: Path) -> None:
+    page, mine = tmp_path / "page", tmp_path / "mine.png"
+    mine.write_text("mine")
+    page.mkdir()
+    data = json.dumps({"records": [{"image": {"file": "../mine.png"}, "probes": []}]})
+    (page / "index.html").write_text(f'<script type="application/json" id="data">{data}</script>')
+    write_page(str(folder), page)
+    assert mine.read_text() == "mine"
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """Two configurations as builders.publish lays them out, the second with labels."""
+    root = tmp_path / "published"
+    for name, number in (("first", 0), ("second", 5)):
+        write_rows([make_row(number), make_row(number + 1)], root / "data" / name, "test")
+    (root / "labels").mkdir()
+    (root / "labels" / "second.jsonl").write_text(json.dumps(label("record-5", "because 5")) + "\n")
+    configs = "".join(
+        f"- config_name: {name}\n  data_files:\n  - split: test\n    path: data/{name}/test-00000.parquet\n"
+        + ("  default: true\n" if name == "first" else "")
+        for name in ("first", "second")
+    )
+    (root / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    return root
+
+
+def test_the_configuration_that_is_asked_for(published: Path, tmp_path: Path) -> None:
+    def page(*more: str) -> str:
+        main([str(published), "--out", str(tmp_path / "page"), *more])
+        return (tmp_path / "page" / "index.html").read_text()
+
+    assert "record-0" in page() and "record-5" not in page()
+    assert "record-5" in page("--config", "second") and "because 5" in page("--config", "second")
+    with pytest.raises(FGVEditError, match="did you mean 'second'"):
+        page("--config", "secnd")
+
+    marks = tmp_path / "marks.json"
+    revision = open_source(str(published), "second").revision
+    marks.write_text(json.dumps({"format": 1, "data": revision, "marks": {"record-5": {"edit": "wrong"}}}))
+    out = tmp_path / "reviewed"
+    main([str(published), "--config", "second", "--apply", str(marks), "--out", str(out)])
+    assert [record.id for record in load_records(str(out), "test").records] == ["record-6"]
+    with pytest.raises(FGVEditError, match="holds marks of data"):
+        main([str(published), "--apply", str(marks), "--out", str(tmp_path / "other")])
 
 
 # -- what becomes of marks ---------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ EDITS = [
     Told("What is on the man's lap?", "cat", "elephant"),
     Told("What is the girl standing on?", "skateboard", "racket"),
     Told("What is the woman holding in the left hand?", "phone", "book"),
-    Told("What is the man doing?", "eating", "sitting"),
+    Told("What is the man doing?", "eating", "reading"),
     Told("What material is the floor made of?", "wood", "plastic"),
     Told("Is the bear sitting?", "yes", "no"),
     Told("Is the person with the cat a man or woman?", "man", "woman"),
@@ -101,19 +101,23 @@ def test_what_a_question_is_about(rules: Rules, question: str, answer: str, enti
 @pytest.mark.parametrize(
     ("question", "answer", "allowed"),
     [
-        ("What color is the vase?", "white", {"red", "blue", "green", "yellow", "brown", "black", "purple", "orange"}),
+        (
+            "What color is the vase?",
+            "white",
+            {"red", "blue", "green", "yellow", "brown", "black", "purple", "orange", "pink"},
+        ),
         ("How many mirrors?", "3", {"2", "4", "5", "6"}),
         ("Is the bear sitting?", "no", {"yes"}),
         ("Is the person with the cat a man or woman?", "man", {"woman"}),
-        ("What is the dog doing?", "sitting", {"standing", "walking", "running", "sleeping", "eating", "drinking"}),
+        ("What is the dog doing?", "sitting", {"standing", "walking", "running", "sleeping", "jumping"}),
+        ("What is the man doing?", "eating", {"reading", "talking", "dancing"}),  # he may well sit
     ],
 )
 def test_a_counterfactual_is_another_answer_of_the_kind(
     rules: Rules, question: str, answer: str, allowed: set[str]
 ) -> None:
-    more = {"pink", "reading", "talking", "jumping", "cooking", "dancing"}
     found = {rules.counterfactual(image_ref(n), question, answer).value for n in range(30)}
-    assert found <= allowed | more
+    assert found <= allowed
     assert len(found) == 1 or len(found) > 2  # drawn for each image, where there is a choice
 
 

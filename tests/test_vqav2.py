@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from conftest import png
+from local_openai import LocalOpenAI
 
 from builders.coco import Images
+from builders.validate.sources import open_source
 from builders.vqav2.__main__ import main
 from builders.vqav2.answers import IMAGES_AT_ONCE, wrong_answers
 from builders.vqav2.draw import shuffled
@@ -310,10 +312,128 @@ def test_annotators_agree_as_vqa_compares_answers(tmp_path: Path) -> None:
 
 def test_a_dry_run_writes_nothing_and_asks_nobody(small: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(small.path.rglob("*"))
-    small.labeller.write_text("raise SystemExit('opened')")
+    small.labeller.write_text(LABELLER.replace("self.config, self.answered = config, 0", "raise SystemExit('opened')"))
     main(small.arguments("out", "--dry-run"))
     assert sorted(small.path.rglob("*")) == before
     assert "160 questions in 1 files" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "requests"),
+    [
+        # of 12 images 4 questions each: 48 edits, 4 asks each, and twice for each of the 3 others
+        ([], 48 * 4 + 48 * 3 * 2),
+        (["--per-image", "1"], 12 * 4 + 12 * 3 * 2),
+        (["--limit", "4"], 4 * 4 + 4 * 3 * 2),
+        (["--policy", "model-wrong"], 48 * 3 + 48 * 3 * 2),
+    ],
+)
+def test_a_dry_run_says_what_labels_are_likely_to_cost(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    more: list[str],
+    requests: int,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)  # none is needed
+    folder = Folder(tmp_path, scenes(range(1, 13)))
+    main(folder.arguments("out", "--dry-run", "--labeller", "openai", "--set", "input_price=1", *more))
+    assert f"labeller 'openai': an estimated {requests} requests, " in capsys.readouterr().out
+    main(folder.arguments("out", "--dry-run", *more))
+    assert "estimated" not in capsys.readouterr().out  # this one cannot tell
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[LocalOpenAI, Folder, list[str]]]:
+    """A server whose answers make a record of each image's first question, and what makes a build ask it."""
+    with LocalOpenAI() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        server.answers["counterfactual"] = {"reason": "Another.", "target": "violet"}
+        server.answers["effect"] = {"reason": "It is about another thing.", "relation": "unaffected", "answer": ""}
+        options = ["model=a-model", "input_price=1", "output_price=2"]
+        more = ["--labeller", "openai", "--per-image", "1", *(f"--set={option}" for option in options)]
+        yield server, Folder(tmp_path, scenes(range(1, 7))), more
+
+
+def test_what_labels_are_likely_to_cost_is_said_first(
+    served: tuple[LocalOpenAI, Folder, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, folder, more = served
+    said: list[str] = []
+    server.arrived = lambda number: said.append(capsys.readouterr().err if number == 1 else "")
+    out = folder.build("out", *more)
+    assert f"labeller 'openai': an estimated {6 * 4 + 6 * 3 * 2} requests, " in said[0]
+    assert len(list(load_records(str(out), "train").records)) == 6  # so few images may all be in one split
+    asked = len(server.requests)
+    assert asked <= 6 * 4 + 6 * 3 * 2
+    folder.build("again", *more, "--cache", str(folder.path / "out.cache"))
+    assert len(server.requests) == asked  # all is kept
+
+
+def test_a_budget_ends_a_build_that_another_goes_on_with(served: tuple[LocalOpenAI, Folder, list[str]]) -> None:
+    server, folder, more = served
+    with pytest.raises(FGVEditError, match="option 'budget'"):
+        folder.build("out", *more, "--set=concurrency=1", "--set=budget=0.01")
+    asked = len(server.requests)
+    assert 0 < asked < 20
+    assert not (folder.path / "out").exists()
+    out = folder.build("out", *more, "--set=budget=5")
+    assert content(out).keys() >= {"build.json", "labels.jsonl"}
+    texts = [json.dumps(request["messages"]) for request in server.requests]
+    assert len(set(texts)) == len(texts)  # nothing was asked twice
+
+
+def test_a_labeller_is_opened_once(
+    small: Folder, random_blip2: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = "self.config, self.answered = config, 0"
+    small.labeller.write_text(LABELLER.replace(opened, f"print('opened'); {opened}"))
+    small.build("out")
+    assert capsys.readouterr().out.count("opened") == 1
+
+    from builders.labelling import local
+
+    models: list[str] = []
+    open_backbone = local.open_backbone
+
+    def noted(name: str, *more: Any, **options: Any) -> Any:
+        models.append(name)
+        return open_backbone(name, *more, **options)
+
+    monkeypatch.setattr(local, "open_backbone", noted)
+    given = ["--labeller", "local", f"--set=model={random_blip2}", "--set=device=cpu", "--set=dtype=float32"]
+    with pytest.raises(FGVEditError, match="a model that takes more"):
+        small.build("local", *given)
+    assert models == [str(random_blip2)]
+
+
+def test_a_build_is_reviewed(small: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    page, marks = small.path / "page", small.path / "marks.json"
+    out = small.build("out", "--review", str(page), "--sample", "5")
+    assert "5 records" in capsys.readouterr().out
+    text = (page / "index.html").read_text()
+    revision = open_source(str(out)).revision
+    assert revision in text
+    before, built = content(out), {record.id for rows in records_of(out).values() for record in rows}
+
+    wrong = "scripted-4000"
+    marks.write_text(json.dumps({"format": 1, "data": revision, "marks": {wrong: {"edit": "wrong"}}}))
+    for _ in range(2):  # the second time it is there already
+        small.build("out", "--apply-review", str(marks), "--review", str(page))
+        reviewed = small.path / "out-reviewed"
+        assert {record.id for rows in records_of(reviewed).values() for record in rows} == built - {wrong}
+        assert content(out) == before
+        assert open_source(str(reviewed)).revision in (page / "index.html").read_text()
+
+
+def test_marks_that_are_none_are_said_before_a_build(small: Folder) -> None:
+    marks = small.path / "marks.json"
+    for text, message in (("{", "is damaged"), ('{"format": 2}', "holds no marks of format 1")):
+        marks.write_text(text)
+        with pytest.raises(FGVEditError, match=message):
+            small.build("out", "--apply-review", str(marks))
+        assert not (small.path / "out").exists()
 
 
 def test_stopped_builds_go_on_and_ask_nothing_twice(small: Folder) -> None:
@@ -493,7 +613,10 @@ def zipped(path: Path) -> None:
         (lambda f: edited(f.questions, lambda d: d["questions"][2].pop("question")), "number 2, field 'question'"),
         (lambda f: f.locality.write_text('{"question": "a", "answer": "b"}\n{"question": 1}\n'), "nq.jsonl', line 2"),
         (lambda f: f.locality.write_text(""), "found 0 questions"),
-        (lambda f: (f.path / "train2014/COCO_train2014_000000000004.jpg").write_bytes(b"no"), "000000000004"),
+        (
+            lambda f: (f.path / "train2014/COCO_train2014_000000000004.jpg").write_bytes(b"no"),
+            r"000000000004': .*found 2 bytes that do not decode \(of no known format\)",
+        ),
         (lambda f: (f.path / "train2014/COCO_train2014_000000000004.jpg").unlink(), "000000000004.jpg' is not there"),
     ],
 )
@@ -515,6 +638,10 @@ def test_bad_input_is_named_and_nothing_is_written(
         (["--limit", "0"], "--limit 0"),
         (["--num-proc", "0"], "--num-proc 0"),
         (["--per-image", "-1"], "--per-image -1"),
+        (["--sample", "0"], "--sample 0"),
+        (["--dry-run", "--review", "page"], "--review page: found it with --dry-run"),
+        (["--dry-run", "--apply-review", "marks.json"], "--apply-review marks.json: found it with --dry-run"),
+        (["--out", "."], "--out '.': expected a folder with a name"),
         (["--labeller", "rule"], "did you mean 'rules'"),
         (["--images", "nowhere"], "none at 'nowhere'"),
         (["--set", "dies=3"], "did you mean 'dies_after'"),

@@ -27,6 +27,27 @@ def open_labeller(name: str, options: Mapping[str, Any]) -> Labeller:
     Raises `FGVEditError` for a name or option that is unknown, a value of another type, and a class that is no
     labeller.
     """
+    kind = _kind(name)
+    labeller = kind(*_config(kind, name, options))
+    lacking = [attribute for attribute in ("name", "concurrency") if not hasattr(labeller, attribute)]
+    if lacking:
+        raise FGVEditError(
+            f"labeller '{name}' does not say its {' and '.join(lacking)}; expected both, once it is made"
+        )
+    return labeller
+
+
+def estimate(name: str, options: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+    """What so many asks of each of `TASKS` cost, in words; empty where that labeller's class cannot tell. Nothing is
+    opened: a class that can tell has a static method `estimate(config, counts)`. Raises `FGVEditError` as
+    `open_labeller` does."""
+    kind = _kind(name)
+    config = _config(kind, name, options)
+    return str(kind.estimate(*config, counts)) if hasattr(kind, "estimate") else ""
+
+
+def _kind(name: str) -> Any:
+    """A labeller's class."""
     if ":" in name:
         kind = class_at(name, object, "labeller")
     elif name in LABELLERS:
@@ -40,13 +61,7 @@ def open_labeller(name: str, options: Mapping[str, Any]) -> Labeller:
             f"labeller '{name}' has no {', '.join(lacking)}; expected a class with the methods of "
             "builders.labelling.base.Labeller"
         )
-    labeller = kind(*_config(kind, name, options))
-    lacking = [attribute for attribute in ("name", "concurrency") if not hasattr(labeller, attribute)]
-    if lacking:
-        raise FGVEditError(
-            f"labeller '{name}' does not say its {' and '.join(lacking)}; expected both, once it is made"
-        )
-    return labeller
+    return kind
 
 
 def _config(kind: Any, name: str, options: Mapping[str, Any]) -> list[Any]:

@@ -116,6 +116,12 @@ class Cost:
         return f"{self.requests:,} requests, {tokens}, for {price}"
 
 
+def cost(config: Options, requests: int, input_tokens: int, output_tokens: int) -> Cost:
+    prices = config.input_price, config.output_price
+    money = (input_tokens * prices[0] + output_tokens * prices[1]) / 1e6
+    return Cost(requests, input_tokens, output_tokens, money, any(prices))
+
+
 class Meter:
     """What was spent, and what may be: what a request costs at most is put by before it is sent. For many threads."""
 
@@ -125,11 +131,6 @@ class Meter:
         self.spent = Cost()
         self._put_by = 0.0
         self._lock = threading.Lock()
-
-    def cost(self, requests: int, input_tokens: int, output_tokens: int) -> Cost:
-        prices = self.config.input_price, self.config.output_price
-        money = (input_tokens * prices[0] + output_tokens * prices[1]) / 1e6
-        return Cost(requests, input_tokens, output_tokens, money, any(prices))
 
     def put_by(self, most: Cost) -> None:
         """Raises `FGVEditError` where the request could lead past a bound."""
@@ -183,7 +184,8 @@ class OpenAI(Asking):
         """By this run, as the server counted it."""
         return self.meter.spent
 
-    def estimate(self, counts: Mapping[str, int]) -> Cost:
+    @staticmethod
+    def estimate(config: Options, counts: Mapping[str, int]) -> Cost:
         """What so many asks of each task cost, as a rule: one request each, of the task's prompt for a sample at
         `CHARACTERS` a token, an image as OpenAI counts one (or `image_tokens`), and `USUAL_ANSWER` tokens of answer. It
         does not know which answers are kept already, nor which questions have to be put again."""
@@ -191,9 +193,9 @@ class OpenAI(Asking):
         for task, count in counts.items():
             if task not in samples():
                 raise unknown("task", task, samples())
-            one = self._most(samples()[task], ())
-            answer = min(USUAL_ANSWER, self.config.answer_tokens)
-            whole += self.meter.cost(count, count * one.input_tokens, count * answer)
+            one = _most(config, samples()[task], ())
+            answer = min(USUAL_ANSWER, config.answer_tokens)
+            whole += cost(config, count, count * one.input_tokens, count * answer)
         return whole
 
     def reply(self, ask: Ask[Any], wrong: Sequence[tuple[str, str]]) -> str:
@@ -217,7 +219,7 @@ class OpenAI(Asking):
     def _choice(self, ask: Ask[Any], wrong: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """The first choice of a completion. Raises `FGVEditError` where the server gives none, and `Refused`."""
         messages = self._messages(ask, wrong)
-        most = self._most(ask, wrong)
+        most = _most(self.config, ask, wrong)
         failed = 0
         while True:
             sent = self._body(ask, messages)
@@ -268,7 +270,8 @@ class OpenAI(Asking):
         """Whether the server answers a question that nothing is wrong with, image and all."""
         ask = samples()["entity"]
         try:
-            return bool(_first_choice(self._post(self._body(ask, self._messages(ask, ())), self._most(ask, ()))))
+            body = self._body(ask, self._messages(ask, ()))
+            return bool(_first_choice(self._post(body, _most(self.config, ask, ()))))
         except httpx2.RequestError:
             return False
 
@@ -282,7 +285,7 @@ class OpenAI(Asking):
         read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
         if not (isinstance(read, int) and isinstance(written, int) and min(read, written) >= 0):
             return unknown_usage
-        return self.meter.cost(0, read, written)
+        return cost(self.config, 0, read, written)
 
     def _body(self, ask: Ask[Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
         form = {"name": ask.task, "strict": True, "schema": ask.schema}
@@ -310,12 +313,6 @@ class OpenAI(Asking):
                 {"role": "user", "content": f"That is of no use: it {matter}. Answer again, in the form asked for."}
             )
         return messages
-
-    def _most(self, ask: Ask[Any], wrong: Sequence[tuple[str, str]]) -> Cost:
-        """What one request costs at most, as a rule."""
-        text = len(ask.prompt) + len(json.dumps(ask.schema)) + sum(len(said) + len(matter) for said, matter in wrong)
-        tokens = math.ceil(text / CHARACTERS) + (_image_tokens(self.config) if ask.image is not None else 0)
-        return self.meter.cost(1, tokens, self.config.answer_tokens)
 
     # What a server says where it does not answer
 
@@ -427,6 +424,13 @@ def _key(config: Options, url: str) -> str:
             "expected printable ASCII without spaces"
         )
     return key
+
+
+def _most(config: Options, ask: Ask[Any], wrong: Sequence[tuple[str, str]]) -> Cost:
+    """What one request costs at most, as a rule."""
+    text = len(ask.prompt) + len(json.dumps(ask.schema)) + sum(len(said) + len(matter) for said, matter in wrong)
+    tokens = math.ceil(text / CHARACTERS) + (_image_tokens(config) if ask.image is not None else 0)
+    return cost(config, 1, tokens, config.answer_tokens)
 
 
 def _image_tokens(config: Options) -> int:

@@ -353,7 +353,8 @@ def _singular(answer: str) -> str:
 
 
 def _is_thing(value: str) -> bool:
-    return any(_singular(value) in group["words"] for name, group in CLASSES.items() if name not in ("activity", "sex"))
+    no_things = ("posture", "activity", "sex")
+    return any(_singular(value) in group["words"] for name, group in CLASSES.items() if name not in no_things)
 
 
 def _a(value: str) -> str:

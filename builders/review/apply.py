@@ -28,8 +28,10 @@ SCHEMA = json.loads((Path(__file__).parent / "marks.schema.json").read_text(enco
 EDIT_WRONG = "its edit is wrong"
 
 
-def apply_marks(name: str, marks: Path, out: Path) -> str:
+def apply_marks(name: str, marks: Path, out: Path, config: str | None = None) -> str:
     """Write the data set `name` without what is marked wrong into the folder `out`; what was left out, in words.
+
+    `config`: which configuration of a folder or hub data set; None: its default one.
 
     A record goes with its edit, or with the last of its probes of a kind in `REQUIRED`. What is unsure, and what
     nobody marked, stays. The same marks give the same bytes. `labels.jsonl` says of each record that was reviewed what
@@ -38,7 +40,7 @@ def apply_marks(name: str, marks: Path, out: Path) -> str:
     Raises `FGVEditError`, with nothing written, for marks of another form, other data, an unknown record or probe,
     where no record of a split would be left, and for a folder `out` that holds anything else.
     """
-    source = open_source(name)
+    source = open_source(name, config)
     read = read_marks(marks)
     _check_data(read, marks, source)
     _check_out(out, source)

@@ -3,14 +3,13 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const records = data.records;
 const MARKS = ["right", "wrong", "unsure"];
-const STORED = `fgvedit-review:${data.revision}`;
 const $ = (id) => document.getElementById(id);
 
 // Ids come from the data: objects that are indexed by them inherit nothing.
 const bare = (object) => Object.assign(Object.create(null), object);
 
 const state = { marks: bare(), reviewer: "", at: "" };
-let at = 0; // the record that is shown, among all; -1: none
+let at = -1; // the record that is shown, among all; -1: none
 
 // -- what is marked ---------------------------------------------------------------------------------------------------
 
@@ -28,7 +27,7 @@ function change(record, alter) {
   alter(own);
   if (own.edit || own.note || Object.keys(own.probes).length) state.marks[record.id] = own;
   else delete state.marks[record.id];
-  keep();
+  keepMarks(record.id);
 }
 
 function setMark(record, item, mark) {
@@ -48,25 +47,89 @@ function matches(record) {
 
 // -- what is kept -----------------------------------------------------------------------------------------------------
 
-function keep() {
+// In a database of the browser, which says when something is stored; localStorage does not, and loses what is marked in
+// the moments before a page is closed. Each record's marks are kept by themselves, so that two open pages of the same
+// data do not write over each other's. Names are "reviewer", "at", and "marks " with a record's id.
+
+let database; // undefined where the browser gives none
+const pending = new Map(); // name -> text, "" for nothing: what is not stored yet
+const others = new BroadcastChannel(`fgvedit-review ${data.revision}`);
+
+const answer = (request) => new Promise((resolve, reject) => {
+  request.onsuccess = () => resolve(request.result);
+  request.onerror = () => reject(request.error);
+});
+
+async function recall() {
+  const opening = indexedDB.open("fgvedit-review", 1);
+  opening.onupgradeneeded = () => opening.result.createObjectStore("kept");
+  database = await answer(opening);
+  const store = database.transaction("kept").objectStore("kept");
+  const own = IDBKeyRange.bound([data.revision], [data.revision, []]); // [revision, name] is between them
+  const [keys, texts] = await Promise.all([answer(store.getAllKeys(own)), answer(store.getAll(own))]);
+  keys.forEach(([, name], place) => take(name, texts[place]));
+}
+
+function keep(name, text) {
+  pending.set(name, text);
+  const storing = new Map(pending);
   try {
-    localStorage.setItem(STORED, JSON.stringify(state));
-    trouble("");
+    const transaction = database.transaction("kept", "readwrite", { durability: "strict" });
+    const store = transaction.objectStore("kept");
+    for (const [key, value] of storing) {
+      if (value) store.put(value, [data.revision, key]);
+      else store.delete([data.revision, key]);
+    }
+    transaction.oncomplete = () => stored(storing);
+    transaction.onabort = () => unkept(transaction.error);
   } catch (error) {
-    trouble(`This browser cannot keep the marks (${error.name}): export them before you leave the page.`);
+    unkept(error);
+  }
+  progress();
+}
+
+function stored(these) {
+  for (const [name, text] of these) {
+    if (pending.get(name) === text) pending.delete(name);
+    others.postMessage([name, text]);
+  }
+  progress();
+}
+
+function unkept(error) {
+  trouble(`This browser cannot keep the marks (${error ? error.name : "no reason given"}): export them before you leave the page.`);
+}
+
+function keepMarks(id) {
+  keep(`marks ${id}`, state.marks[id] ? JSON.stringify(state.marks[id]) : "");
+}
+
+// Take over what is kept under a name; "": nothing.
+function take(name, text) {
+  if (name === "reviewer") state.reviewer = text;
+  if (name === "at") state.at = text;
+  if (!name.startsWith("marks ")) return;
+  const id = name.slice("marks ".length);
+  try {
+    const own = JSON.parse(text || "{}");
+    if (!isObject(own) || (own.probes !== undefined && !isObject(own.probes))) throw new TypeError();
+    if (text) state.marks[id] = own;
+    else delete state.marks[id];
+  } catch (error) {
+    trouble(`What this browser kept of the marks of record ${id} cannot be read.`);
   }
 }
 
-function recall() {
-  try {
-    const found = JSON.parse(localStorage.getItem(STORED) || "{}");
-    state.marks = bare(found.marks);
-    state.reviewer = found.reviewer || "";
-    state.at = found.at || "";
-  } catch (error) {
-    trouble(`What this browser kept of the marks cannot be read (${error.name}).`);
-  }
-}
+// What another page of this data stored; each has its own place.
+others.addEventListener("message", ({ data: [name, text] }) => {
+  if (name === "at" || pending.has(name)) return;
+  take(name, text);
+  refresh();
+});
+
+addEventListener("beforeunload", (event) => {
+  if (pending.size) event.preventDefault(); // the browser asks
+});
 
 function exported() {
   const known = new Set(records.map((record) => record.id));
@@ -81,7 +144,7 @@ function download() {
   link.href = URL.createObjectURL(new Blob([JSON.stringify(exported(), null, 2) + "\n"], { type: "application/json" }));
   link.download = "marks.json";
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000); // the browser may not have begun to read it
   say("Marks exported as marks.json.");
 }
 
@@ -118,8 +181,12 @@ async function goOn(file) {
     return;
   }
   Object.assign(state.marks, found.marks);
-  if (found.reviewer && !state.reviewer) $("reviewer").value = state.reviewer = String(found.reviewer);
-  keep();
+  Object.keys(found.marks).forEach(keepMarks);
+  if (found.reviewer && !state.reviewer) {
+    $("reviewer").value = state.reviewer = String(found.reviewer);
+    keep("reviewer", state.reviewer);
+  }
+  trouble("");
   show(at < 0 ? step(-1, 1) : at);
   say(`Marks of ${Object.keys(found.marks).length} records read from ${file.name}.`);
 }
@@ -232,10 +299,26 @@ function show(index) {
     main.replaceChildren(element("p", {}, "No record is like this."));
   } else {
     main.replaceChildren(...card(records[at]));
-    state.at = records[at].id;
-    keep();
   }
   progress();
+}
+
+// What another page marked, without taking the focus from anything.
+function refresh() {
+  if (at >= 0) {
+    items().forEach((node, item) => paint(node, markOf(records[at], item)));
+    const note = $("note");
+    if (document.activeElement !== note) note.value = (state.marks[records[at].id] || {}).note || "";
+  }
+  if (document.activeElement !== $("reviewer")) $("reviewer").value = state.reviewer;
+  progress();
+}
+
+const placeOf = (id) => Math.max(0, records.findIndex((record) => record.id === id));
+
+function keepPlace() {
+  state.at = at < 0 ? "" : records[at].id;
+  keep("at", state.at);
 }
 
 function progress() {
@@ -248,6 +331,7 @@ function progress() {
   }
   Object.assign($("progress"), { max: all, value: marked });
   $("marked").textContent = `${marked} of ${all} marks, ${whole} of ${records.length} records done`;
+  $("kept").textContent = pending.size ? "Marks are being kept …" : "All marks are kept.";
   const fitting = records.filter(matches).length;
   $("place").textContent = (at < 0 ? "no record" : `record ${at + 1} of ${records.length}`) +
     ($("filter").value === "all" ? "" : `; ${fitting} shown`);
@@ -271,6 +355,7 @@ function go(by) {
   }
   say("");
   show(index);
+  keepPlace();
   scrollTo(0, 0);
   items()[0].focus({ preventScroll: true });
 }
@@ -319,7 +404,7 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("textarea, select, input:not([type=radio]):not([type=checkbox])");
   if (event.key === "Escape" && event.target.id === "note") focusItem(items()[items().length - 1]);
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || !$("keys").checked) return;
+  if (document.body.inert || typing || event.ctrlKey || event.metaKey || event.altKey || !$("keys").checked) return;
   const act = Object.hasOwn(KEYS, event.key) && KEYS[event.key];
   if (!act || (at < 0 && !"np".includes(event.key))) return;
   event.preventDefault();
@@ -335,13 +420,21 @@ $("import").addEventListener("change", async (event) => {
 });
 $("reviewer").addEventListener("input", (event) => {
   state.reviewer = event.target.value.trim();
-  keep();
+  keep("reviewer", state.reviewer);
 });
-$("filter").addEventListener("change", () => show(at >= 0 && matches(records[at]) ? at : step(-1, 1)));
+$("filter").addEventListener("change", () => {
+  show(at >= 0 && matches(records[at]) ? at : step(-1, 1));
+  keepPlace();
+});
 
-recall();
-document.title = `Review of ${data.name}`;
-$("name").textContent = data.name;
-$("revision").textContent = short(data.revision);
-$("reviewer").value = state.reviewer;
-show(Math.max(0, records.findIndex((record) => record.id === state.at)));
+async function start() {
+  document.title = `Review of ${data.name}`;
+  $("name").textContent = data.name;
+  $("revision").textContent = short(data.revision);
+  await recall().catch(unkept);
+  $("reviewer").value = state.reviewer;
+  show(placeOf(state.at));
+  document.body.inert = false;
+}
+
+start();

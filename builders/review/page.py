@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
 import random
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ from fgvedit.schema import EXPECTED_NEW, ImageRef, Probe, Record, record_from_ro
 HERE = Path(__file__).parent
 SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}  # what browsers show
 
+DATA = r'<script type="application/json" id="data">(.*?)</script>'  # as page.html has it
+IMAGE = r"images/[0-9a-f]{20}\.[a-z]+"
+
 # What a probe asks, by its kind.
 ASKS = {
     "rephrase": "The edit's question in other words",
@@ -36,16 +41,19 @@ ASKS = {
 }
 
 
-def write_page(name: str, out: Path, sample: int | None = None, seed: int = 0) -> str:
+def write_page(name: str, out: Path, sample: int | None = None, seed: int = 0, config: str | None = None) -> str:
     """Write the page for the data set `name` into the folder `out`; what was written, in words.
 
     `name`: a folder of records, a configuration of the embedded data or a hub id. `sample`: how many records to show,
-    drawn with `seed` from all splits; None: all. The page stands in `index.html`, which is written last.
-    Raises `FGVEditError` for a data set that cannot be read and a sample below 1.
+    drawn with `seed` from all splits; None: all. `config`: which configuration of a folder or hub data set; None: its
+    default one. The page stands in `index.html`, which is written last; then the images go that only an earlier
+    page in the folder showed.
+    Raises `FGVEditError` for a data set that cannot be read, a sample below 1, and an `index.html` of another kind.
     """
     if sample is not None and sample < 1:
         raise FGVEditError(f"--sample {sample}: expected a number of records of at least 1")
-    source = open_source(name)
+    shown_before = _images_of(out / "index.html")
+    source = open_source(name, config)
     chosen = None
     if sample is not None:
         ids = sorted(row["id"] for _, row in rows(source))
@@ -53,13 +61,18 @@ def write_page(name: str, out: Path, sample: int | None = None, seed: int = 0) -
     labels = labels_of(source)
     images = Images(out)
     records = []
-    for split, row in tqdm(rows(source), total=source.rows, desc="records", unit="record", disable=None):
-        if chosen is None or row["id"] in chosen:
-            record = record_from_row(row)
-            records.append({"split": split, **_shown(record, labels.get(record.id), images)})
-    if not records:
-        raise FGVEditError(f"data set '{name}' has no records; expected at least 1")
-    write_text(out / "index.html", _html({"name": name, "revision": source.revision, "records": records}))
+    try:
+        for split, row in tqdm(rows(source), total=source.rows, desc="records", unit="record", disable=None):
+            if chosen is None or row["id"] in chosen:
+                record = record_from_row(row)
+                records.append({"split": split, **_shown(record, labels.get(record.id), images)})
+        if not records:
+            raise FGVEditError(f"data set '{name}' has no records; expected at least 1")
+        write_text(out / "index.html", _html({"name": name, "revision": source.revision, "records": records}))
+    except BaseException:
+        images.remove(images.shown() - shown_before)
+        raise
+    images.remove(shown_before - images.shown())
     items = sum(1 + len(record["probes"]) for record in records)
     return f"{out / 'index.html'}: {len(records):,} records, {items:,} things to mark, {len(images.files):,} images"
 
@@ -86,6 +99,33 @@ class Images:
             (self.out / path).write_bytes(data)
             self.files[image.key] = {"file": path, "width": picture.width, "height": picture.height}
         return self.files[image.key]
+
+    def shown(self) -> set[str]:
+        """The paths of all files so far, from the page's folder."""
+        return {image["file"] for image in self.files.values()}
+
+    def remove(self, paths: set[str]) -> None:
+        """Delete files of the page, and their folder if nothing else is in it."""
+        for path in paths:
+            (self.out / path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there are others
+            (self.out / "images").rmdir()
+
+
+def _images_of(page: Path) -> set[str]:
+    """The paths of the images of a page that was written before. Raises `FGVEditError` where it is another page."""
+    if not page.exists():
+        return set()
+    try:
+        found = re.search(DATA, page.read_text(encoding="utf-8"), re.S)
+        if found is None:
+            raise ValueError("no data")
+        shown = [part["image"] for record in json.loads(found[1])["records"] for part in (record, *record["probes"])]
+        return {image["file"] for image in shown if image and re.fullmatch(IMAGE, image["file"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise FGVEditError(
+            f"'{page}': found a page that is none of builders.review; expected another folder"
+        ) from error
 
 
 def _shown(record: Record, label: Mapping[str, Any] | None, images: Images) -> dict[str, Any]:

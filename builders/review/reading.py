@@ -29,9 +29,14 @@ def rows(source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def labels_of(source: Source) -> dict[str, dict[str, Any]]:
-    """The lines of `labels.jsonl` beside a data set's files, by the record's id; none where there is no such file."""
+    """The lines of `labels.jsonl` beside a data set's files, by the record's id; none where there is no such file. Of a
+    published configuration they stand in `labels/`, beside the folder `data/`."""
     folders = {file.parent for files in source.files.values() for file in files}
-    files = [folder / LABELS for folder in sorted(folders) if (folder / LABELS).is_file()]
+    places = [folder / LABELS for folder in folders]
+    places += [
+        folder.parents[1] / "labels" / f"{source.config}.jsonl" for folder in folders if folder.parent.name == "data"
+    ]
+    files = [place for place in sorted(places) if place.is_file()]
     return {name: line for file in files for name, line in read_labels(file).items()}
 
 

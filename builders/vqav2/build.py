@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,14 +16,14 @@ from tqdm import tqdm
 
 import fgvedit
 from builders.coco import Images
-from builders.labelling import open_labeller
+from builders.labelling import estimate, open_labeller
 from builders.labelling.base import Labeller
 from builders.labelling.cache import Cached
 from builders.parquet import write_rows
 from builders.vqav2.locality import divided, read_pairs
 from builders.vqav2.official import read_questions
 from builders.vqav2.order import in_order, pool
-from builders.vqav2.plan import SPLITS, TEST_SHARE, Plan, Work, summary
+from builders.vqav2.plan import SPLITS, TEST_SHARE, Plan, Work, asks, summary
 from builders.vqav2.record import Made, Options, make
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json, write_json, write_text
@@ -35,11 +36,7 @@ CARD = """---
 configs:
 - config_name: default
   data_files:
-  - split: train
-    path: train-*.parquet
-  - split: test
-    path: test-*.parquet
----
+{files}---
 Made from VQA v2.0, COCO 2014 images and Natural Questions by `python -m builders.vqav2`; `{build}` says how, and
 `{labels}` who said what of each record and why. Photos belong to those who took them: COCO lists each one's licence.
 """
@@ -83,7 +80,8 @@ def describe(request: Request) -> str:
     Images(request.images)
     pairs = read_pairs(request.locality)
     plan = Plan(read_questions(request.questions, request.annotations), request.agreement, request.seed)
-    return f"{summary(plan, request.questions)}\n{len(pairs):,} questions for text_locality"
+    lines = [summary(plan, request.questions), f"{len(pairs):,} questions for text_locality", *_estimate(request, plan)]
+    return "\n".join(lines)
 
 
 def build(request: Request) -> str:
@@ -100,6 +98,8 @@ def build(request: Request) -> str:
     asked_for = _identity(request, labeller)
     if request.out.exists() and any(request.out.iterdir() if request.out.is_dir() else [request.out]):
         return _built_before(request.out, asked_for)
+    for line in _estimate(request, plan):
+        print(line, file=sys.stderr, flush=True)
 
     folder = request.out.with_name(f".{request.out.name}.partial")
     shutil.rmtree(folder, ignore_errors=True)  # of a build that was killed
@@ -124,13 +124,25 @@ def build(request: Request) -> str:
         if not any(counts[split].get("records") for split in SPLITS):
             raise FGVEditError(f"no record could be made of {len(plan.questions):,} questions ({_main_reason(counts)})")
         write_json(folder / BUILD, {**asked_for, "counts": counts})
-        write_text(folder / "README.md", CARD.format(build=BUILD, labels=LABELS))
+        there = [split for split in SPLITS if counts[split].get("records")]  # few images may all be in one
+        files = "".join(f"  - split: {split}\n    path: {split}-*.parquet\n" for split in there)
+        write_text(folder / "README.md", CARD.format(files=files, build=BUILD, labels=LABELS))
         if request.out.exists():
             request.out.rmdir()  # it is empty
         folder.replace(request.out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return _in_words(counts)
+
+
+def _estimate(request: Request, plan: Plan) -> list[str]:
+    """What the labeller is likely to cost, in a line, where it can tell."""
+    limits = {split: _limit(request.limit, split) for split in SPLITS}
+    counterfactual = request.options.policy == "counterfactual"
+    counts = asks(plan, counterfactual, request.options.per_image, limits)
+    cost = estimate(request.labeller, request.labeller_options, counts)
+    supposed = "if every question that is tried becomes a record, and no answer is kept from before"
+    return [f"labeller '{request.labeller}': an estimated {cost}, {supposed}"] if cost else []
 
 
 def _prepare(request: Request, labeller: Labeller | None) -> None:

@@ -22,6 +22,7 @@ from fgvedit.protocols.generation import normalise
 
 SUBTYPES = ("train2014", "val2014")
 FIELDS = {"questions": {"question_id": int, "image_id": int, "question": str}}
+KINDS = {int: "a whole number", str: "a text", list: "a list"}
 FIELDS["annotations"] = {"question_id": int, "image_id": int, "answers": list}
 
 normalised = lru_cache(maxsize=1 << 16)(normalise)
@@ -185,7 +186,7 @@ def _entries(path: Path, key: str) -> Iterator[dict[str, Any]]:
                 if not isinstance(item, dict) or not isinstance(item.get(name), kind):
                     found = repr(item.get(name)) if isinstance(item, dict) else type(item).__name__
                     raise FGVEditError(
-                        f"'{path}': {key} number {number}, field '{name}': found {found}, expected {kind.__name__}"
+                        f"'{path}': {key} number {number}, field '{name}': found {found}, expected {KINDS[kind]}"
                     )
             yield item
     if number < 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +73,10 @@ class Plan:
         """The image ids of a split, in order."""
         return self._images[split]
 
+    def questions_of(self, image: int) -> int:
+        """How many of an image's questions may become edits."""
+        return len(self._of_image[image])
+
     def work(self, split: str) -> Iterator[Work]:
         for image in self.images(split):
             rows = self._good[self._of_image[image]]
@@ -113,6 +117,28 @@ class Plan:
         fit &= self._in_test[onwards] == self._in_test[place]
         for other in self._rows[onwards[fit]][:OTHERS].tolist():
             yield Other(self.questions.file_name(other), self.questions.answers[other].as_py())
+
+
+def asks(plan: Plan, counterfactual: bool, per_image: int, limits: Mapping[str, int | None]) -> dict[str, int]:
+    """How often a labeller is asked each of its tasks, where every question that is tried becomes a record.
+
+    `per_image`: records of an image at most, 0 for no bound; `limits`: records of each split at most. What is tried in
+    vain is not counted where there is a bound, and without one there are no more asks than these.
+    """
+    records = pairs = 0
+    for split in SPLITS:
+        limit = limits[split]
+        left = len(plan.questions) if limit is None else limit
+        for image in plan.images(split):
+            if not left:
+                break
+            questions = plan.questions_of(image)
+            tried = min(questions, per_image or questions, left)
+            left -= tried
+            records += tried
+            pairs += tried * (questions - 1)
+    of_each = dict.fromkeys(("entity", "rephrase", "in_scope"), records)
+    return {**of_each, "counterfactual": records * counterfactual, "effect": pairs, "settled_by_text": pairs}
 
 
 def _groups(values: np.ndarray) -> dict[int, np.ndarray]:
