@@ -19,16 +19,13 @@ LABELLERS = {
 TASKS = ("entity", "counterfactual", "rephrase", "effect", "settled_by_text", "in_scope")
 
 
-def open_labeller(name: str, options: Mapping[str, Any]) -> Labeller:
-    """The labeller called `name`: one of `LABELLERS`, or a class of a user's own as `package.module:Class` or
-    `file.py:Class`. As an editor's, its options are the fields of its `Config`, a dataclass; a class without one is
-    made without options.
+def labeller_class(name: str) -> Any:
+    """The class of a labeller: one of `LABELLERS`, or a user's own as `package.module:Class` or `file.py:Class`.
 
-    Raises `FGVEditError` for a name or option that is unknown, a value of another type, and a class that is no
-    labeller.
+    Raises `FGVEditError` for a name that is unknown, and a class that is no labeller.
     """
     if ":" in name:
-        kind = class_at(name, object, "labeller")
+        kind: Any = class_at(name, object, "labeller")
     elif name in LABELLERS:
         module, _, class_name = LABELLERS[name].partition(":")
         kind = getattr(importlib.import_module(module), class_name)
@@ -40,7 +37,17 @@ def open_labeller(name: str, options: Mapping[str, Any]) -> Labeller:
             f"labeller '{name}' has no {', '.join(lacking)}; expected a class with the methods of "
             "builders.labelling.base.Labeller"
         )
-    labeller = kind(*_config(kind, name, options))
+    return kind
+
+
+def open_labeller(name: str, options: Mapping[str, Any]) -> Labeller:
+    """The labeller called `name` (see `labeller_class`). As an editor's, its options are the fields of its `Config`, a
+    dataclass; a class without one is made without options.
+
+    Raises `FGVEditError` as `labeller_class` does, and for an option that is unknown or of another type.
+    """
+    kind = labeller_class(name)
+    labeller: Labeller = kind(*_config(kind, name, options))
     lacking = [attribute for attribute in ("name", "concurrency") if not hasattr(labeller, attribute)]
     if lacking:
         raise FGVEditError(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +18,7 @@ from tqdm import tqdm
 
 import fgvedit
 from builders.coco import Images
-from builders.labelling import open_labeller
+from builders.labelling import labeller_class, open_labeller
 from builders.labelling.base import Labeller
 from builders.labelling.cache import Cached
 from builders.parquet import write_rows
@@ -79,11 +82,29 @@ _tools: _Tools  # of this process: see `_prepare`
 
 
 def describe(request: Request) -> str:
-    """What a build would work on. Nothing is asked or written; the input is checked."""
+    """What a build would work on, and what its labels would cost. Nothing is asked or written; the input is checked."""
     Images(request.images)
     pairs = read_pairs(request.locality)
+    costly = hasattr(labeller_class(request.labeller), "estimate")
+    labeller = open_labeller(request.labeller, request.labeller_options) if costly else None
     plan = Plan(read_questions(request.questions, request.annotations), request.agreement, request.seed)
-    return f"{summary(plan, request.questions)}\n{len(pairs):,} questions for text_locality"
+    lines = [summary(plan, request.questions), f"{len(pairs):,} questions for text_locality"]
+    return "\n".join([*lines, *_estimate(labeller, plan, request)])
+
+
+def _estimate(labeller: Labeller | None, plan: Plan, request: Request) -> Iterator[str]:
+    """What the labelling may cost, in words, where it costs anything."""
+    estimate = getattr(labeller, "estimate", None)
+    if estimate is None or labeller is None:
+        return
+    asks = plan.asks(request.options.policy)
+    yield (
+        f"labeller '{labeller.name}': at most {estimate(asks)}, if all questions that may become edits were labelled; "
+        f"answers kept in '{request.cache}' cost nothing again"
+    )
+    if request.limit is not None and request.limit < asks["entity"]:
+        share = {task: math.ceil(count * request.limit / asks["entity"]) for task, count in asks.items()}
+        yield f"  about {estimate(share)} for --limit {request.limit:,}, if every question tried became a record"
 
 
 def build(request: Request) -> str:
@@ -97,6 +118,8 @@ def build(request: Request) -> str:
     pairs = divided(read_pairs(request.locality), request.seed)
     labeller = open_labeller(request.labeller, request.labeller_options)
     plan = Plan(read_questions(request.questions, request.annotations), request.agreement, request.seed)
+    for line in _estimate(labeller, plan, request):
+        print(line, file=sys.stderr)
     asked_for = _identity(request, labeller)
     if request.out.exists() and any(request.out.iterdir() if request.out.is_dir() else [request.out]):
         return _built_before(request.out, asked_for)
@@ -108,18 +131,21 @@ def build(request: Request) -> str:
         counts: dict[str, Any] = {"all": dict(plan.counts)}
         processes = request.labeller == "rules" and request.workers > 1
         workers = request.workers if processes else labeller.concurrency
+        # The rules answer faster than a disk.
+        asked = labeller if request.labeller == "rules" else Cached(labeller, request.cache / "labels")
         with (
             (folder / LABELS).open("w", encoding="utf-8") as labels,
-            pool(workers, processes, _prepare, (request, None if processes else labeller)) as executor,
+            pool(workers, processes, _prepare, (request, None if processes else asked)) as executor,
+            _asking_no_more(asked),
         ):
             with_wrong_answers = _model(request)
             for split in SPLITS:
                 works = with_wrong_answers(plan.work(split))
                 with tqdm(works, total=len(plan.images(split)), desc=split, unit="image", disable=None) as bar:
-                    made = in_order(executor, _make, bar, AHEAD * workers)
                     counter: Counter[str] = Counter()
-                    rows = _rows(made, pairs[split], labels, _limit(request.limit, split), counter)
-                    write_rows(rows, folder, split)
+                    with closing(in_order(executor, _make, bar, AHEAD * workers)) as made:
+                        rows = _rows(made, pairs[split], labels, _limit(request.limit, split), counter)
+                        write_rows(rows, folder, split)
                 counts[split] = dict(sorted(counter.items()))
         if not any(counts[split].get("records") for split in SPLITS):
             raise FGVEditError(f"no record could be made of {len(plan.questions):,} questions ({_main_reason(counts)})")
@@ -130,16 +156,25 @@ def build(request: Request) -> str:
         folder.replace(request.out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return _in_words(counts)
+    return "\n".join([_in_words(counts), *_spent(labeller)])
 
 
 def _prepare(request: Request, labeller: Labeller | None) -> None:
     """Open, once for each process, what is needed to make records; `labeller`: one that is open already."""
     global _tools
     labeller = labeller or open_labeller(request.labeller, request.labeller_options)
-    if request.labeller != "rules":  # which answers faster than a disk
-        labeller = Cached(labeller, request.cache / "labels")
     _tools = _Tools(labeller, Images(request.images), request.options)
+
+
+@contextmanager
+def _asking_no_more(labeller: Labeller) -> Iterator[None]:
+    """Where this ends before its time, threads end without the rest of their images' questions."""
+    try:
+        yield
+    except BaseException:
+        if isinstance(labeller, Cached):
+            labeller.stopping = True
+        raise
 
 
 def _make(task: tuple[Work, dict[int, str]]) -> Made:
@@ -227,6 +262,11 @@ def _in_words(counts: Mapping[str, Any]) -> str:
         lines.append(f"{split}: {counts[split].get('records', 0):,} records")
         lines += [f"  {number:,} {reason}" for reason, number in counts[split].items() if reason != "records"]
     return "\n".join(lines)
+
+
+def _spent(labeller: Labeller) -> list[str]:
+    """What this run has cost, in words, where it cost anything."""
+    return [f"labeller '{labeller.name}': {labeller.spent}"] if hasattr(labeller, "spent") else []
 
 
 def _main_reason(counts: Mapping[str, Any]) -> str:

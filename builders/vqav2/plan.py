@@ -69,6 +69,16 @@ class Plan:
         }
         self._index_questions()
 
+    def asks(self, policy: str) -> dict[str, int]:
+        """How many questions a labeller is asked of each task, at most: where every question that may become an edit
+        gets as far as that, and no two of an image have the same words."""
+        edits = len(self._good)
+        pairs = sum(len(rows) * (len(rows) - 1) for rows in self._of_image.values())
+        asks = dict.fromkeys(("entity", "counterfactual", "rephrase", "in_scope"), edits)
+        if policy == "model-wrong":
+            del asks["counterfactual"]
+        return {**asks, "effect": pairs, "settled_by_text": pairs}
+
     def images(self, split: str) -> list[int]:
         """The image ids of a split, in order."""
         return self._images[split]
