@@ -70,8 +70,10 @@ def main(argv: list[str] | None = None) -> None:
     if args.write:
         between_markers(args.write, "", OPEN, CLOSE)  # what is missing is said now, not when everything is measured
     args.work.mkdir(parents=True, exist_ok=True)
+    sizes = sorted(args.records)
     result = {
-        "runs": [kept(args.work, *run) for run in runs(args.work, sorted(args.records), args.planned)],
+        "command": f"python -m benchmarks.building --records {' '.join(map(str, sizes))} --planned {args.planned}",
+        "runs": [kept(args.work, *run) for run in runs(args.work, sizes, args.planned)],
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
     }
     write_json(args.work / "building.json", result)
@@ -194,6 +196,8 @@ def _held(process: Any) -> int:
 def report(result: dict[str, Any]) -> str:
     """A result as Markdown."""
     lines = [
+        f"```bash\n{result['command']}\n```",
+        "",
         "| run | records | questions | processes | seconds | CPU seconds | load | records/s | written, MB | peak, GB | "
         "of each tenth, GB |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
