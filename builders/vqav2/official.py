@@ -137,7 +137,7 @@ def _read_pair(subtype: int, question_file: Path, annotation_file: Path) -> pa.T
 
 def _asked(path: Path) -> Iterator[tuple[int, int, str]]:
     for item in _entries(path, "questions"):
-        yield item["question_id"], item["image_id"], item["question"]
+        yield item["question_id"], item["image_id"], tidy(item["question"])
 
 
 def _answered(path: Path) -> Iterator[tuple[int, int, str, int, list[str]]]:
@@ -166,7 +166,7 @@ def _table(path: Path, schema: pa.Schema, rows: Iterator[tuple[Any, ...]]) -> pa
 def _agreement(path: Path, number: int, answers: list[Any]) -> tuple[str, int, list[str]]:
     """What most annotators said, how many of them did, and all that was said, normalised, the most frequent first."""
     try:
-        forms = Counter(given["answer"].strip().lower() for given in answers)
+        forms = Counter(tidy(given["answer"]).lower() for given in answers)
     except (KeyError, TypeError, AttributeError) as error:
         raise FGVEditError(
             f"'{path}': annotation number {number} has 'answers' of another form; expected a list of objects with the "
@@ -249,6 +249,11 @@ def _check_match(question_file: Path, annotation_file: Path, questions: np.ndarr
                 f"question_id {alone[0]} of '{here}' is not in '{there}' (so are {len(alone) - 1:,} more); expected "
                 "the questions and annotations of the same data"
             )
+
+
+def tidy(text: str) -> str:
+    """A text without spaces around it, and with one between words: official ones have others, and line breaks."""
+    return " ".join(text.split())
 
 
 def question_key(question: str) -> str:
