@@ -63,6 +63,7 @@ def test_memory_is_that_of_all_processes(tmp_path: Path) -> None:
         measured([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log")
 
 
+@pytest.mark.skipif(not RESULT.is_file(), reason="not measured yet")
 def test_the_readme_has_what_was_measured() -> None:
     path = ROOT / "benchmarks" / "README.md"
     assert between_markers(path, report(json.loads(RESULT.read_text())), OPEN, CLOSE) == path.read_text()
