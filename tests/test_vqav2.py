@@ -399,7 +399,8 @@ def _killed_after(images: int, arguments: list[str]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return made(*given)
 
-    made, build.make = build.make, make
+    made = build.make
+    build.make = make  # type: ignore[assignment]
     main(arguments)
 
 
