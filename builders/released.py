@@ -15,7 +15,7 @@ from typing import Any
 from builders.coco import HOST, JOBS, Images
 from fgvedit.cli import ArgumentParser
 from fgvedit.dataset import FOLDER
-from fgvedit.errors import FGVEditError, command_line, one_line
+from fgvedit.errors import FGVEditError, command_line, one_line, printable
 from fgvedit.files import read_json, write_json, write_text
 from fgvedit.schema import ImageRef
 
@@ -451,7 +451,7 @@ def main(argv: list[str] | None = None) -> None:
         images.fetch(named(release))
     said = build(release, images, options.reference, options.out)
     forget(options.out)
-    print(f"{said}\n\n{options.out}: the whole report is in report.json")
+    print(f"{printable(said)}\n\n{options.out}: the whole report is in report.json")
 
 
 if __name__ == "__main__":

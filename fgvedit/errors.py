@@ -30,12 +30,17 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def printable(text: str) -> str:
+    """A text as a terminal may be given it: characters that would steer the terminal are spelled out; lines stay."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
 def command_line(main: Callable[[list[str] | None], int | None]) -> None:
     """Run `main(argv)` as a program: `FGVEditError` and file-system errors become one line and exit code 2."""
     try:
         sys.exit(main(None) or 0)
     except FGVEditError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
@@ -43,5 +48,5 @@ def command_line(main: Callable[[list[str] | None], int | None]) -> None:
         if isinstance(error, BrokenPipeError):
             sys.exit(141)
         where = f"'{error.filename}': " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"error: {printable(f'{where}{error.strerror or error}')}", file=sys.stderr)
     sys.exit(BAD_INPUT)

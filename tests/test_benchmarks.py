@@ -44,7 +44,7 @@ TINY = {
     "minigpt4-7b": models.Size(VISION, QFORMER, 4, LLAMA, CLIP, None),
 }
 FULL_SIZE = models.SIZES
-RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+RESULTS = [ROOT / "benchmarks" / "results" / f"{model}.json" for model in FULL_SIZE]
 BACKBONE_PARTS = {
     "vision tower": "vision_model.",
     "Q-Former": ("qformer.", "query_tokens"),

@@ -149,6 +149,7 @@ def test_train_trains_and_saves(tmp_path, dataset_folder, random_blip2, capsys):
     ("error", "code", "message"),
     [
         (FGVEditError("what is wrong"), 2, "error: what is wrong"),
+        (FGVEditError("what is wrong with \x1b[2J"), 2, "error: what is wrong with \\x1b[2J"),
         (PermissionError(13, "Permission denied", "/out"), 2, "error: '/out': Permission denied"),
         (KeyboardInterrupt(), 130, "stopped"),
     ],

@@ -210,6 +210,32 @@ def test_a_second_repository_takes_the_place_of_the_first(folder, out):
     assert not list(out.parent.glob(".repo*"))
 
 
+def test_the_first_repository_stays_where_the_second_cannot_take_its_place(folder, out, monkeypatch):
+    run(folder, out, "--embed-images")
+    before = on_disk(out)
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name.endswith(".tmp"):
+            raise PermissionError("no")
+        return rename(path, target)
+
+    rename = Path.rename
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", refuse)
+        with pytest.raises(PermissionError):
+            run(folder, out)
+    assert on_disk(out) == before
+
+    out.rename(out.with_name(".repo.old"))  # as a kill at the worst moment leaves it
+    (folder / "test-00000.parquet").write_bytes(b"no Parquet any more")
+    with pytest.raises(FGVEditError):
+        run(folder, out, "--embed-images")
+    write_rows(map(coco_row, range(11, 13)), folder, "test")
+    run(folder, out, "--embed-images")
+    assert on_disk(out) == before
+    assert not list(out.parent.glob(".repo*"))
+
+
 def test_other_folders_are_not_overwritten(folder, out):
     out.mkdir()
     (out / "thesis.tex").write_text("all of it")

@@ -85,6 +85,14 @@ def example(report: dict[str, Any], name: str) -> dict[str, str]:
     return next(check["examples"][0] for check in report["checks"] if check["check"] == name)
 
 
+def test_a_terminal_is_not_steered_by_what_stands_in_the_data(tmp_path, capsys):
+    folder = write(tmp_path / "data", {"train": [row(1, id="evil\x1b[2J", target="red\x1b]0;mine\x07")]})
+    report, _ = found(folder)
+    assert example(report, "control_characters")["record"] == "evil\x1b[2J"
+    shown = capsys.readouterr().out
+    assert "evil\\x1b[2J" in shown and not {"\x1b", "\x07"} & set(shown)
+
+
 # -- what passes ---------------------------------------------------------------------------------------------------
 
 

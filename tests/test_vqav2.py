@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import png
-from local_openai import LocalOpenAI
+from local_openai import LocalOpenAI, failure
 
 from builders.coco import Images
+from builders.validate.__main__ import main as validate
 from builders.validate.sources import open_source
 from builders.vqav2.__main__ import main
 from builders.vqav2.answers import IMAGES_AT_ONCE, wrong_answers
@@ -260,6 +264,36 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert left_out["records"] >= 23
 
 
+def test_untidy_input_makes_valid_records(tmp_path: Path) -> None:
+    """Official files hold spaces, line breaks, a question asked twice and texts that say nothing, now and then."""
+    unaffected = [(" Is an  unaffected\nthing so?", ten("yes")), ("Is the unaffected thing so?", ten("no"))]
+    asked = {
+        1: [("What color is the card? ", ten(" red\tish")), ("What color is a card?", ten("red ish")), *unaffected],
+        2: [("What color is it?", ten("?")), *unaffected],
+        **scenes(range(3, 30)),
+    }
+    folder = Folder(tmp_path, asked)
+    pairs = [{"question": f"nq question\n{n} ", "answer": f"answer\t{n}"} for n in range(400)]
+    pairs += [{"question": "nothing", "answer": "---"}, {"question": "?!", "answer": "nothing"}]
+    folder.locality.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    out = folder.build("out")
+    found = {record.id: record for records in records_of(out).values() for record in records}
+    (first,) = (found[name] for name in ("scripted-1000", "scripted-1001") if name in found)
+    assert first.answer == "red ish"
+    assert [(p.question, p.answer) for p in first.probes_of("out_of_scope")] == [("Is an unaffected thing so?", "yes")]
+    counts = json.loads((out / "build.json").read_text())["counts"]
+    assert sum(counts[split].get("left out: asked twice about its image", 0) for split in SPLITS) == 1
+    assert counts["all"]["unanswerable"] == 1
+    assert not any(
+        "nothing" in probe.question or "nothing" in probe.answer for record in found.values() for probe in record.probes
+    )
+    report = tmp_path / "report.json"
+    validate([str(out), "--report", str(report)])
+    errors = {c["check"]: c["examples"] for c in json.loads(report.read_text())["checks"] if c["severity"] == "error"}
+    alike = ("look_in_splits", "edit_in_splits")  # the photos are of one colour each
+    assert not any(examples for check, examples in errors.items() if check not in alike)
+
+
 def test_a_record_does_not_hang_on_other_images(small: Folder) -> None:
     """Without every third image, the others' records, but for probes drawn from other images, are the same."""
 
@@ -454,6 +488,111 @@ def test_stopped_builds_go_on_and_ask_nothing_twice(small: Folder) -> None:
     asked = log.read_text().splitlines()
     assert len(set(asked)) == len(asked)
     assert sorted(asked) == sorted((small.path / "whole.log").read_text().splitlines())
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_a_build_by_rules_killed_three_times_ends_the_same(coloured: Folder) -> None:
+    """The rules are quick and ask nobody: a build begins anew, and leaves nothing of the stopped ones."""
+    rules = ["--labeller", "rules"]
+    whole = content(coloured.build("whole", *rules))
+    for images in (1, 5, 9):
+        process = multiprocessing.get_context("fork").Process(
+            target=_killed_after, args=(images, coloured.arguments("out", *rules))
+        )
+        process.start()
+        process.join(120)
+        assert process.exitcode == -signal.SIGKILL
+        assert not (coloured.path / "out").exists()
+    assert content(coloured.build("out", *rules)) == whole
+    assert not list(coloured.path.glob(".out*"))
+
+
+def _killed_after(images: int, arguments: list[str]) -> None:
+    """Run the command line in a process that is killed when so many images have been worked on."""
+    from builders.vqav2 import build
+
+    left = iter(range(images))
+
+    def make(*given: Any) -> Any:
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made(*given)
+
+    made = build.make
+    build.make = make  # type: ignore[assignment]
+    main(arguments)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalOpenAI]:
+    """It labels `scenes`."""
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key")
+
+    def effect(sent: Mapping[str, Any]) -> dict[str, str]:
+        entailed = "an entailed thing" in json.dumps(sent)
+        said = ("entailed", "blue") if entailed else ("unaffected", "")
+        return {"reason": "So it says.", "relation": said[0], "answer": said[1]}
+
+    with LocalOpenAI() as server:
+        server.answers["effect"] = effect
+        yield server
+
+
+def by(server: LocalOpenAI, *more: str) -> list[str]:
+    return ["--labeller", "openai", "--set", f"base_url={server.url}", "--set", "concurrency=1", *more]
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_a_build_by_a_server_killed_three_times_asks_nothing_twice(small: Folder, server: LocalOpenAI) -> None:
+    """Only what had no answer yet when the process was killed is asked again."""
+    arguments = small.arguments("out", *by(server))
+    main([*arguments, "--out", str(small.path / "whole")])
+    unbroken = Counter(map(json.dumps, server.requests))
+    assert len(unbroken) > 60
+    assert set(unbroken.values()) == {1}
+    server.requests.clear()
+    for stops in (15, 31, 47):
+        process = multiprocessing.get_context("fork").Process(target=main, args=(arguments,))
+        server.arrived = partial(_kill, process, stops)
+        process.start()
+        process.join(120)
+        assert process.exitcode == -signal.SIGKILL
+        assert not (small.path / "out").exists()
+    server.arrived = lambda number: None
+    main(arguments)
+    assert content(small.path / "out") == content(small.path / "whole")
+    asked = Counter(map(json.dumps, server.requests))
+    assert asked.keys() == unbroken.keys()
+    assert sorted(asked.values()) == [1] * (len(asked) - 3) + [2] * 3
+
+
+def _kill(process: Any, when: int, number: int) -> None:
+    if number == when:
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def test_what_a_server_costs_is_said_first_and_last(
+    small: Folder, server: LocalOpenAI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = ["--set", "input_price=1", "--set", "output_price=2", "--limit", "8"]
+    main(small.arguments("out", *by(server, *prices), "--dry-run"))
+    assert not server.requests
+    said = capsys.readouterr().out
+    # 8 questions, each with three others about its image
+    assert re.search(r"an estimated 80 requests, [\d,]+ tokens in and 8,000 out, for \d\.\d\d, if every", said)
+    main(small.arguments("out", *by(server, *prices)))
+    out, error = capsys.readouterr()
+    assert "an estimated 80 requests" in error
+    count, tokens = len(server.requests), 1000 * len(server.requests)
+    assert f"labeller 'openai:gpt-4o-mini': {count:,} requests, {tokens:,} tokens in" in out
+
+
+def test_threads_stop_asking_when_one_fails(small: Folder, server: LocalOpenAI) -> None:
+    """Not only when their images are done: someone waits for the program to end."""
+    server.answers["rephrase"] = failure(401, "no")
+    with pytest.raises(FGVEditError, match="status 401"):
+        main(small.arguments("out", *by(server)))
+    assert len(server.requests) < 10
 
 
 def test_a_finished_build_is_left_as_it_is(small: Folder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -676,10 +815,15 @@ def test_an_id_in_two_files_is_refused(small: Folder) -> None:
         read_questions([small.questions, small.questions], [small.annotations])
 
 
-def test_processes_make_the_same_records(tmp_path: Path) -> None:
+@pytest.fixture
+def coloured(tmp_path: Path) -> Folder:
+    """Questions that the rules make records of."""
     words = ["dog", "bus", "vase", "umbrella", "chair", "wall", "plate", "microwave", "car", "couch"]
     about = [(f"What color is the {word}?", ten("white", 9)) for word in words]
-    folder = Folder(tmp_path, {n: about[n % 5 : n % 5 + 3] for n in range(1, 13)})
-    made = [folder.build(f"out{n}", "--labeller", "rules", "--num-proc", n) for n in "12"]
+    return Folder(tmp_path, {n: about[n % 5 : n % 5 + 3] for n in range(1, 13)})
+
+
+def test_processes_make_the_same_records(coloured: Folder) -> None:
+    made = [coloured.build(f"out{n}", "--labeller", "rules", "--num-proc", n) for n in "12"]
     assert content(made[0]) == content(made[1])
     assert sum(map(len, records_of(made[0]).values())) == 36

@@ -53,7 +53,9 @@ class Labeller(Protocol):
 
     `name` says who answered, and with what ("rules", "openai:gpt-4o-mini", "local:Qwen/Qwen2.5-VL-7B-Instruct"); it is
     in every record's label. `concurrency`: how many questions may be under way at once. Where answers depend on more
-    than the name, an attribute `version` says so: answers are kept under both. Any method may raise `Refused`.
+    than the name, an attribute `version` says so: answers are kept under both. Where answers cost money, a static
+    method `estimate(config, counts)` says how much so many of each task do, and an attribute `spent` how much this run
+    has. Any method may raise `Refused`.
     """
 
     name: str

@@ -28,6 +28,10 @@ class Stats:
     damaged: int = 0
 
 
+class Stopping(Exception):
+    """The run is ending: no more is asked."""
+
+
 class Cached:
     """A `Labeller` that asks another one what it has not answered before.
 
@@ -42,6 +46,7 @@ class Cached:
         self.name = labeller.name
         self.concurrency = labeller.concurrency
         self.stats = Stats()
+        self.stopping = False  # where set, nothing more is asked: who asks gets `Stopping`
         self._lock = threading.Lock()  # of `stats` and `_asking`
         self._asking: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
@@ -77,6 +82,8 @@ class Cached:
                 else:
                     self._count("from_cache")
                     return answer
+            if self.stopping:
+                raise Stopping
             self._count("asked")
             answer = getattr(self.labeller, task)(*inputs)
             if not isinstance(answer, Unanswered):

@@ -120,10 +120,21 @@ def load_parser() -> Any:
 @lru_cache(maxsize=1 << 14)
 def read(question: str) -> Reading:
     """Take a question apart. Raises `FGVEditError` where spaCy or its model is not installed."""
-    text = " ".join(question.replace('"', "'").split()).rstrip("?. ")
-    short = _TAIL.sub("", text)
+    text, short = _plain(question)
     reading = _open(short) or _count(short) or _colored(short) or _exists(short) or _closed(short)
     return reading or _other(text)
+
+
+def text_of(question: str) -> str:
+    """`read(question).text`, without the parser where that cannot hang on how the question is read."""
+    text, short = _plain(question)
+    return text if text == short else read(question).text
+
+
+def _plain(question: str) -> tuple[str, str]:
+    """A question without its mark; and without an ending that says only that it is about a picture."""
+    text = " ".join(question.replace('"', "'").split()).rstrip("?. ")
+    return text, _TAIL.sub("", text)
 
 
 def _other(text: str) -> Reading:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from builders.labelling.base import Effect, Labelled, Told
-from builders.labelling.reading import LEXICON, Reading, load_parser, plural, read, singular, words
+from builders.labelling.reading import LEXICON, Reading, load_parser, plural, read, singular, text_of, words
 from fgvedit.revision import content_hash
 from fgvedit.schema import ImageRef
 
@@ -344,7 +344,7 @@ def _alike(word: str, others: Iterable[str]) -> bool:
 @lru_cache(maxsize=1 << 14)
 def _key(question: str) -> str:
     """A question without articles, case and what only says that it is about a picture."""
-    return " ".join(w for w in read(question).text.lower().rstrip("?").split() if w not in ("a", "an", "the", "there"))
+    return " ".join(w for w in text_of(question).lower().rstrip("?").split() if w not in ("a", "an", "the", "there"))
 
 
 def _singular(answer: str) -> str:

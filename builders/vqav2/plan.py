@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from builders.vqav2.draw import draw, shuffled
-from builders.vqav2.official import Asked, Questions, question_key
+from builders.vqav2.official import Asked, Questions, normalised, question_key
 from fgvedit.errors import FGVEditError
 
 SPLITS = ("train", "test")
@@ -52,7 +52,9 @@ class Plan:
         if not 3 <= agreement <= 10:
             raise FGVEditError(f"--agreement {agreement}: expected 3 to 10 annotators of a question's ten")
         self.questions, self.seed = questions, seed
-        unanswered = np.isin(questions.answers.to_numpy(zero_copy_only=False), list(UNANSWERED))
+        answers = questions.answers.dictionary_encode()
+        none = [answer in UNANSWERED or not normalised(answer) for answer in answers.dictionary.to_pylist()]
+        unanswered = np.asarray(none, bool)[answers.indices.to_numpy()]
         agreed = questions.agreed >= agreement
         self.counts = Counter(
             questions=len(questions),

@@ -45,12 +45,17 @@ def make(work: Work, wrong: dict[int, str], labeller: Labeller, images: Images, 
     made = Made()
     image = images.ref(work.file_name)
     image.open()
+    asked_for: set[str] = set()  # by records that are made
     for candidate, others in zip(work.candidates, work.others, strict=True):
         if options.per_image and len(made.rows) == options.per_image:
             made.left_out["enough records of its image"] += 1
             continue
+        if not asked_for.isdisjoint(_keys(candidate.question)):
+            made.left_out["asked twice about its image"] += 1
+            continue
         try:
             made.rows.append(_record(candidate, others, work, image, wrong, labeller, images, options, made.left_out))
+            asked_for.update(_keys(candidate.question))
         except _LeftOut as reason:
             made.left_out[str(reason)] += 1
         except Refused:
@@ -79,7 +84,7 @@ def _record(
         _check_target(target.value, asked, work)
     told = Told(asked.question, wrong.get(asked.id, asked.answer), target.value)
     rephrase = _given(labeller.rephrase(asked.question), "no rephrasing")
-    if question_key(rephrase.value) == question_key(asked.question):
+    if not _keys(rephrase.value).isdisjoint(_keys(asked.question)):
         raise _LeftOut("no rephrasing")
 
     labels, probes = _label_others(asked, told, work, image, labeller, left_out)
@@ -90,10 +95,11 @@ def _record(
     lacking = options.in_scope - sum(probe["kind"] == "in_scope" for probe in probes)
     if lacking > 0:
         new = labeller.in_scope(image, told, lacking)
-        there = {question_key(text) for text in (asked.question, rephrase.value, *(p["question"] for p in probes))}
+        texts = (asked.question, rephrase.value, *(probe["question"] for probe in probes))
+        there = set[str]().union(*map(_keys, texts))
         for question, answer in new.value:
-            if question_key(question) not in there:
-                there.add(question_key(question))
+            if there.isdisjoint(_keys(question)):
+                there.update(_keys(question))
                 probes.append(_probe("in_scope", question, answer, image))
                 labels.append({"kind": "in_scope", "question": question, "reason": new.reason, "made": True})
     if not any(probe["kind"] == "in_scope" for probe in probes):
@@ -126,6 +132,11 @@ def _given(label: Labelled[str], otherwise: str) -> Labelled[str]:
     return Labelled(label.value.strip(), label.reason)
 
 
+def _keys(question: str) -> set[str]:
+    """Two questions with one of these in common are the same: by their words, or as VQA v2 compares texts."""
+    return {question_key(question), normalised(question)}
+
+
 def _check_target(target: str, asked: Asked, work: Work) -> None:
     """A target is to be wrong: nobody said it, and nothing else that was asked about the image names it."""
     plain = normalised(target)
@@ -148,11 +159,11 @@ def _label_others(
     """Both stages over the image's other questions: a label for each, and probes of those that are clear."""
     labels: list[dict[str, Any]] = []
     probes: list[dict[str, Any]] = []
-    seen = {question_key(asked.question)}
+    seen = _keys(asked.question)
     for other in work.questions:
-        if (key := question_key(other.question)) in seen:
+        if not seen.isdisjoint(_keys(other.question)):
             continue
-        seen.add(key)
+        seen.update(_keys(other.question))
         effect = labeller.effect(image, told, other.question, other.answer)
         label: dict[str, Any] = {"question": other.question, "question_id": other.id, "reason": effect.reason}
         labels.append(label)
