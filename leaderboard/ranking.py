@@ -88,7 +88,7 @@ def with_score(values: Mapping[str, Any]) -> dict[str, Any]:
 def harmonic_mean(values: Sequence[Any]) -> Any:
     """Of numbers or of arrays, element by element; 0 where one of the values is 0."""
     stacked = np.stack([np.asarray(value, dtype=float) for value in values])
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         mean = len(values) / (1 / stacked).sum(axis=0)
     return mean if mean.ndim else round(float(mean), 4)
 

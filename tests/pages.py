@@ -3,6 +3,7 @@ findings."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ class Opened:
     def press(self, keys: str) -> None:
         for key in keys:
             self.tab.keyboard.press(key)
+
+    def until(self, expression: str, seconds: float = 20) -> None:
+        """Wait until a JavaScript expression is true. (Playwright's own waiting evaluates text in the page, which the
+        pages' policy forbids.)"""
+        end = time.monotonic() + seconds
+        while not self.tab.evaluate(expression):
+            assert time.monotonic() < end, f"not true after {seconds} s: {expression}"
+            self.tab.wait_for_timeout(50)
 
     def close(self) -> None:
         """Close it, and fail where it complained or asked for anything from outside."""

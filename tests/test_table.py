@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from board_samples import make_result, make_rows, write_entry, write_reported, write_results, write_run
 from dummy import Drawn, InPrompt, write_dataset
 
 from baselines.none.editor import NoEdit
@@ -20,6 +21,7 @@ from fgvedit.backbones import open_backbone
 from fgvedit.dataset import load_records
 from fgvedit.errors import FGVEditError, command_line
 from fgvedit.protocols import open_protocols
+from fgvedit.results import METRICS
 from fgvedit.runner import run
 from leaderboard import table
 
@@ -60,13 +62,19 @@ def test_the_result_files_of_runs_are_valid_and_make_a_row_each(runs: Path):
     found = table.read_table(runs)
     assert sorted(found["editor"]) == sorted(editor.name for editor in EDITORS)
     assert set(found["records"]) == {3} and set(found["backbone"]) == {"random"}
-    assert {column for column in found.columns if "/" in column} == {
-        f"{protocol}/{metric}" for protocol in ("paper", "generation") for metric in ("score", *table.METRICS)
-    }
+    assert [column for column in found.columns if "/" in column] == [
+        f"{protocol}/{column}"
+        for protocol in ("paper", "generation")
+        for column in ("rank", *(f"{metric}{end}" for metric in ("score", *METRICS) for end in ("", ".low", ".high")))
+    ]
+    assert set(found["status"]) == {"local"} and set(found["edits"]) == {1}
     for path in runs.glob("*/result.json"):
         metrics = json.loads(path.read_text())["metrics"]
         line = found[found["file"] == str(path.relative_to(runs))].iloc[0]
-        assert {name: line[name] for name in metrics} == {name: metric["value"] for name, metric in metrics.items()}
+        for name, metric in metrics.items():
+            assert (line[name], line[f"{name}.low"], line[f"{name}.high"]) == tuple(
+                metric[key] for key in ("value", "low", "high")
+            )
 
 
 def test_the_score_is_the_harmonic_mean_and_ranks(result: dict[str, Any], tmp_path: Path):
@@ -94,24 +102,31 @@ def test_a_protocol_that_was_not_run_is_an_empty_cell_and_ranks_last(result: dic
     assert found["generation/locality"][1] == 100
 
 
-def test_every_format_holds_every_result(runs: Path, capsys):
+def test_every_format_holds_every_result(runs: Path, tmp_path: Path, capsys):
     found = table.read_table(runs)
     table.main([str(runs), "--format", "csv"])
     again = pd.read_csv(io.StringIO(capsys.readouterr().out))
     pd.testing.assert_frame_equal(again, found, check_dtype=False)
+    table.main([str(runs), "--format", "parquet", "--out", str(tmp_path / "table.parquet")])
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), found)
     table.main([str(runs), "--format", "json"])
     lines = json.loads(capsys.readouterr().out)
     assert [line["editor"] for line in lines] == list(found["editor"])
     assert [line["paper/specificity"] for line in lines] == list(found["paper/specificity"])
     table.main([str(runs), "--format", "markdown"])
-    header, rule, *body = capsys.readouterr().out.splitlines()
-    assert [cell.strip() for cell in header.strip("|").split("|")] == list(found.columns)
-    assert len({line.count("|") for line in (header, rule, *body)}) == 1 and len(body) == len(found)
+    blocks = capsys.readouterr().out.strip().split("\n\n")
+    for title, block in zip(blocks[::2], blocks[1::2], strict=True):
+        assert title.strip("*").split(":")[0] in ("paper", "generation")
+        header, rule, *body = block.splitlines()
+        assert header.startswith("| rank | editor | score | reliability |")
+        assert len({line.count("|") for line in (header, rule, *body)}) == 1 and len(body) == len(found)
     table.main([str(runs)])
     blocks = capsys.readouterr().out.strip().split("\n\n")
-    assert [block.splitlines()[0] for block in blocks] == ["paper", "generation"]
+    assert [block.split(":")[0] for block in blocks] == ["paper", "generation"]
     for block in blocks:
-        assert [line.split()[0] for line in block.splitlines()[2:]] == list(found["editor"])
+        title, _, *body = block.splitlines()
+        assert title.endswith("on random") and "3 records of" in title
+        assert [line.split()[1] for line in body] == list(found["editor"])
 
 
 @pytest.mark.parametrize(
@@ -157,6 +172,13 @@ def test_the_schema_refuses_a_wrong_field_and_names_it(field: str, value: Any, r
         (["{empty}/missing"], "there is no such folder"),
         (["{runs}", "--sort", "paper/scores"], "unknown column 'paper/scores'.*'paper/score'"),
         (["{runs}", "--format", "html"], "invalid choice: 'html'"),
+        (["{runs}", "--format", "parquet"], "expected --out FILE"),
+        (["{runs}", "--rank-by", "specifity"], "unknown metric to rank by 'specifity'.*'specificity'"),
+        (["{runs}", "--editor", "nono"], "unknown editor in these results 'nono'.*did you mean 'none'"),
+        (["{runs}", "--backbone", "randm"], "unknown backbone in these results 'randm'.*'random'"),
+        (["{runs}", "--dataset", "cats"], "unknown data set in these results 'cats': expected one of .*cards"),
+        (["{runs}", "--protocol", "papers"], "unknown protocol in these results 'papers'.*'paper'"),
+        (["{runs}", "--track", "sequence"], "no run is left"),
     ],
 )
 def test_a_bad_command_ends_in_one_sentence(arguments, sentence, runs, tmp_path, monkeypatch, capsys):
@@ -179,3 +201,133 @@ def test_the_leaderboard_needs_no_torch(runs: Path):
     done = subprocess.run([sys.executable, "-c", program, str(runs)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "in-prompt" in done.stdout
+
+
+# -- ranks, tracks and statuses ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("board") / "results"
+    write_results(folder)
+    return folder
+
+
+def test_a_results_folder_holds_submitted_runs_and_reported_numbers(results: Path):
+    found = table.read_table(results)
+    about = {(line.editor, line.status, line.edits, line.file) for line in found.itertuples()}
+    assert about == {
+        ("good", "reproduced", 1, "runs/good-tiny-cards/result.json"),
+        ("twin", "verified-rows", 1, "runs/twin-tiny-cards/result.json"),
+        ("poor", "verified-rows", 1, "runs/poor-tiny-cards/result.json"),
+        ("none", "verified-rows", 1, "runs/none-tiny-cards/result.json"),
+        ("good", "verified-rows", 4, "runs/good-tiny-cards-seq-4/result.json"),
+        ("poor", "verified-rows", 4, "runs/poor-tiny-cards-seq-4/result.json"),
+        ("claimed", "reported", 1, "reported/a-paper.json"),
+    }
+    reported = found[found["status"] == "reported"].iloc[0]
+    assert list(found["status"])[-1] == "reported"
+    assert reported["paper/score"] == pytest.approx(statistics.harmonic_mean([100, 99, 98, 97]), abs=1e-3)
+    assert pd.isna(reported["paper/rank"]) and pd.isna(reported["paper/score.low"])
+
+
+def test_ranks_are_shared_by_runs_that_cannot_be_told_apart(results: Path):
+    ranks = table.read_table(results, track="single").set_index("editor")["paper/rank"].to_dict()
+    assert {name: ranks[name] for name in ("good", "twin", "poor", "none")} == {
+        "good": 1, "twin": 1, "poor": 3, "none": 4
+    }  # fmt: skip
+    by_locality = table.read_table(results, track="single", rank_by="locality").set_index("editor")["paper/rank"]
+    assert by_locality["poor"] == 4 and by_locality["none"] == 1
+    rows = table.read_table(results, track="sequence")
+    assert list(rows["paper/rank"]) == list(rows["paper/rank@end"]) == [1, 2]
+
+
+def test_a_run_without_its_rows_has_no_rank(results: Path, tmp_path: Path):
+    for name, seed in (("one", 1), ("two", 2)):
+        rows = make_rows(0.9, seed=seed)
+        write_run(tmp_path / name, make_result(name, rows), rows if name == "one" else None)
+    found = table.read_table(tmp_path).set_index("editor")
+    assert found["paper/rank"]["one"] == 1 and pd.isna(found["paper/rank"]["two"])
+    assert not pd.isna(found["paper/score"]["two"]) and pd.isna(found["paper/score.low"]["two"])
+
+
+@pytest.mark.parametrize(
+    ("options", "editors"),
+    [
+        ({"status": "reproduced"}, ["good"]),
+        ({"status": "reported"}, ["claimed"]),
+        ({"backbone": "large"}, ["claimed"]),
+        ({"editor": "poor"}, ["poor", "poor"]),
+        ({"dataset": "photos/test"}, ["claimed"]),
+        ({"dataset": "cards", "track": "sequence"}, ["good", "poor"]),
+        ({"protocol": "generation", "track": "single"}, ["good", "none", "poor", "twin"]),
+        ({"track": "cost"}, ["good", "good", "none", "poor", "poor", "twin"]),
+    ],
+)
+def test_filters(results: Path, options: dict[str, str], editors: list[str]):
+    found = table.read_table(results, **options)
+    assert sorted(found["editor"]) == editors
+    if "protocol" in options:
+        assert {column.partition("/")[0] for column in found.columns if "/" in column} == {options["protocol"]}
+
+
+def test_the_cost_track(results: Path, capsys):
+    found = table.read_table(results, track="cost", sort="seconds_per_edit")
+    assert list(found.columns) == [*table.ABOUT, *table.COST]
+    good = found[(found["editor"] == "good") & (found["edits"] == 1)].iloc[0]
+    assert good["seconds_per_edit"] == pytest.approx(5 / 12, abs=1e-4) and good["trained_parameters"] == 4000
+    assert list(found["seconds_per_edit"]) == sorted(found["seconds_per_edit"])
+    table.main([str(results), "--track", "cost"])
+    header, *lines = capsys.readouterr().out.splitlines()[1:]
+    assert header.split()[5:] == list(table.COST) and len(lines) == 6
+    assert "1,073,741,824" in lines[0]
+
+
+def test_tracks_as_text(results: Path, capsys):
+    table.main([str(results), "--protocol", "paper"])
+    titles = [block.splitlines()[0] for block in capsys.readouterr().out.split("\n\n")]
+    cards = "12 records of cards/test@abababab on tiny"
+    assert titles == [
+        f"paper: {cards}",
+        f"paper: {cards}, right after each of 4 edits in a row",
+        "paper: photos/test on large, as reported, not ranked",
+        f"paper: {cards}, after all 4 edits in a row",
+    ]
+
+
+# -- what somebody typed -----------------------------------------------------------------------------------------------
+
+
+def test_hostile_names_are_only_text(tmp_path: Path, capsys):
+    names = ['=HYPERLINK("http://x")', "\x1b[31mred\x1b[0m", "a|b<script>", "-1", "+cmd", "@x", "a\u202eb"]
+    rows = make_rows(1.0, 2)
+    for number, name in enumerate(names):
+        write_run(tmp_path / str(number), make_result(name, rows), rows)
+    table.main([str(tmp_path), "--format", "csv"])
+    cells = pd.read_csv(io.StringIO(capsys.readouterr().out), dtype=str)["editor"].tolist()
+    quoted = {'=HYPERLINK("http://x")', "+cmd", "@x"}
+    assert sorted(cells) == sorted(f"'{name}" if name in quoted else name for name in names)
+    table.main([str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "\u202e" not in shown and "\ufffd[31mred" in shown
+    table.main([str(tmp_path), "--format", "markdown"])
+    shown = capsys.readouterr().out
+    assert "<script" not in shown and "a\\|b&lt;script&gt;" in shown and "\x1b" not in shown
+    table.main([str(tmp_path), "--format", "json"])
+    assert sorted(line["editor"] for line in json.loads(capsys.readouterr().out)) == sorted(names)
+
+
+def test_a_file_is_written_whole(results: Path, tmp_path: Path, capsys):
+    table.main([str(results), "--format", "csv", "--out", str(tmp_path / "table.csv")])
+    assert capsys.readouterr().out == ""
+    assert len(pd.read_csv(tmp_path / "table.csv")) == 7
+    assert list(tmp_path.iterdir()) == [tmp_path / "table.csv"]
+
+
+def test_another_papers_numbers_and_a_bad_submission(tmp_path: Path):
+    write_reported(tmp_path)
+    assert list(table.read_table(tmp_path)["editor"]) == ["claimed"]
+    rows = make_rows(1.0, 2)
+    write_entry(tmp_path, "a-run", make_result("a", rows), rows, link="javascript:alert(1)")
+    with pytest.raises(FGVEditError, match=r"submission\.json'.*link"):
+        table.read_table(tmp_path)

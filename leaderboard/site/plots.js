@@ -39,9 +39,12 @@ function moment() {
 }
 
 // Where the labels of points stand, as annotations: beside their points, off other points and labels as far as can be.
-// `at`: a point -> its place in pixels; `size`: width and height of the plot in pixels.
+// `at`: a point -> its place in pixels; a point's `bars`: pairs of points; `size`: width and height of the plot in pixels.
 function labels(points, at, [width, height]) {
-  const taken = points.map((point) => ({ ...at(point), w: 14, h: 14 }));
+  const taken = points.flatMap((point) => [{ ...at(point), w: 14, h: 14 }, ...point.bars.map((bar) => {
+    const [from, to] = [at(bar[0]), at(bar[1])];
+    return { x: (from.x + to.x) / 2, y: (from.y + to.y) / 2, w: Math.abs(to.x - from.x) + 2, h: Math.abs(to.y - from.y) + 2 };
+  })]);
   const overlap = (a, b) => Math.max(0, Math.min(a.x + a.w / 2, b.x + b.w / 2) - Math.max(a.x - a.w / 2, b.x - b.w / 2)) *
     Math.max(0, Math.min(a.y + a.h / 2, b.y + b.h / 2) - Math.max(a.y - a.h / 2, b.y - b.h / 2));
   const around = [[1, 0], [-1, 0], [1, -1], [-1, -1], [1, 1], [-1, 1], [0, -1], [0, 1], [1, -2], [-1, -2], [1, 2], [-1, 2]];
@@ -80,7 +83,11 @@ function points(xOf, yOf) {
 }
 
 function scatter(box, found, xTitle, yTitle, log) {
-  const placed = found.map(({ run, x, y }) => ({ x: log ? Math.log10(x[0]) : x[0], y: y[0], label: run.label }));
+  const placed = found.map(({ run, x, y }) => {
+    const at = log ? Math.log10(x[0]) : x[0];
+    const bars = [[{ x: at, y: y[1] }, { x: at, y: y[2] }], ...(x.length > 1 ? [[{ x: x[1], y: y[0] }, { x: x[2], y: y[0] }]] : [])];
+    return { x: at, y: y[0], label: run.label, bars };
+  });
   const xs = room(found.flatMap(({ x }) => (log ? x.map(Math.log10) : x))), ys = room(found.flatMap(({ y }) => y));
   const size = [box.clientWidth - 75, box.clientHeight - 65];
   const at = ({ x, y }) => ({ x: (size[0] * (x - xs[0])) / (xs[1] - xs[0]), y: (size[1] * (ys[1] - y)) / (ys[1] - ys[0]) });

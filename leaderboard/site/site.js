@@ -95,7 +95,7 @@ function dataTable(caption, header, rows) {
     : place === 0 ? el("th", { scope: "row" }, value)
     : el("td", { class: typeof value === "number" && "number" }, typeof value === "number" ? String(value) : value);
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", {}, el("caption", {}, caption),
+    el("table", {}, el("caption", {}, el("span", {}, caption)),
       el("thead", {}, el("tr", {}, header.map((name, place) => {
         const number = rows.length && (typeof rows[0][place] === "number" || rows[0][place]?.className === "number");
         return el("th", { scope: "col", class: number && "number" }, name);
