@@ -40,6 +40,15 @@ class Opened:
         for key in keys:
             self.tab.keyboard.press(key)
 
+    def until(self, expression: str, value: Any = None) -> None:
+        """Wait until a JavaScript function of `value` says so. Playwright's own wait has the page evaluate text, which
+        the page's policy forbids."""
+        for _ in range(600):
+            if self.tab.evaluate(expression, value):
+                return
+            self.tab.wait_for_timeout(50)
+        pytest.fail(f"waited in vain for {expression} ({value!r})")
+
     def close(self) -> None:
         """Close it, and fail where it complained or asked for anything from outside."""
         self.context.close()

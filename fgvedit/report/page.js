@@ -133,11 +133,11 @@ function showMetrics() {
 
 function showRouter() {
   const group = (title, right, wrong, show, own) => own.length && el("tbody", {},
-    el("tr", { class: "group" }, th(title, { scope: "colgroup" }), th("probes", { class: "number" }), th(right, { class: "number" }), th(wrong, { class: "number" })),
+    el("tr", { class: "group" }, th(title, { scope: "colgroup" }), th("probes", { class: "number wide" }), th(right, { class: "number" }), th(wrong, { class: "number" })),
     own.map((kind) => {
       const all = count((sign, other) => other === kind && has(sign, "ROUTED"));
       const off = count((sign, other) => other === kind && SHOWS[show][1](sign, kind));
-      return el("tr", {}, el("th", { scope: "row" }, kind), td(number(all)),
+      return el("tr", {}, el("th", { scope: "row" }, kind), el("td", { class: "number wide" }, number(all)),
         td(`${number(all - off)} · ${percent(all - off, all)}`),
         td(off ? link({ kind, show }, `${number(off)} · ${percent(off, all)}`) : `0 · ${percent(0, all)}`));
     }));
