@@ -3,7 +3,6 @@ findings."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +40,14 @@ class Opened:
         for key in keys:
             self.tab.keyboard.press(key)
 
-    def until(self, expression: str, seconds: float = 20) -> None:
-        """Wait until a JavaScript expression is true. (Playwright's own waiting evaluates text in the page, which the
-        pages' policy forbids.)"""
-        end = time.monotonic() + seconds
-        while not self.tab.evaluate(expression):
-            assert time.monotonic() < end, f"not true after {seconds} s: {expression}"
+    def until(self, expression: str, value: Any = None) -> None:
+        """Wait until a JavaScript expression, or a function of `value`, is true. Playwright's own wait has the page evaluate text, which
+        the page's policy forbids."""
+        for _ in range(600):
+            if self.tab.evaluate(expression, value):
+                return
             self.tab.wait_for_timeout(50)
+        pytest.fail(f"waited in vain for {expression} ({value!r})")
 
     def close(self) -> None:
         """Close it, and fail where it complained or asked for anything from outside."""

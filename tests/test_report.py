@@ -60,7 +60,7 @@ def rows_of(data: Path, routed: bool = True, sequence: int | None = None) -> Row
                             "probe": probe - 1,
                             "question": question,
                             "before": f"before {probe}",
-                            "after": f"after {probe}",
+                            "after": f"after {probe}" if number else f"after {probe} {'long' * 30}",
                             "expected": answer if kind in MUST_CHANGE else None,
                             "answer": answer,
                             "score": drawn.choice(scores),
@@ -229,7 +229,7 @@ def page(browser: Any, run: Path) -> Iterator[Opened]:
 
 def opened(browser: Any, folder: Path, fragment: str = "", **context: Any) -> Opened:
     page = Opened(browser, folder, fragment, **{"viewport": DESKTOP, **context})
-    page.tab.wait_for_function("document.querySelector('#list').children.length > 0")
+    page.until("() => document.querySelector('#list').children.length > 0")
     return page
 
 
@@ -237,21 +237,15 @@ def shown_ids(page: Opened) -> list[str]:
     return page.tab.evaluate("[...document.querySelectorAll('.card')].map(card => card.dataset.record)")
 
 
-def focused(page: Opened) -> str:
-    return page.tab.evaluate("document.activeElement.closest('.card')?.dataset.record ?? ''")
-
-
 def wait_for_focus(page: Opened, record: str) -> None:
-    page.tab.wait_for_function(
-        "record => document.activeElement.closest('.card')?.dataset.record === record", arg=record
-    )
+    page.until("record => document.activeElement.closest('.card')?.dataset.record === record", record)
 
 
 def wait_for_count(page: Opened, rows: Rows, show: str = "all", kind: str = "all", protocol: str = "paper") -> None:
     own = [row for row in rows if row["protocol"] == protocol and kind in ("all", row["kind"]) and shows(row, show)]
     records = len({row["record_id"] for row in own})
     text = f"Records 1 to {min(10, records)} of {records}, {len(own)} probes"
-    page.tab.wait_for_function("text => document.querySelector('#count').textContent === text", arg=text)
+    page.until("text => document.querySelector('#count').textContent === text", text)
 
 
 def test_filters_show_what_the_rows_hold(page: Opened, run: Path) -> None:
@@ -275,7 +269,7 @@ def test_filters_show_what_the_rows_hold(page: Opened, run: Path) -> None:
 def test_search_by_record_id(page: Opened) -> None:
     page.press("/")
     page.press("D-2")  # record-2 and record-20 to record-29
-    page.tab.wait_for_function("document.querySelector('#count').textContent.startsWith('Records 1 to 10 of 11,')")
+    page.until("() => document.querySelector('#count').textContent.startsWith('Records 1 to 10 of 11,')")
     assert shown_ids(page) == ["record-2", *(f"record-{number}" for number in range(20, 29))]
     page.press("x")
     page.tab.get_by_text("No record is like this.").wait_for()
@@ -385,7 +379,7 @@ def test_the_heat_map_lies_where_the_weights_are(page: Opened) -> None:
         card.locator(f'tr[data-probe="{probe}"] input').check()
         for name, strong in ((".edit", 0), (".asked", (probe + 2) % 8)):
             picture = card.locator(f"{name} .picture")
-            page.tab.wait_for_function("image => image.complete", arg=picture.locator("img").element_handle())
+            page.until("image => image.complete", picture.locator("img").element_handle())
             hot = pixels(picture)
             page.press("h")
             plain = pixels(picture)
@@ -472,7 +466,7 @@ def test_the_plots_follow_dark_mode_and_say_the_same_as_their_table(page: Opened
     ink = "getComputedStyle(document.querySelector('#rho-plot .annotation-text')).fill"
     light = page.tab.evaluate(ink)
     page.tab.emulate_media(color_scheme="dark")
-    page.tab.wait_for_function(f"{ink} !== {light!r}")
+    page.until(f"light => {ink} !== light", light)
     lines = page.tab.evaluate(
         "[...document.querySelectorAll('#rho-table tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))"
     )

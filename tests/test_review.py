@@ -418,7 +418,7 @@ def test_a_sample_is_drawn_by_its_seed(folder: Path, tmp_path: Path) -> None:
     def ids(seed: int, sample: int | None) -> list[str]:
         write_page(str(folder), tmp_path / "page", sample, seed)
         text = (tmp_path / "page" / "index.html").read_text()
-        data = text.split('<script type="application/json" id="data">')[1].split("</script>")[0]
+        data = text.split('<script type="application/json" id="page-data">')[1].split("</script>")[0]
         return [record["id"] for record in json.loads(data)["records"]]
 
     assert ids(0, None) == ids(0, 3) == ids(0, 99) == ["record-0", "record-1", "record-2"]
@@ -473,8 +473,8 @@ def test_a_page_that_cannot_be_made_leaves_the_earlier_one(folder: Path, tmp_pat
     "text",
     [
         "<p>my thesis</p>",
-        '<script type="application/json" id="data">{"records": 3}</script>',
-        '<script type="application/json" id="data">{"records": [</script>',
+        '<script type="application/json" id="page-data">{"records": 3}</script>',
+        '<script type="application/json" id="page-data">{"records": [</script>',
     ],
 )
 def test_another_page_is_not_written_over(folder: Path, tmp_path: Path, text: str) -> None:
@@ -491,7 +491,7 @@ def test_a_page_made_by_someone_else_does_not_lead_out_of_its_folder(folder: Pat
     mine.write_text("mine")
     page.mkdir()
     data = json.dumps({"records": [{"image": {"file": "../mine.png"}, "probes": []}]})
-    (page / "index.html").write_text(f'<script type="application/json" id="data">{data}</script>')
+    (page / "index.html").write_text(f'<script type="application/json" id="page-data">{data}</script>')
     write_page(str(folder), page)
     assert mine.read_text() == "mine"
 

@@ -1,6 +1,5 @@
-"use strict";
-
-const data = JSON.parse(document.getElementById("data").textContent);
+document.body.inert = true; // until the marks of before are there
+const data = pageData;
 const records = data.records;
 const MARKS = ["right", "wrong", "unsure"];
 const $ = (id) => document.getElementById(id);

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import hashlib
-import io
 import json
 import random
 import re
@@ -13,20 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from tqdm import tqdm
 
 from builders.review.reading import labels_of, rows
 from builders.validate.sources import open_source
 from fgvedit.errors import FGVEditError
 from fgvedit.files import write_text
+from fgvedit.pages import Images, html
 from fgvedit.protocols.generation import normalise
-from fgvedit.schema import EXPECTED_NEW, ImageRef, Probe, Record, record_from_row
+from fgvedit.schema import EXPECTED_NEW, Probe, Record, record_from_row
 
 HERE = Path(__file__).parent
-SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}  # what browsers show
-
-DATA = r'<script type="application/json" id="data">(.*?)</script>'  # as page.html has it
+DATA = r'<script type="application/json" id="page-data">(.*?)</script>'  # as fgvedit.pages writes it
 IMAGE = r"images/[0-9a-f]{20}\.[a-z]+"
 
 # What a probe asks, by its kind.
@@ -68,48 +62,16 @@ def write_page(name: str, out: Path, sample: int | None = None, seed: int = 0, c
                 records.append({"split": split, **_shown(record, labels.get(record.id), images)})
         if not records:
             raise FGVEditError(f"data set '{name}' has no records; expected at least 1")
-        write_text(out / "index.html", _html({"name": name, "revision": source.revision, "records": records}))
+        write_text(
+            out / "index.html",
+            html(HERE / "page.html", "Review", {"name": name, "revision": source.revision, "records": records}),
+        )
     except BaseException:
         images.remove(images.shown() - shown_before)
         raise
     images.remove(shown_before - images.shown())
     items = sum(1 + len(record["probes"]) for record in records)
     return f"{out / 'index.html'}: {len(records):,} records, {items:,} things to mark, {len(images.files):,} images"
-
-
-class Images:
-    """Images as files of the page, each once."""
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-        self.files: dict[str, dict[str, Any]] = {}
-        (out / "images").mkdir(parents=True, exist_ok=True)
-
-    def file(self, image: ImageRef) -> dict[str, Any]:
-        """Where the image lies from the page's folder, and its size in pixels."""
-        if image.key not in self.files:
-            picture = image.open()
-            suffix = SUFFIXES.get(Image.open(io.BytesIO(image.data)).format or "")
-            data = image.data
-            if suffix is None:
-                buffer = io.BytesIO()
-                picture.save(buffer, "PNG")
-                suffix, data = "png", buffer.getvalue()
-            path = f"images/{image.key[:20]}.{suffix}"
-            (self.out / path).write_bytes(data)
-            self.files[image.key] = {"file": path, "width": picture.width, "height": picture.height}
-        return self.files[image.key]
-
-    def shown(self) -> set[str]:
-        """The paths of all files so far, from the page's folder."""
-        return {image["file"] for image in self.files.values()}
-
-    def remove(self, paths: set[str]) -> None:
-        """Delete files of the page, and their folder if nothing else is in it."""
-        for path in paths:
-            (self.out / path).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # there are others
-            (self.out / "images").rmdir()
 
 
 def _images_of(page: Path) -> set[str]:
@@ -161,17 +123,3 @@ def _asked(probe: Probe) -> dict[str, str]:
     else:
         expected = f"The edit is to change nothing here: the right answer was, and stays, “{probe.answer}”."
     return {"kind": probe.kind, "asks": ASKS[probe.kind], "question": probe.question, "expected": expected}
-
-
-def _html(data: Mapping[str, Any]) -> str:
-    """The page. Its policy lets the browser run this one script and load images from beside it, and nothing else."""
-    script, style = ((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    parts = {"SCRIPT": script, "STYLE": style, "SCRIPT-HASH": _hash(script), "STYLE-HASH": _hash(style), "DATA": text}
-    before, *rest = (HERE / "page.html").read_text(encoding="utf-8").split("{{")
-    filled = (part.split("}}", 1) for part in rest)
-    return before + "".join(parts[name] + after for name, after in filled)
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -9,6 +9,7 @@ scripts and load files from beside the page, and nothing else.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -24,6 +25,7 @@ from fgvedit.schema import ImageRef
 HERE = Path(__file__).parent
 SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}  # what browsers show
 PLOTLY = "plotly.min.js"
+UNSAFE = "'unsafe-inline'"  # Plotly writes its own style elements
 
 
 def html(
@@ -37,9 +39,8 @@ def html(
     """The page of a template: `x.html`, the body; `x.css` and `x.js` beside it.
 
     `data`: what the script reads as `pageData`, as JSON; `scripts`: files beside the page that run before its own
-    script (`PLOTLY`); `shared`: paths `x` of
-    other `x.css` and `x.js`, which come before the template's own; `loads`: whether its script loads
-    more scripts from beside the page.
+    script (`PLOTLY`); `shared`: paths `x` of other `x.css` and `x.js`, which come before the template's own; `loads`:
+    whether its script loads more scripts from beside the page.
     """
     parts = [HERE / "base", *shared, template]
     style, script = (
@@ -48,12 +49,8 @@ def html(
     )
     policy = f"default-src 'none'; img-src 'self' file: data: blob:; script-src {_hash(script)}"
     policy += " 'self' file:" if scripts or loads else ""
-    # Plotly writes its own style elements.
-    policy += (
-        "; style-src 'unsafe-inline'"
-        if PLOTLY in {Path(name).name for name in scripts}
-        else f"; style-src {_hash(style)}"
-    )
+    plots = PLOTLY in {Path(name).name for name in scripts}
+    policy += f"; style-src {_hash(style) if not plots else UNSAFE}"
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return "\n".join(
         [
@@ -115,6 +112,17 @@ class Images:
                 write_bytes(self.out / path, data)
             self.files[image.key] = {"file": path, "width": picture.width, "height": picture.height}
         return self.files[image.key]
+
+    def shown(self) -> set[str]:
+        """The paths of all files so far, from the page's folder."""
+        return {image["file"] for image in self.files.values()}
+
+    def remove(self, paths: set[str]) -> None:
+        """Delete files of an earlier page, and their folder if nothing else is in it."""
+        for path in paths:
+            (self.out / path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there are others
+            (self.out / "images").rmdir()
 
 
 def _hash(text: str) -> str:

@@ -133,11 +133,11 @@ function showMetrics() {
 
 function showRouter() {
   const group = (title, right, wrong, show, own) => own.length && el("tbody", {},
-    el("tr", { class: "group" }, th(title, { scope: "colgroup" }), th("probes", { class: "number" }), th(right, { class: "number" }), th(wrong, { class: "number" })),
+    el("tr", { class: "group" }, th(title, { scope: "colgroup" }), th("probes", { class: "number wide" }), th(right, { class: "number" }), th(wrong, { class: "number" })),
     own.map((kind) => {
       const all = count((sign, other) => other === kind && has(sign, "ROUTED"));
       const off = count((sign, other) => other === kind && SHOWS[show][1](sign, kind));
-      return el("tr", {}, el("th", { scope: "row" }, kind), td(number(all)),
+      return el("tr", {}, el("th", { scope: "row" }, kind), el("td", { class: "number wide" }, number(all)),
         td(`${number(all - off)} · ${percent(all - off, all)}`),
         td(off ? link({ kind, show }, `${number(off)} · ${percent(off, all)}`) : `0 · ${percent(0, all)}`));
     }));
@@ -173,15 +173,17 @@ function showRho() {
 
 function plot() {
   const box = $("rho-plot");
-  if (!globalThis.Plotly || !pageData.rho) return;
   const own = shownRho();
   const columns = box.clientWidth > 900 ? 4 : 2;
   const rows = Math.ceil(own.length / columns);
+  const height = rows * 130 + 10;
+  box.style.height = `${height}px`; // so that nothing moves when the library has come
+  if (!globalThis.Plotly) return;
   const most = Math.max(1, ...own.flatMap((kind) => ownRho()[kind]));
   const [ink, line] = [colour("ink"), colour("line")];
   const traces = [], shapes = [], annotations = [];
   const layout = {
-    width: box.clientWidth, height: rows * 130 + 10, margin: { l: 32, r: 8, t: 8, b: 8 }, showlegend: false, barmode: "overlay",
+    width: box.clientWidth, height, margin: { l: 32, r: 8, t: 8, b: 8 }, showlegend: false, barmode: "overlay",
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 12, family: "system-ui, sans-serif" },
     shapes, annotations,
   };
@@ -478,7 +480,7 @@ async function show(focus) {
   if (!$("router-section").hidden) showRouter();
   showRho();
   said();
-  await showPage(probes);
+  if (!(await showPage(probes))) return;
   const node = focus && state.record && cards().find((one) => one.dataset.record === state.record);
   if (node) focusCard(node);
 }
@@ -486,6 +488,7 @@ async function show(focus) {
 let shownProbes = 0;
 async function showPage(probes = shownProbes) {
   shownProbes = probes;
+  if (!(await showRecords())) return false;
   const from = page * PAGE, to = Math.min(matched.length, from + PAGE);
   $("count").textContent = matched.length
     ? `Records ${number(from + 1)} to ${number(to)} of ${number(matched.length)}, ${number(probes)} probes`
@@ -494,7 +497,7 @@ async function showPage(probes = shownProbes) {
     const next = page + Number(button.dataset.by);
     button.disabled = next < 0 || next * PAGE >= matched.length;
   });
-  return showRecords();
+  return true;
 }
 
 const cards = () => [...document.querySelectorAll(".card")];

@@ -48,6 +48,7 @@ MANIFEST: dict[str, tuple[type, ...]] = {
     "dataset.revision": (str,),
     "dataset.limit": (int, type(None)),
     "protocols": (list,),
+    "sequence": (int, type(None)),
     "seed": (int,),
     "device": (str,),
     "dtype": (str,),
