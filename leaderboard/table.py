@@ -233,13 +233,12 @@ def filtered(
 def _sorted(table: pd.DataFrame, sort: str | None, rank_by: str) -> pd.DataFrame:
     if sort:
         ascending = sort in (*ABOUT, *COST) or parts_of(sort)[1] == "rank"
-        by = table.sort_values(sort, ascending=ascending, kind="stable", na_position="last")
-        return by.reset_index(drop=True)
+        return table.sort_values(sort, ascending=ascending, kind="stable", na_position="last", ignore_index=True)
     values = [c for c in table.columns if "/" in c and "." not in c and parts_of(c)[1] == rank_by]
     keys = table.assign(reported=table["status"] == STATUSES[0])
     by = ["reported", "edits", "dataset", "records", "backbone", *values]
-    ascending = [name not in values for name in by]
-    return table.loc[keys.sort_values(by, ascending=ascending, kind="stable").index].reset_index(drop=True)
+    small_first = [name not in values for name in by]
+    return table.loc[keys.sort_values(by, ascending=small_first, kind="stable").index].reset_index(drop=True)
 
 
 # -- as text -----------------------------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ def write_reported(results: Path, id: str = "a-paper", **changes: Any) -> None:
 
 def write_results(results: Path) -> None:
     """Six runs, of which four can be compared, and a paper: `good` and `twin` cannot be told apart."""
-    made = {
+    made: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
         "good": (make_rows(0.97, seed=1, rho=True), {"status": "reproduced", "reproduced": REPRODUCED}),
         "twin": (make_rows(0.97, seed=2), {"name": "Ada"}),
         "poor": (make_rows({"in_scope": 0.1, "out_of_scope": 0.4, "text_locality": 0.5}, seed=3), {}),

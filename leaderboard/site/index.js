@@ -128,7 +128,7 @@ function show() {
   const by = all.find((column) => column.key === state.sort) || all.find((column) => column.key === standard) || all[0];
   const up = state.order && by.key === state.sort ? state.order === "up" : by.up;
   const kept = rows.filter(shown);
-  const groups = Map.groupBy ? Map.groupBy(kept, (row) => row.group) : grouped(kept);
+  const groups = grouped(kept);
   const header = el("tr", {}, all.map((column) => {
     const sorted = column === by;
     return el("th", { scope: "col", class: [column.number && "number", column.key].filter(Boolean).join(" "),

@@ -68,11 +68,12 @@ function room(values) {
   return [least - more, most + more];
 }
 
-// Ticks at 1, 2 and 5 times powers of ten, for an axis of logarithms.
+// Ticks of an axis of logarithms: powers of ten, and the more between them the shorter it is.
 function ticks([from, to]) {
   const found = [];
+  const digits = to - from > 2 ? [1] : to - from > 0.9 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9];
   for (let power = Math.floor(from); power <= to; power++) {
-    for (const digit of [1, 2, 5]) if (Math.log10(digit) + power >= from && Math.log10(digit) + power <= to) found.push(digit * 10 ** power);
+    for (const digit of digits) if (Math.log10(digit) + power >= from && Math.log10(digit) + power <= to) found.push(digit * 10 ** power);
   }
   return { tickvals: found, ticktext: found.map((value) => value.toLocaleString("en", { maximumSignificantDigits: 2 })) };
 }
