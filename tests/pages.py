@@ -41,8 +41,8 @@ class Opened:
             self.tab.keyboard.press(key)
 
     def until(self, expression: str, value: Any = None) -> None:
-        """Wait until a JavaScript expression, or a function of `value`, is true. Playwright's own wait has the page evaluate text, which
-        the page's policy forbids."""
+        """Wait until a JavaScript expression, or a function of `value`, is true. Playwright's own wait has the page
+        evaluate text, which the page's policy forbids."""
         for _ in range(600):
             if self.tab.evaluate(expression, value):
                 return

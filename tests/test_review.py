@@ -380,11 +380,11 @@ def test_contrast(browser: Any, folder: Path, tmp_path: Path, scheme: str) -> No
     page = Page(browser, tmp_path / "page", color_scheme=scheme)
     colours = {
         name: page.tab.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{name}').trim()")
-        for name in ("ink", "paper", "soft", "line", "focus", "right", "wrong", "unsure")
+        for name in ("ink", "paper", "soft", "edge", "focus", "right", "wrong", "unsure")
     }
     assert contrast(colours["ink"], colours["soft"]) > 7
     assert contrast(colours["wrong"], colours["paper"]) > 4.5
-    for name in ("line", "focus", "right", "unsure"):
+    for name in ("edge", "focus", "right", "unsure"):
         assert contrast(colours[name], colours["paper"]) > 3
     ink = page.tab.evaluate("getComputedStyle(document.querySelector('.question')).color")
     assert ink == f"rgb({', '.join(str(value) for value in bytes.fromhex(colours['ink'][1:]))})"
