@@ -35,12 +35,13 @@ def html(
     scripts: Sequence[str] = (),
     shared: Sequence[Path] = (),
     loads: bool = False,
+    plots: bool = False,
 ) -> str:
     """The page of a template: `x.html`, the body; `x.css` and `x.js` beside it.
 
     `data`: what the script reads as `pageData`, as JSON; `scripts`: files beside the page that run before its own
-    script (`PLOTLY`); `shared`: paths `x` of other `x.css` and `x.js`, which come before the template's own; `loads`:
-    whether its script loads more scripts from beside the page.
+    script; `shared`: paths `x` of other `x.css` and `x.js`, which come before the template's own; `loads`: whether its
+    script loads more scripts from beside the page; `plots`: whether Plotly draws on it.
     """
     parts = [HERE / "base", *shared, template]
     style, script = (
@@ -49,8 +50,7 @@ def html(
     )
     policy = f"default-src 'none'; img-src 'self' file: data: blob:; script-src {_hash(script)}"
     policy += " 'self' file:" if scripts or loads else ""
-    plots = PLOTLY in {Path(name).name for name in scripts}
-    policy += f"; style-src {_hash(style) if not plots else UNSAFE}"
+    policy += f"; style-src {UNSAFE if plots else _hash(style)}"
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return "\n".join(
         [

@@ -62,7 +62,7 @@ def write_report(folder: Path, out: Path | None = None, dataset: str | None = No
         if content["rho"]:
             pages.write_plotly(partial)
         title = f"{run.manifest['editor']['name']} on {run.manifest['backbone']['name']}: a run of FGVEdit"
-        write_text(partial / "index.html", pages.html(TEMPLATE, title, content, scripts=chunks[:1]))
+        write_text(partial / "index.html", pages.html(TEMPLATE, title, content, chunks[:1], plots=True))
         files = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file())
         write_json(partial / OURS, {"format": 1, "rows_sha256": run.manifest["rows_sha256"], "files": files})
         _put(partial, out)

@@ -75,7 +75,7 @@ def _write_page(path: Path, title: str, shown: Any, plots: bool = False, loads: 
     template = HERE / ("run.html" if path.parent.name == "runs" else path.name)
     scripts = [shown["root"] + PLOTLY] if plots else []
     shared = [HERE / "site", *([HERE / "plotting"] if plots else [])]
-    write_text(path, html(template, title, shown, scripts, shared, loads))
+    write_text(path, html(template, title, shown, scripts, shared, loads, plots))
 
 
 def _write_script(folder: Path, name: str, value: Any) -> None:
