@@ -139,7 +139,7 @@ function show() {
   const focused = document.activeElement?.closest?.("#table th")?.classList.value;
   table.tHead.replaceChildren(header);
   [...table.tBodies].forEach((body) => body.remove());
-  for (const [, group] of [...groups].sort((a, b) => Boolean(a[1][0].paper) - Boolean(b[1][0].paper))) {
+  for (const group of [...groups.values()].sort((a, b) => Boolean(a[0].paper) - Boolean(b[0].paper) || b.length - a.length)) {
     group.sort((a, b) => compareValues(by.value(a), by.value(b), up));
     table.append(el("tbody", {},
       el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: all.length }, el("span", {}, groupText(group[0])))),

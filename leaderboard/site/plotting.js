@@ -17,7 +17,7 @@ function figure({ title, text, draw, numbers, tall }) {
     box.hidden = table.hidden = !found;
     nothing.hidden = Boolean(found);
     if (!found) return;
-    Plotly.react(box, found.traces, { ...look(box), ...found.layout, xaxis: { ...axis(), ...found.layout.xaxis }, yaxis: { ...axis(), ...found.layout.yaxis } },
+    Plotly.react(box, found.traces, { ...look(), ...found.layout, xaxis: { ...axis(), ...found.layout.xaxis }, yaxis: { ...axis(), ...found.layout.yaxis } },
       { displayModeBar: false, responsive: true, scrollZoom: false });
     const { caption, header, rows } = numbers();
     table.replaceChildren(table.firstElementChild, dataTable(caption, header, rows));
@@ -26,13 +26,13 @@ function figure({ title, text, draw, numbers, tall }) {
   return { element: made, update };
 }
 
-function look(box) {
+function look() {
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, sans-serif", size: 13, color: colour("ink") },
     margin: { l: 56, r: 16, t: 12, b: 48 }, hovermode: "closest", dragmode: false,
     hoverlabel: { bgcolor: colour("paper"), bordercolor: colour("edge"), font: { color: colour("ink") } },
-    legend: { orientation: "h", y: -62 / (box.clientHeight - 110), yanchor: "top", x: 0, font: { size: 12 } },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 12 } },
     colorway: HUES.map((hue) => colour(`hue-${hue}`)),
   };
 }
