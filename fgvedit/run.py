@@ -24,8 +24,10 @@ examples:
 what is written to --out:
   result.json   what was run, on what, and the metrics with their 95 % intervals
   rows.jsonl    every probe: asked, answered before and after, expected, score, and how it was routed
+  looks.jsonl   where the router looked, of editors whose router looks at images
   run.json      which run the folder holds
 A run that was stopped goes on where it was when the same command is given again.
+Look at a run with: python -m fgvedit.report DIR
 Compare result files with: python -m leaderboard.table runs
 """
 
