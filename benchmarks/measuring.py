@@ -21,7 +21,6 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.conformance import snapshot
 from fgvedit.editing import editor_class, editor_config
 from fgvedit.manifest import COMPUTING, versions
-from fgvedit.protocols import EDIT
 from fgvedit.runner import peak_memory
 from fgvedit.schema import ImageRef, Probe, Record
 
@@ -118,7 +117,7 @@ def edit(
             edited = stack.enter_context(editor.edit([record.edit]))
         with meter.step(f"{name}: ask"):
             after = ask(edited, record)
-        probes = asked(record)
+        probes = record.asked
         routes = edited.explain([Query(probe.question, probe.image) for probe in probes])
         with meter.step(f"{name}: undo"):
             stack.close()
@@ -135,15 +134,10 @@ def edit(
 
 def ask(answerer: Answerer, record: Record) -> list[Forced]:
     """Everything in one batch, as in a run: freely, then with the answers forced."""
-    probes = asked(record)
+    probes = record.asked
     queries = [Query(probe.question, probe.image) for probe in probes]
     answerer.generate(queries, NEW_TOKENS)
     return answerer.teacher_force(queries, [probe.answer for probe in probes])
-
-
-def asked(record: Record) -> list[Probe]:
-    """The edit as a probe, and the record's."""
-    return [Probe(EDIT, record.question, record.target, record.image), *record.probes]
 
 
 def one_record() -> Record:

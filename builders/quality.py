@@ -13,12 +13,12 @@ from typing import Any
 from fgvedit.cli import ArgumentParser
 from fgvedit.errors import FGVEditError, command_line
 from fgvedit.files import write_json
+from fgvedit.schema import EDIT
 
 FORMAT = 1  # of the JSON report
 FREQUENT = 5  # of answers and so on: how many are listed
 COPIES = ("edit_twice", "edit_in_splits", "image_in_splits", "look_in_splits", "probe_twice")  # checks of the validator
 RELATIONS = ("in_scope", "out_of_scope", "unclear")
-EDIT = "edit"  # stands beside the kinds of probe
 WIDTH = 120  # characters of the table
 
 EXAMPLES = """examples:

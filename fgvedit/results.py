@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fgvedit.errors import FGVEditError, unknown
+from fgvedit.schema import EDIT, EXPECTED_NEW
 
 RESAMPLES = 1000
 # metric -> the probe kind whose mean score it is, in the order of the paper's tables
@@ -30,7 +31,7 @@ METRICS = {
     "reference_out": "reference_out",
 }
 END = "@end"  # of a name: after all edits in a row
-MUST_CHANGE = ("edit", "rephrase", "in_scope", "reference_in")  # kinds that a router should send away from the base
+MUST_CHANGE = (EDIT, *EXPECTED_NEW)  # kinds that a router should send away from the base
 
 Row = Mapping[str, Any]
 Metric = dict[str, float | int]

@@ -46,10 +46,10 @@ from fgvedit.editing import EditedModel, Editor, Look
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json, write_json, write_text
 from fgvedit.manifest import claim, environment, identity
-from fgvedit.protocols import EDIT, Protocol
+from fgvedit.protocols import Protocol
 from fgvedit.results import metrics_from_rows, router_from_rows
-from fgvedit.schema import EXPECTED_SAME, ImageRef, Probe, Record
-from fgvedit.sequences import in_a_row
+from fgvedit.schema import EXPECTED_SAME, ImageRef, Record
+from fgvedit.sequences import askings, in_a_row
 
 if TYPE_CHECKING:
     from fgvedit.dataset import Loaded
@@ -161,9 +161,7 @@ class Plan:
         places = range(len(self.places(chunk)))
         if self.sequence is None:
             return [(place, 1, 0) for place in places]
-        last = places[-1]
-        at_the_end = [(place, last + 1, last - place) for place in places[:-1]]  # the last one has just been asked
-        return [(place, place + 1, 0) for place in places] + at_the_end
+        return askings(len(places))
 
     def encode(self, records: Sequence[Record], backbone: Backbone) -> None:
         """Have the backbone encode every image of these records that it does not have, with the others of its batch."""
@@ -293,7 +291,7 @@ class Asked:
         self.record = record
         self.protocols = protocols
         self.tokenizer = backbone.tokenizer
-        self.probes = [Probe(EDIT, record.question, record.target, record.image), *record.probes]
+        self.probes = record.asked
         self.queries = [Query(probe.question, probe.image) for probe in self.probes]
         self.answers = [probe.answer for probe in self.probes]
         self.before = [protocol.ask(backbone.remembered, self.queries, self.answers) for protocol in protocols]

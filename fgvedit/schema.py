@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # kind -> what is right after the edit: the probe's own `answer`, or whatever the model said before it.
 EXPECTED_NEW = ("rephrase", "in_scope", "reference_in")
 EXPECTED_SAME = ("out_of_scope", "text_locality", "other_image", "reference_out")
+EDIT = "edit"  # the kind of the edit itself, asked as one more probe
 PROBE_KINDS = (*EXPECTED_NEW[:2], *EXPECTED_SAME[:3], EXPECTED_NEW[2], EXPECTED_SAME[3])
 
 
@@ -93,6 +94,11 @@ class Record:
     @property
     def edit(self) -> Edit:
         return Edit(self.image, self.question, self.target)
+
+    @property
+    def asked(self) -> list[Probe]:
+        """All that is asked about it: the edit itself, then its probes."""
+        return [Probe(EDIT, self.question, self.target, self.image), *self.probes]
 
     def probes_of(self, kind: str) -> list[Probe]:
         return [probe for probe in self.probes if probe.kind == kind]

@@ -26,3 +26,10 @@ def in_a_row(image_ids: Sequence[str], edits: int) -> list[list[int]]:
         )
     places = list(first.values())
     return [places[start : start + edits] for start in range(0, len(places) - edits + 1, edits)]
+
+
+def askings(edits: int) -> list[tuple[int, int, int]]:
+    """(place of a record in its group, edits in force, its age) whenever the probes of a group's records are asked, in
+    order: each right after its own edit, then once more after all; the last one is asked once."""
+    after_own = [(place, place + 1, 0) for place in range(edits)]
+    return after_own + [(place, edits, edits - 1 - place) for place in range(edits - 1)]

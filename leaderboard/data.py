@@ -22,11 +22,10 @@ from fgvedit.cli import ArgumentParser
 from fgvedit.dataset import embedded, load_records
 from fgvedit.errors import FGVEditError, command_line
 from fgvedit.results import MUST_CHANGE
-from fgvedit.sequences import in_a_row
+from fgvedit.sequences import askings, in_a_row
 from leaderboard import migrate
 from leaderboard.reading import pack, read_rows
 
-EDIT = "edit"  # the kind of the edit itself, which is asked as one more probe
 REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # a commit of the hub, or a hash over files
 SPLIT = re.compile(r"[A-Za-z0-9_]{1,50}")
 
@@ -67,13 +66,8 @@ class AnswerKey:
         records = self.records[:limit]
         if sequence is None:
             return [(record, 1, 0) for record in records]
-        asked = []
-        for group in in_a_row([record.image_id for record in records], sequence):
-            for place, number in enumerate(group, 1):
-                asked.append((records[number], place, 0))
-                if place < sequence:  # the last one is asked once
-                    asked.append((records[number], sequence, sequence - place))
-        return asked
+        groups = in_a_row([record.image_id for record in records], sequence)
+        return [(records[group[place]], edits, age) for group in groups for place, edits, age in askings(sequence)]
 
 
 def expected_rows(key: AnswerKey, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -144,7 +138,7 @@ def key_of(source: str, split: str) -> AnswerKey:
         KeyRecord(
             record.id,
             record.image.image_id,
-            ((EDIT, record.question, record.target), *((p.kind, p.question, p.answer) for p in record.probes)),
+            tuple((probe.kind, probe.question, probe.answer) for probe in record.asked),
         )
         for record in data.records
     )

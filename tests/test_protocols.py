@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from fgvedit.answering import TOP_K, Forced, Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.errors import FGVEditError
-from fgvedit.protocols import EDIT, PROTOCOLS, open_protocols
+from fgvedit.protocols import PROTOCOLS, open_protocols
 from fgvedit.protocols.generation import normalise
-from fgvedit.schema import EXPECTED_NEW, EXPECTED_SAME, PROBE_KINDS
+from fgvedit.schema import EDIT, EXPECTED_NEW, EXPECTED_SAME, PROBE_KINDS
 
 PAPER, GENERATION = PROTOCOLS["paper"], PROTOCOLS["generation"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fgvedit.errors import FGVEditError, unknown
-from fgvedit.protocols.base import EDIT, Protocol
+from fgvedit.protocols.base import Protocol
 from fgvedit.protocols.generation import Generation
 from fgvedit.protocols.paper import Paper
 
@@ -21,4 +21,4 @@ def open_protocols(names: str) -> list[Protocol]:
     return [protocol for name, protocol in PROTOCOLS.items() if name in wanted]
 
 
-__all__ = ["EDIT", "PROTOCOLS", "Protocol", "open_protocols"]
+__all__ = ["PROTOCOLS", "Protocol", "open_protocols"]

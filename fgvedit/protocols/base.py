@@ -8,8 +8,6 @@ from typing import Any, ClassVar
 
 from fgvedit.answering import Answerer, Query
 
-EDIT = "edit"  # the kind of the edit itself, asked as one more probe
-
 
 class Protocol(ABC):
     """What is asked of a model and how its answer is scored; it keeps no state."""

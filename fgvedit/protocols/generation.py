@@ -7,8 +7,8 @@ from typing import Any
 
 from fgvedit.answering import Answerer, Query
 from fgvedit.normalise import normalise
-from fgvedit.protocols.base import EDIT, Protocol
-from fgvedit.schema import EXPECTED_NEW
+from fgvedit.protocols.base import Protocol
+from fgvedit.schema import EDIT, EXPECTED_NEW
 
 
 class Generation(Protocol):

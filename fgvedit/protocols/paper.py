@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fgvedit.answering import TOP_K, Answerer, Forced, Query
-from fgvedit.protocols.base import EDIT, Protocol
-from fgvedit.schema import EXPECTED_NEW
+from fgvedit.protocols.base import Protocol
+from fgvedit.schema import EDIT, EXPECTED_NEW
 
 
 class Paper(Protocol):

@@ -24,9 +24,9 @@ import fgvedit
 from fgvedit import pages
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json, write_json, write_text
-from fgvedit.report.reading import EDIT, Run, check_record, data_of, probes_of, read_run
-from fgvedit.results import METRICS, MUST_CHANGE, Row, metrics_from_rows
-from fgvedit.schema import PROBE_KINDS, Record
+from fgvedit.report.reading import Run, check_record, data_of, read_run
+from fgvedit.results import END, METRICS, MUST_CHANGE, Row, metrics_from_rows
+from fgvedit.schema import EDIT, PROBE_KINDS, Record
 
 KINDS = (EDIT, *PROBE_KINDS)
 CHUNK = 25  # records in a script
@@ -98,7 +98,7 @@ def _write_records(
         check_record(run, record, rows)
         asked = _Asked(run, rows)
         shown.append(_shown(run, record, rows, asked, images))
-        kinds = "".join(str(KINDS.index(probe.kind)) for probe in probes_of(record))
+        kinds = "".join(str(KINDS.index(probe.kind)) for probe in record.asked)
         index.append({"id": record.id, "kinds": kinds, "signs": asked.signs(len(kinds))})
         if len(shown) == CHUNK:
             flush()
@@ -132,13 +132,13 @@ class _Asked:
 
 
 def _moments(run: Run) -> list[str]:
-    return ["", "@end"] if run.sequence else [""]
+    return ["", END] if run.sequence else [""]
 
 
 def _moments_of(run: Run, row: Row) -> list[str]:
     if not run.sequence:
         return [""]
-    return [name for name, now in (("", row["age"] == 0), ("@end", row["edits"] == run.sequence)) if now]
+    return [name for name, now in (("", row["age"] == 0), (END, row["edits"] == run.sequence)) if now]
 
 
 def _sign(row: Row | None) -> str:
@@ -150,7 +150,7 @@ def _sign(row: Row | None) -> str:
 def _shown(run: Run, record: Record, rows: Sequence[Row], asked: _Asked, images: pages.Images) -> dict[str, Any]:
     own = images.file(record.image)
     probes = []
-    for place, probe in enumerate(probes_of(record)):
+    for place, probe in enumerate(record.asked):
         image = probe.image
         if image is None:
             seen: Any = None

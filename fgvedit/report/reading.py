@@ -16,10 +16,9 @@ from fgvedit.dataset import Loaded, load_records
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json
 from fgvedit.results import Row
-from fgvedit.schema import PROBE_KINDS, Probe, Record
+from fgvedit.schema import EDIT, PROBE_KINDS, Record
 
 FORMATS = (1, 2)
-EDIT = "edit"  # the kind of the edit itself, asked as one more probe
 NUMBER = (int, float)
 FIELDS: dict[str, tuple[type, ...]] = {
     "record_id": (str,),
@@ -215,14 +214,9 @@ def data_of(run: Run, moved: str | None) -> Loaded:
     return found
 
 
-def probes_of(record: Record) -> list[Probe]:
-    """What is asked about a record: its edit, then its probes."""
-    return [Probe(EDIT, record.question, record.target, record.image), *record.probes]
-
-
 def check_record(run: Run, record: Record, rows: list[Row]) -> None:
     """Raises `FGVEditError` where these are not the record's rows: one a question, protocol and moment."""
-    asked = [(probe.kind, probe.question, probe.answer) for probe in probes_of(record)]
+    asked = [(probe.kind, probe.question, probe.answer) for probe in record.asked]
     where = f"'{run.folder / 'rows.jsonl'}': record '{record.id}'"
     moments: dict[tuple[str, int], set[int]] = {}
     for row in rows:
