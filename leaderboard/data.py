@@ -59,7 +59,7 @@ class AnswerKey:
     records: tuple[KeyRecord, ...]
 
     def of_run(self, limit: int | None, sequence: int | None) -> list[tuple[KeyRecord, int, int]]:
-        """(record, edits in force, age) whenever a run asks a record's probes.
+        """(record, edits in force, age) whenever a run asks a record's probes, in the run's order.
 
         Raises `FGVEditError` where a sequence cannot be that long.
         """

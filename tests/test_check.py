@@ -207,11 +207,11 @@ def test_an_answer_key_is_read_as_it_was_written(results: Path):
     assert key == made_up_key()
     assert [(record.id, edits, age) for record, edits, age in key.of_run(5, 2)] == [
         ("record-0", 1, 0),
-        ("record-0", 2, 1),
         ("record-1", 2, 0),
+        ("record-0", 2, 1),
         ("record-2", 1, 0),
-        ("record-2", 2, 1),
         ("record-3", 2, 0),
+        ("record-2", 2, 1),
     ]
 
 
