@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -17,12 +18,15 @@ from fgvedit.files import read_json, write_json
 from fgvedit.revision import content_hash
 
 if TYPE_CHECKING:
+    import torch
+
     from fgvedit.dataset import Loaded
     from fgvedit.editing import Editor
 
 FORMAT = 2  # of the run folder, its rows and the result file
 PACKAGES = ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy", "peft", "sentence-transformers")
 COMPUTING = PACKAGES[:3]  # another version of these may change a row
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def identity(
@@ -106,9 +110,31 @@ def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def environment() -> dict[str, Any]:
-    """Python, package versions, and the commit of the checkout that `fgvedit` runs from, if it does."""
-    return {"python": platform.python_version(), "packages": versions(PACKAGES), "git": git_state(Path(__file__))}
+def environment(device: torch.device) -> dict[str, Any]:
+    """Python, package versions, the commit of the checkout that `fgvedit` runs from, if it does, and the hardware."""
+    return {
+        "python": platform.python_version(),
+        "packages": versions(PACKAGES),
+        "git": git_state(Path(__file__)),
+        "hardware": hardware(device),
+    }
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """What the seconds of a run were measured on: the name of the GPU or CPU, how many processes had one each or shared
+    it, and with how many CPU threads each computes."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    return {"name": name, "processes": int(os.environ.get("WORLD_SIZE", 1)), "threads": torch.get_num_threads()}
+
+
+def _cpu_name() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(\S.*?)\s*$", CPUINFO.read_text(), re.MULTILINE)
+    except OSError:  # not Linux
+        found = None
+    return found[1] if found else platform.processor() or platform.machine() or "unknown"
 
 
 def versions(packages: Sequence[str]) -> dict[str, str | None]:

@@ -102,7 +102,7 @@ def run(
     wait()  # every chunk is there
 
     if is_main_process():
-        merge(out, plan, names, this_run, editor.trained_parameters)
+        merge(out, plan, names, this_run, editor)
     wait()  # so is the result
     return read_json(out / "result.json")
 
@@ -376,9 +376,7 @@ def as_lines(values: Iterable[Any]) -> str:
     return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
 
 
-def merge(
-    out: Path, plan: Plan, protocols: Sequence[str], this_run: dict[str, Any], trained_parameters: int | None
-) -> None:
+def merge(out: Path, plan: Plan, protocols: Sequence[str], this_run: dict[str, Any], editor: Editor) -> None:
     """Chunks -> rows.jsonl, looks.jsonl and result.json; only then do the chunks go."""
     chunks = [read_chunk(out / "chunks", plan, number, protocols) for number in range(len(plan))]
     done = [chunk for chunk in chunks if chunk is not None]
@@ -389,13 +387,14 @@ def merge(
     write_text(out / "rows.jsonl", text)
     if looks := [look for chunk in done for look in chunk.looks]:
         write_text(out / "looks.jsonl", as_lines(looks))
-    manifest = {**this_run, **environment(), "rows_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    manifest = {**this_run, **environment(editor.backbone.device)}
+    manifest["rows_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     manifest["cost"] = {
         "seconds": round(sum(chunk.seconds for chunk in done), 3),
         "edit_seconds": round(sum(chunk.edit_seconds for chunk in done), 3),
         "encoded_images": sum(chunk.encoded_images for chunk in done),
         "peak_memory_bytes": max(chunk.peak_memory for chunk in done),
-        "trained_parameters": trained_parameters,
+        "trained_parameters": editor.trained_parameters,
     }
     del manifest["format"]
     write_json(

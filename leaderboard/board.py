@@ -14,6 +14,7 @@ That each file is well formed is checked here; whether a run's numbers follow fr
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date
 from pathlib import Path
@@ -66,6 +67,16 @@ class Reported:
     split: str
     protocol: str
     rows: list[dict[str, Any]]
+
+
+def hardware(manifest: Mapping[str, Any]) -> str:
+    """What a run's seconds were measured on, in words; only its device where the run did not say (format 1)."""
+    found = manifest["hardware"]
+    if found is None:
+        return manifest["device"]
+    several = f"{found['processes']} × " if found["processes"] > 1 else ""
+    threads = f", {found['threads']} thread{'s' if found['threads'] > 1 else ''}" if manifest["device"] == "cpu" else ""
+    return f"{several}{found['name']}{threads}"
 
 
 def read_results(folder: Path) -> tuple[list[Entry], list[Reported]]:

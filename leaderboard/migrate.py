@@ -1,6 +1,7 @@
 """Result files and rows of every format so far, brought to the current one after each is held to its own schema.
 
-Format 1 lacked what a sequence needs (`manifest.sequence`; the rows' `edits` and `age`) and `cost.trained_parameters`.
+Format 1 lacked what a sequence needs (`manifest.sequence`; the rows' `edits` and `age`), `manifest.hardware` and
+`cost.trained_parameters`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def check(value: Any, schema: str, where: str, whole: str = "the whole file") ->
 def _to_2(result: dict[str, Any]) -> dict[str, Any]:
     manifest = result["manifest"]
     cost = {**manifest["cost"], "trained_parameters": None}
-    return {**result, "format": 2, "manifest": {**manifest, "sequence": None, "cost": cost}}
+    return {**result, "format": 2, "manifest": {**manifest, "sequence": None, "hardware": None, "cost": cost}}
 
 
 TO_NEXT: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2}

@@ -16,7 +16,7 @@ import pandas as pd
 from fgvedit.cli import ArgumentParser
 from fgvedit.errors import FGVEditError, command_line, unknown
 from fgvedit.files import write_bytes
-from leaderboard.board import STATUSES, Reported, read_results
+from leaderboard.board import STATUSES, Reported, hardware, read_results
 from leaderboard.migrate import current_result, current_rows
 from leaderboard.ranking import (
     RANKED_BY,
@@ -40,7 +40,7 @@ TRACKS = ("single", "sequence", "cost")
 ABOUT = ("editor", "backbone", "dataset", "records", "edits", "status", "file")  # columns about what was run
 COST = (
     *("seconds_per_edit", "seconds", "peak_memory_bytes", "encoded_images", "trained_parameters"),
-    *("device", "dtype"),
+    *("hardware", "dtype"),
 )
 WHOLE = ("records", "edits", "peak_memory_bytes", "encoded_images", "trained_parameters")  # columns of whole numbers
 
@@ -153,7 +153,7 @@ def _about_reported(paper: Reported, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def cost(result: Mapping[str, Any]) -> dict[str, Any]:
     manifest = result["manifest"]
-    found = {**manifest["cost"], **{name: manifest[name] for name in ("device", "dtype")}}
+    found = {**manifest["cost"], "hardware": hardware(manifest), "dtype": manifest["dtype"]}
     found["seconds_per_edit"] = round(found["edit_seconds"] / manifest["dataset"]["records"], 4)
     return {name: found[name] for name in COST}
 
@@ -332,7 +332,7 @@ def _percent(line: Mapping[str, Any], name: str, with_interval: bool) -> str:
 def _cost_lines(table: pd.DataFrame) -> list[list[str]]:
     header = ["editor", "backbone", "dataset", "records", "edits"]
     shown = {"seconds_per_edit": "{:.3f}", "seconds": "{:.0f}", "peak_memory_bytes": "{:,}", "encoded_images": "{:,}",
-             "trained_parameters": "{:,}", "device": "{}", "dtype": "{}"}  # fmt: skip
+             "trained_parameters": "{:,}", "hardware": "{}", "dtype": "{}"}  # fmt: skip
     lines = [
         [
             *(str(line[name]) for name in header),

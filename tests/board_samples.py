@@ -88,6 +88,7 @@ def make_result(editor: str, rows: list[dict[str, Any]], **manifest: Any) -> dic
         "seed": 0,
         "device": "cpu",
         "dtype": "float32",
+        "hardware": {"name": "A CPU", "processes": 1, "threads": 2},
         "python": "3.11.2",
         "packages": dict.fromkeys(
             ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy"), "1.0"

@@ -112,6 +112,7 @@ def made_up_run(
         "seed": seed,
         "device": "cpu",
         "dtype": "float32",
+        "hardware": {"name": "A CPU", "processes": 1, "threads": 2},
         "python": "3.11.2",
         "packages": dict.fromkeys(("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy"), "1.0"),
         "git": None,

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json, write_json, write_text
@@ -56,11 +57,21 @@ def test_no_git_is_no_commit(source: Path, monkeypatch):
 
 
 def test_the_environment_names_versions():
-    found = environment()
+    found = environment(torch.device("cpu"))
     assert found["python"] == platform.python_version()
     assert found["packages"]["torch"] == importlib.metadata.version("torch")
     expected = {"fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy"}
     assert set(found["packages"]) == expected | {"peft", "sentence-transformers"}
+
+
+def test_the_environment_names_what_computes(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    found = environment(torch.device("cpu"))["hardware"]
+    assert found.pop("name").strip() and found == {"processes": 4, "threads": torch.get_num_threads()}
+    monkeypatch.setattr("fgvedit.manifest.CPUINFO", Path("/not there"))  # as beside Linux
+    assert environment(torch.device("cpu"))["hardware"]["name"].strip()
+    monkeypatch.setattr(torch.cuda, "get_device_name", {torch.device("cuda", 1): "A GPU"}.get)
+    assert environment(torch.device("cuda", 1))["hardware"]["name"] == "A GPU"
 
 
 def test_a_checkpoints_hash_is_of_what_was_saved(tmp_path: Path):

@@ -26,7 +26,7 @@ from fgvedit.protocols import open_protocols
 from fgvedit.results import metrics_from_rows, router_from_rows
 from fgvedit.runner import run
 from leaderboard import check, data, reading, reproduce, submit, table
-from leaderboard.board import read_results
+from leaderboard.board import hardware, read_results
 from leaderboard.data import Known, write_key
 from leaderboard.migrate import current_rows
 from leaderboard.verify import faults, read_run
@@ -177,6 +177,7 @@ def test_stored_examples_of_every_format_are_read_as_the_current_one(version: in
     found = read_run(folder / "result.json", folder / "rows.jsonl")
     assert found.result["format"] == 2 and found.manifest["sequence"] is None
     assert found.manifest["cost"]["trained_parameters"] == (None if version == 1 else 0)
+    assert hardware(found.manifest) == ("cpu" if version == 1 else "AMD EPYC, 2 threads")
     assert {(row["edits"], row["age"]) for row in found.rows} == {(1, 0)}
     assert found.result["metrics"] == metrics_from_rows(found.rows)
     limited = list(faults(found, Known()))

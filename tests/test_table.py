@@ -277,10 +277,11 @@ def test_the_cost_track(results: Path, capsys):
     good = found[(found["editor"] == "good") & (found["edits"] == 1)].iloc[0]
     assert good["seconds_per_edit"] == pytest.approx(5 / 12, abs=1e-4) and good["trained_parameters"] == 4000
     assert list(found["seconds_per_edit"]) == sorted(found["seconds_per_edit"])
+    assert set(found["hardware"]) == {"A CPU, 2 threads"}
     table.main([str(results), "--track", "cost"])
     header, *lines = capsys.readouterr().out.splitlines()[1:]
     assert header.split()[5:] == list(table.COST) and len(lines) == 6
-    assert "1,073,741,824" in lines[0]
+    assert "1,073,741,824" in lines[0] and "A CPU, 2 threads" in lines[0]
 
 
 def test_tracks_as_text(results: Path, capsys):

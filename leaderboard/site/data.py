@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from fgvedit.results import metrics_from_rows
-from leaderboard.board import Entry, Reported
+from leaderboard.board import Entry, Reported, hardware
 from leaderboard.ranking import (
     RANKED_BY,
     Group,
@@ -126,7 +126,7 @@ def summary(run: Shown) -> dict[str, Any]:
         "status": entry.status,
         "name": entry.name,
         "seed": manifest["seed"],
-        "device": manifest["device"],
+        "hardware": hardware(manifest),
         "dtype": manifest["dtype"],
     }
 

@@ -77,8 +77,8 @@ function columns() {
     return [about,
       ...COSTS.map(([key, name, text, value]) => ({ key, name, value, up: true, number: true,
         cell: (row) => el("td", { class: "number" }, value(row) === null ? "not said" : text(value(row))) })),
-      { key: "device", name: "Device", value: (row) => row.device, up: true,
-        cell: (row) => el("td", {}, `${row.device}, ${row.dtype}`) },
+      { key: "hardware", name: "Hardware", value: (row) => row.hardware, up: true,
+        cell: (row) => el("td", {}, el("bdi", {}, row.hardware), `, ${row.dtype}`) },
       status];
   }
   const full = (metric) => `${protocol}/${metric}${moment}`;

@@ -135,9 +135,9 @@ const priced = figure({
   },
   numbers: () => ({
     caption: `${COSTS[controls.cost.value][0]} and ${controls.metric.value}`,
-    header: ["Editor", COSTS[controls.cost.value][0], controls.metric.value, "Device"],
+    header: ["Editor", COSTS[controls.cost.value][0], controls.metric.value, "Hardware"],
     rows: points(price.x, price.y).map(({ run, x, y }) =>
-      [run.label, el("td", { class: "number" }, x[0].toLocaleString("en", { maximumSignificantDigits: 4 })), valueCell(y), run.device]),
+      [run.label, el("td", { class: "number" }, x[0].toLocaleString("en", { maximumSignificantDigits: 4 })), valueCell(y), el("bdi", {}, run.hardware)]),
   }),
 });
 

@@ -11,7 +11,7 @@ document.getElementById("about").append(el("div", {},
   submission.description && el("p", {}, el("bdi", {}, submission.description)),
   el("p", {}, "Submitted as ", outside(submission.link, el("bdi", {}, submission.name)), ` on ${submission.submitted}.`),
   submission.reproduced && reproducedText(submission.reproduced),
-  el("p", {}, `${count(run.records)} records of ${run.data}, ${editsText(run)}, seed ${run.seed}, on ${run.device} in ${run.dtype}.`)));
+  el("p", {}, `${count(run.records)} records of ${run.data}, ${editsText(run)}, seed ${run.seed}, on `, el("bdi", {}, run.hardware), ` in ${run.dtype}.`)));
 
 function reproducedText({ by, link, date, agreement }) {
   return el("p", {}, "Reproduced by ", outside(link, el("bdi", {}, by)), ` on ${date}: ${count(agreement.equal)} of ` +
@@ -96,7 +96,7 @@ document.getElementById("what").append(
   list("Cost", [["seconds an edit", seconds(cost.edit_seconds / dataset.records)], ["seconds in all", seconds(cost.seconds)],
     ["peak memory", bytes(cost.peak_memory_bytes)], ["encoded images", count(cost.encoded_images)],
     ["trained parameters", cost.trained_parameters === null ? "not said" : count(cost.trained_parameters)],
-    ["device", `${manifest.device}, ${manifest.dtype}`]]),
+    ["hardware", el("span", {}, el("bdi", {}, run.hardware), `, ${manifest.dtype}`)]]),
   list("Software", [["python", manifest.python], ...Object.entries(manifest.packages)]),
   pageData.others.length ? el("section", {}, el("h3", {}, "Compare probe by probe with"), el("ul", {}, pageData.others.map((other) =>
     el("li", {}, el("a", { href: `../compare.html#${new URLSearchParams({ a: run.id, b: other.id })}` },
