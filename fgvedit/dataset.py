@@ -134,6 +134,12 @@ def _open_folder(folder: Path, config: str | None, split: str, name: str) -> tup
     import pyarrow.parquet
 
     try:
+        if config is None and datasets.get_dataset_default_config_name(str(folder)) is None:
+            configs = datasets.get_dataset_config_names(str(folder))
+            raise FGVEditError(
+                f"data set '{name}' has the configurations {', '.join(configs)} and no default one; expected 'default: "
+                f"true' beside one of them in '{folder / 'README.md'}', or a folder with the files of one"
+            )
         builder = datasets.load_dataset_builder(str(folder), config)
     except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError, ValueError) as error:
         raise FGVEditError(f"data set '{name}': expected Parquet files in folder '{folder}', found none") from error

@@ -163,6 +163,19 @@ def test_a_folder_of_something_else(tmp_path):
     assert "test.jsonl" in refusal(str(tmp_path))
 
 
+def test_several_configurations_are_read_in_the_default_one(tmp_path):
+    for name in ("one", "two"):
+        write(tmp_path / name, [make_row(id=name)])
+    one = "- config_name: {0}\n  data_files:\n  - split: test\n    path: {0}/*.parquet\n"
+    card = f"---\nconfigs:\n{one.format('one')}{one.format('two')}"
+    (tmp_path / "README.md").write_text(f"{card}---\n")
+    found = refusal(str(tmp_path))
+    assert "has the configurations one, two and no default one" in found and "default: true" in found
+    (tmp_path / "README.md").write_text(f"{card}  default: true\n---\n")
+    loaded = load_records(str(tmp_path))
+    assert loaded.config == "two" and loaded.records[0].id == "two"
+
+
 def test_an_empty_split(tmp_path):
     write(tmp_path, [])
     assert "split 'test' has no records" in refusal(str(tmp_path))

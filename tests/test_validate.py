@@ -430,6 +430,8 @@ def test_the_configuration_that_is_asked_for(tmp_path):
     assert "target" in counts(found(folder, "--config", "bad")[0])
     with pytest.raises(FGVEditError, match=r"unknown configuration .*'goood'.* did you mean 'good'"):
         main([str(folder), "--config", "goood"])
+    with pytest.raises(FGVEditError, match=r"has the configurations good, bad and no default one; expected --config"):
+        main([str(folder)])
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,11 @@ def _of_parquet(name: str, folder: Path, config: str | None) -> Source:
         configs = datasets.get_dataset_config_names(str(folder))
         if config is not None and config not in configs:
             raise unknown(f"configuration of data set '{name}'", config, configs)
+        if config is None and datasets.get_dataset_default_config_name(str(folder)) is None:
+            raise FGVEditError(
+                f"data set '{name}' has the configurations {', '.join(configs)} and no default one; expected --config "
+                "with one of them"
+            )
         builder = datasets.load_dataset_builder(str(folder), config)
     except (datasets.exceptions.DatasetNotFoundError, OSError, ValueError) as error:
         raise FGVEditError(
