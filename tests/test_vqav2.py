@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 from conftest import png
 from local_openai import LocalOpenAI, failure
+from PIL import Image
 
 from builders.coco import Images
 from builders.validate.__main__ import main as validate
 from builders.validate.sources import open_source
+from builders.vqav2 import official
 from builders.vqav2.__main__ import main
-from builders.vqav2.answers import IMAGES_AT_ONCE, wrong_answers
+from builders.vqav2.answers import IMAGES_AT_ONCE, is_wrong, wrong_answers
 from builders.vqav2.draw import shuffled
 from builders.vqav2.locality import divided
 from builders.vqav2.official import question_key, read_questions
@@ -640,6 +642,27 @@ def test_a_model_is_asked_once_and_in_the_same_batches(small: Folder) -> None:
         right = {number * 1000} if number % 4 == 0 else set()
         assert {key for key in wrong if key % 1000 == 0} == {number * 1000} - right
         assert set(wrong.values()) <= {"Red."}
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [("dog", True), ("cat", False), ("The cat is black.", False), ("Cat, black.", False), ("-", False), ("", False)],
+)
+def test_an_answer_in_other_words_is_not_wrong(answer: str, wrong: bool) -> None:
+    asked = official.Asked(1, "1.jpg", "What is it?", "black cat", 9, ("black cat", "kitten"))
+    assert is_wrong(answer, asked) == wrong
+
+
+def test_what_a_model_said_of_other_images_is_not_taken(small: Folder) -> None:
+    plan = Plan(read_questions([small.questions], [small.annotations]), 7, 0)
+    kept, first, second = small.path / "kept.jsonl", Parrot(), Parrot()
+    list(wrong_answers(plan.work("train"), first, Images([small.path]), kept))
+    other = small.path / "other"
+    other.mkdir()
+    for path in small.path.rglob("COCO_*.jpg"):
+        Image.open(path).resize((8, 8)).save(other / path.name)
+    list(wrong_answers(plan.work("train"), second, Images([other]), kept))
+    assert second.batches == first.batches
 
 
 def test_the_policy_model_wrong_corrects_a_backbone(small: Folder, random_blip2: Path) -> None:

@@ -50,18 +50,15 @@ class Reading:
     terms: frozenset[str] = frozenset()
 
     @property
-    def plural(self) -> bool:
-        return self.verb in ("are", "were", "do", "have")
-
-    @property
     def bare(self) -> bool:
         """Whether the rest says no more than that the subject is in the picture."""
-        return not words(self.rest) - {"this", "that", "these", "those", "here", "there"}
+        return _PRESENT.issuperset(self.rest.lower().split())
 
 
 LEXICON = yaml.safe_load((Path(__file__).parent / "rules.yaml").read_text(encoding="utf-8"))
 _EMPTY = frozenset(LEXICON["empty"])
 _SINGULARS: dict[str, str] = LEXICON["singulars"]
+_PRESENT = {"this", "that", "these", "those", "here", "there", "being", "shown", "seen", "visible", "pictured"}
 _SORTS = ("type", "kind", "sort", "name", "number", "purpose")
 _TAIL = re.compile(
     r"\s*\b(shown |seen |pictured |visible )?(in|on|of) (the|this|that) (\w+ )?(picture|photo|image|scene)$"

@@ -29,6 +29,7 @@ ALIKE += [frozenset(word for text in (*c["words"], *c["names"]) for word in word
 PERSON = ALIKE[0]
 
 POINTING, VAGUE, ALL_OR_NONE = (frozenset(LEXICON[name]) for name in ("pointing", "vague", "all_or_none"))
+DETERMINERS = ("a", "an", "the", "this", "that", "these", "those")
 COMPANY, CROWDING, NONE_THERE = (frozenset(LEXICON[name]) for name in ("company", "crowding", "none_there"))
 COUNTED_UP_TO = 12
 
@@ -70,7 +71,7 @@ class Rules:
         if reading.form == "color":
             if answer not in COLORS:
                 return Labelled("", f"'{answer}' is not one colour")
-            near = {color for group in LEXICON["colors"] if answer in group for color in group} | {answer}
+            near = _similar(answer)
             return Labelled(choose([c for c in TARGET_COLORS if c not in near]), "another colour, and no similar one")
         if reading.form == "count":
             return self._number(answer, choose)
@@ -132,7 +133,7 @@ class Rules:
 
     def _of_a_class(self, reading: Reading, answer: str, choose: _Chooser) -> Labelled[str]:
         one = _singular(answer)
-        same = {word for group in SYNONYMS if one in group for word in group} | {one}
+        same = _similar(one)
         names = [name for name, group in CLASSES.items() if one in group["words"]]
         if said := next((word for word in ("doing", "eating") if word in reading.rest.split()), None):
             names = [name for name in names if {"doing": "activity", "eating": "food"}[said] in CLASSES[name]["names"]]
@@ -141,6 +142,12 @@ class Rules:
             target = choose([word for word in fit if words(word).isdisjoint(words(one) | reading.terms)])
             return Labelled(plural(target) if target and one != answer else target, f"another word for a {name}")
         return Labelled("", f"'{answer}' is in none of the classes of words")
+
+
+def _similar(value: str) -> frozenset[str]:
+    """A value with those that mean nearly the same, or may be said of the same thing."""
+    groups = (group for group in (*LEXICON["colors"], *SYNONYMS) if value in group)
+    return frozenset({value}.union(*groups))
 
 
 def _quantified(reading: Reading) -> bool:
@@ -203,9 +210,10 @@ def _rephrasings(reading: Reading) -> Iterator[str]:
 def _in_scope(reading: Reading, edit: Told) -> Iterator[tuple[str, str]]:
     """Questions about the edited entity that the edit answers."""
     old, new = edit.answer, edit.target
-    yield from ((q, a) for q, a in _statements(reading, edit, (new, old)))
+    excluded = _excluded(reading, edit)
+    yield from _statements(reading, edit, (new, old) if excluded else (new,))
     be, subject = reading.verb.capitalize(), reading.subject
-    if reading.form == "color" and old in COLORS:
+    if reading.form == "color" and excluded:
         first, second = sorted((old, new))
         yield f"{be} {subject} {first} or {second}?", new
     if reading.form == "yes_no" and be in ("Is", "Are") and len(reading.rest.split()) <= 3:
@@ -240,9 +248,32 @@ def _filled(rest: str, value: str) -> str:
     return f"{rest} {value}" if not words(after) else f"{verb} {value} {after}"
 
 
+def _excluded(reading: Reading, edit: Told) -> bool:
+    """Whether the edit says that its old answer, which may be whatever a model said, is no longer right."""
+    old, new = edit.answer, edit.target
+    if reading.form == "color":
+        return old in COLORS and _fixed(reading, edit) and old not in _similar(new)
+    if reading.form in ("class", "filler", "gap"):
+        one = _singular(old)
+        known = any(one in group["words"] for group in CLASSES.values())
+        return known and one not in _similar(_singular(new)) and words(old).isdisjoint(words(new))
+    return old != new and _fixed(reading, edit) and (reading.form != "choice" or old in alternatives(reading))
+
+
+def _fixed(reading: Reading, edit: Told) -> bool:
+    """Whether the new answer is one of those that exclude each other; "black and white" excludes neither."""
+    if reading.form == "color":
+        return edit.target in COLORS
+    if reading.form == "count":
+        return edit.answer.isdigit() and edit.target.isdigit()
+    return edit.target in (alternatives(reading) if reading.form == "choice" else ("yes", "no"))
+
+
 def _consequences(reading: Reading, edit: Told, colors: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Keys of questions with the answers that the edit entails."""
-    values = set(colors) if reading.form == "color" else set(alternatives(reading)) | {edit.answer, edit.target}
+    values = {edit.target, *([edit.answer] if _excluded(reading, edit) else [])}
+    if reading.form in ("color", "choice") and _fixed(reading, edit):
+        values |= (set(colors) if reading.form == "color" else set(alternatives(reading))) - _similar(edit.target)
     for question, answer in _statements(reading, edit, sorted(values)):
         yield _key(question), answer
     if reading.form == "count" and reading.bare and edit.target.isdigit() and int(edit.target) > 0:
@@ -262,7 +293,7 @@ def _sense(reading: Reading) -> str:
     if reading.form == "count" and reading.bare and len(words(reading.subject)) == 1:
         return f"count {reading.head}"
     if reading.form == "color":
-        return f"color {' '.join(sorted(words(reading.subject)))}"
+        return f"color {' '.join(w for w in reading.subject.lower().split() if w not in DETERMINERS)}"
     if reading.form == "class" and reading.bare:
         return f"class {reading.noun}"
     return ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.coco import Images
-from builders.vqav2.official import Asked, normalised
+from builders.vqav2.official import Asked, normalised, tidy
 from builders.vqav2.plan import Work
 from fgvedit.answering import Answerer, Query
 
@@ -32,28 +32,32 @@ def wrong_answers(
     while chunk := list(islice(works, IMAGES_AT_ONCE)):
         asked = [(work, question) for work in chunk for question in work.candidates]
         ids = tuple(question.id for _, question in asked)
-        if ids not in there:
-            there[ids] = _ask(asked, answerer, images)
-            _add(kept, {"questions": ids, "answers": there[ids]})
-        said = dict(zip(ids, there.pop(ids), strict=True))
+        key = ids, tuple(images.ref(work.file_name).key for work in chunk)
+        if key not in there:
+            there[key] = _ask(asked, answerer, images)
+            _add(kept, {"questions": key[0], "images": key[1], "answers": there[key]})
+        said = dict(zip(ids, there.pop(key), strict=True))
         for work in chunk:
             yield work, {q.id: said[q.id] for q in work.candidates if is_wrong(said[q.id], q)}
 
 
 def is_wrong(answer: str, asked: Asked) -> bool:
-    return bool(answer) and normalised(answer) not in asked.said
+    """Whether no annotator said it, with more or fewer words or in another order: "cat" is no wrong "black cat"."""
+    own = set(normalised(answer).split())
+    others = [set(said.split()) for said in asked.said]
+    return bool(own) and not any(own <= other or (other and other <= own) for other in others)
 
 
 def _ask(asked: list[tuple[Work, Asked]], answerer: Answerer, images: Images) -> list[str]:
     answers: list[str] = []
     for first in range(0, len(asked), BATCH):
         queries = [Query(question.question, images.ref(w.file_name)) for w, question in asked[first : first + BATCH]]
-        answers += [answer.strip() for answer in answerer.generate(queries)]
+        answers += [tidy(answer) for answer in answerer.generate(queries)]
     return answers
 
 
-def _read(kept: Path) -> dict[tuple[int, ...], list[str]]:
-    """What was kept; a last line that a kill cut off is taken out of the file."""
+def _read(kept: Path) -> dict[tuple[tuple[int, ...], tuple[str, ...]], list[str]]:
+    """Questions and images -> what was kept of them; a last line that a kill cut off is taken out of the file."""
     if not kept.is_file():
         return {}
     whole = kept.read_bytes()
@@ -62,7 +66,7 @@ def _read(kept: Path) -> dict[tuple[int, ...], list[str]]:
         with kept.open("rb+") as file:
             file.truncate(len(whole))
     lines = [json.loads(line) for line in whole.splitlines()]
-    return {tuple(line["questions"]): line["answers"] for line in lines}
+    return {(tuple(line["questions"]), tuple(line["images"])): line["answers"] for line in lines}
 
 
 def _add(kept: Path, line: dict[str, Any]) -> None:
