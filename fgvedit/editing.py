@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -225,7 +226,8 @@ def _section(path: Path, backbone_name: str) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value read from YAML is of an annotated type; an int is a float, but True is no int."""
+    """Whether a value read from YAML is of an annotated type; an int is a float, but True is no int. Numbers are
+    finite: JSON, which results are, has no others."""
     kind, arguments = get_origin(hint) or hint, get_args(hint)
     if kind in (Union, UnionType):
         return any(_fits(value, argument) for argument in arguments)
@@ -234,7 +236,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind is list:
         return isinstance(value, list) and all(_fits(item, argument) for argument in arguments for item in value)
     if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+        return isinstance(value, (int, kind)) and not isinstance(value, bool) and math.isfinite(value)
     return kind is Any or not inspect.isclass(kind) or isinstance(value, kind)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
+import inspect
 import json
 import os
 import platform
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # of the run folder, its rows and the result file
 PACKAGES = ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy", "peft", "sentence-transformers")
+OWN = ("fgvedit", "baselines")  # what the version of fgvedit stands for
 COMPUTING = PACKAGES[:3]  # another version of these may change a row
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -67,11 +71,25 @@ def identity(
         "protocols": list(protocols),
         "sequence": sequence,
         "seed": seed,
+        "code": code_hash(editor),
         "device": backbone.device.type,
         "dtype": str(backbone.dtype).removeprefix("torch."),
         "packages": versions(COMPUTING),
     }
     return json.loads(json.dumps(run))  # as it will be read again: tuples are lists
+
+
+def code_hash(editor: Editor) -> str | None:
+    """Of what somebody wrote beside this project: the files with the editor's and the backbone's class, and what a YAML
+    file says of the backbone's parts. None where there is none of these; what such a file imports does not count."""
+    found: dict[str, Any] = {
+        name: value for name, value in dataclasses.asdict(editor.backbone.parts).items() if value is not None
+    }
+    for name, kind in (("editor", type(editor)), ("backbone", type(editor.backbone))):
+        if kind.__module__.partition(".")[0] not in OWN:
+            with contextlib.suppress(TypeError, OSError):  # of a class that stands in no file
+                found[name] = content_hash([Path(inspect.getfile(kind))])
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest() if found else None
 
 
 def checkpoint_hash(folder: Path) -> str:

@@ -396,7 +396,7 @@ def merge(out: Path, plan: Plan, protocols: Sequence[str], this_run: dict[str, A
         "peak_memory_bytes": max(chunk.peak_memory for chunk in done),
         "trained_parameters": editor.trained_parameters,
     }
-    del manifest["format"]
+    del manifest["format"], manifest["code"]  # of use to a run that goes on
     write_json(
         out / "result.json",
         {

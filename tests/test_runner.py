@@ -18,7 +18,7 @@ from fgvedit import run as command
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import Loaded, load_records
-from fgvedit.editing import Editor
+from fgvedit.editing import Editor, editor_class
 from fgvedit.errors import FGVEditError, command_line
 from fgvedit.protocols import PROTOCOLS, open_protocols
 from fgvedit.results import metrics_from_rows
@@ -51,7 +51,7 @@ def rows_in(out: Path) -> list[dict[str, Any]]:
 
 
 def without_cost(result: dict[str, Any]) -> dict[str, Any]:
-    manifest = {key: value for key, value in result["manifest"].items() if key not in ("cost", "git")}
+    manifest = {key: value for key, value in result["manifest"].items() if key not in ("cost", "git", "hardware")}
     return {**result, "manifest": manifest}
 
 
@@ -335,6 +335,27 @@ def test_a_folder_of_another_run_is_refused(unbroken, unbroken_folder, drawn, da
         with pytest.raises(FGVEditError, match=f"holds another run: its {field} is"):
             start()
     assert finished(out) == unbroken
+
+
+def test_an_editor_or_backbone_of_ones_own_that_was_changed_is_another_run(data, random_blip2, tmp_path):
+    file, described = tmp_path / "mine.py", tmp_path / "mine.yaml"
+    code = "from dummy import Drawn\n\n\nclass Mine(Drawn):\n    name = 'mine'\n"
+    file.write_text(code)
+    described.write_text(f"folder: {random_blip2}\n")
+
+    def start() -> dict[str, Any]:
+        kind = editor_class(f"{file}:Mine")
+        return run(kind(open_backbone(str(described)), kind.Config()), data, BOTH[:1], tmp_path / "out", limit=1)
+
+    first = start()
+    assert start() == first and "code" not in first["manifest"]
+    file.write_text(f"{code}    trained = False\n")
+    with pytest.raises(FGVEditError, match="holds another run: its code is"):
+        start()
+    file.write_text(code)
+    described.write_text(f"folder: {random_blip2}\nlayers: language_model.model.decoder.layers\n")
+    with pytest.raises(FGVEditError, match="holds another run: its code is"):
+        start()
 
 
 def test_results_of_an_unknown_run_are_not_overwritten(drawn, data, tmp_path):

@@ -311,8 +311,8 @@ def rows_in(out: Path) -> list[dict[str, Any]]:
 
 
 def finished(out: Path) -> tuple[str, dict[str, Any]]:
-    result = json.loads((out / "result.json").read_text())
-    return (out / "rows.jsonl").read_text(), {**result, "manifest": {**result["manifest"], "cost": None, "git": None}}
+    result, changing = json.loads((out / "result.json").read_text()), {"cost": None, "git": None, "hardware": None}
+    return (out / "rows.jsonl").read_text(), {**result, "manifest": {**result["manifest"], **changing}}
 
 
 def test_a_record_is_asked_after_its_own_edit_and_after_the_last_one(unbroken: Path, data: Loaded):

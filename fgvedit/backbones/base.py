@@ -183,6 +183,7 @@ class Backbone(PromptedModel):
         self.name = opening.name
         self.revision = opening.revision
         self.source = opening.source
+        self.parts = opening.parts
         self.input_mode = opening.input_mode
         self.remembered = Remembered(self)
         self.kept = KeptFeatures()
