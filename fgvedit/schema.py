@@ -62,6 +62,10 @@ class Edit:
         """[t_e; y_e]: the edit's text, as prompts tell it and scope classifiers read it."""
         return f"{self.question} {self.target}"
 
+    @property
+    def key(self) -> str:
+        return f"{self.image.key} {self.fact}"
+
 
 @dataclass(frozen=True)
 class Probe:

@@ -171,6 +171,23 @@ def test_rho_does_not_hang_on_what_was_seen_before(build):
     fresh, used = build().classifier, build().classifier
     used.embed_edits(EDITS[1:])
     assert torch.equal(fresh.embed_queries(QUERIES), used.embed_queries(QUERIES))
+    assert torch.equal(fresh.embed_edits(EDITS), used.embed_edits(EDITS))
+
+
+def test_edits_in_a_row_are_each_embedded_once(build, monkeypatch):
+    editor = build()
+    texts: list[str] = []
+    read = editor.classifier.clip.read
+    monkeypatch.setattr(editor.classifier.clip, "read", lambda asked: texts.extend(asked) or read(asked))
+    with editor.edit_in_turn() as make:
+        for edit in EDITS:
+            edited = make(edit)
+    assert texts == [edit.fact for edit in EDITS]
+    with build().edit(EDITS) as together:
+        assert edited.explain(QUERIES) == together.explain(QUERIES)
+    editor.classifier.forget()
+    editor.classifier.embed_edits(EDITS[:1])
+    assert texts[len(EDITS) :] == [*(query.question for query in QUERIES), EDITS[0].fact]
 
 
 # Answering

@@ -11,7 +11,7 @@ import torch
 from samples import EDITS, QUERIES, answers, bits, same
 from torch import nn
 
-from baselines.mend.editor import MEND
+from baselines.mend.editor import MEND, mend_step
 from baselines.mscke_mend.editor import MSCKEMend
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
@@ -87,6 +87,27 @@ def test_of_several_edits_the_one_that_counts_answers(build):
         # Another batch rounds in another way, which may swap ranks far down.
         assert route.edit is not None and agreement[route.edit] > 0.95
         assert max(agreement[: route.edit] + agreement[route.edit + 1 :]) < 0.9, agreement
+
+
+def test_each_edits_step_is_computed_once_and_when_it_is_made(build, monkeypatch):
+    editor, counted = build(threshold=0.0), []
+
+    def counting(backbone: Backbone, networks: Any, edits: Any) -> Any:
+        counted.extend(edits)
+        return mend_step(backbone, networks, edits)
+
+    monkeypatch.setattr("baselines.mscke_mend.editor.mend_step", counting)
+    with editor.edit(EDITS) as edited:
+        assert counted == EDITS
+        together = answers(edited, QUERIES)
+    assert counted == EDITS
+    with editor.edit_in_turn() as make:
+        for number, edit in enumerate(EDITS, 1):
+            edited = make(edit)
+            assert counted == EDITS + EDITS[:number]
+            assert all(route.edit < number for route in edited.explain(QUERIES))
+            found = answers(edited, QUERIES)
+    assert found == together and counted == 2 * EDITS
 
 
 def test_the_base_model_is_untouched(build, backbone, monkeypatch):

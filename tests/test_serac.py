@@ -107,6 +107,19 @@ def test_the_cross_variant_reads_edit_and_query_together(build):
             torch.testing.assert_close(found[row, column], expected, atol=1e-6, rtol=1e-4)
 
 
+def test_edits_in_a_row_are_each_read_once(build, monkeypatch):
+    editor = build()
+    encoder, texts = editor.classifier.encoder, []
+    forward = encoder.forward
+    monkeypatch.setattr(encoder, "forward", lambda asked: texts.extend(asked) or forward(asked))
+    with editor.edit_in_turn() as make:
+        for edit in EDITS:
+            edited = make(edit)
+    assert texts == [edit.fact for edit in EDITS]
+    with build().edit(EDITS) as together:
+        assert edited.explain(QUERIES) == together.explain(QUERIES)
+
+
 def test_an_edit_is_as_similar_to_itself_as_can_be(build):
     asked = [Query(f"{edit.question} {edit.target}", edit.image) for edit in EDITS]
     torch.testing.assert_close(rhos(build(), EDITS, asked).diagonal(), torch.ones(len(EDITS)))

@@ -64,12 +64,28 @@ class MSCKEMend(Editor):
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
-        if not edits:
-            yield unedited(self.backbone)
-            return
+        yield self._edited(edits, [self._step(edit) for edit in edits]) if edits else unedited(self.backbone)
+
+    @contextmanager
+    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+        """Each edit's step is computed once: it knows of no other edit."""
+        made: list[Edit] = []
+        steps: list[Factors] = []
+
+        def make(edit: Edit) -> EditedModel:
+            made.append(edit)
+            steps.append(self._step(edit))
+            return self._edited(made, steps)
+
+        yield make
+
+    def _step(self, edit: Edit) -> Factors:
+        return mend_step(self.backbone, self.networks, [edit])
+
+    def _edited(self, edits: Sequence[Edit], steps: Sequence[Factors]) -> EditedModel:
         route = most_similar(self.classifier.remember(edits), self.config.threshold, "edited")
-        inside = MendEdited(self.backbone, self.networks, edits)
-        yield Routed(self.backbone.remembered, inside, route, looking(self.classifier, edits))
+        inside = MendEdited(self.backbone, self.networks, steps)
+        return Routed(self.backbone.remembered, inside, route, looking(self.classifier, edits))
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         """Take the classifier of MSCKE's checkpoint and the networks of MEND's.
@@ -98,13 +114,15 @@ class MSCKEMend(Editor):
 
 
 class MendEdited:
-    """Each query under MEND's step on the edit that counts for it, and on no other (see `fgvedit.routing.Inside`)."""
+    """Each query under MEND's step on the edit that counts for it, and on no other (see `fgvedit.routing.Inside`).
 
-    def __init__(self, backbone: Backbone, networks: EditorNetworks, edits: Sequence[Edit]) -> None:
+    `steps`: what `mend_step` gave for each edit by itself.
+    """
+
+    def __init__(self, backbone: Backbone, networks: EditorNetworks, steps: Sequence[Factors]) -> None:
         self.backbone = backbone
         self.networks = networks
-        self.edits = edits
-        self._steps: dict[int, Factors] = {}
+        self.steps = steps
 
     def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
         return self._by_edit(edits, lambda rows: self.backbone.generate([queries[row] for row in rows], max_new_tokens))
@@ -125,8 +143,6 @@ class MendEdited:
                 rows.setdefault(edit, []).append(row)
         answers: dict[int, Answer] = {}
         for edit, own in rows.items():
-            if edit not in self._steps:
-                self._steps[edit] = mend_step(self.backbone, self.networks, [self.edits[edit]])
-            with stepped(self.networks, self._steps[edit]):
+            with stepped(self.networks, self.steps[edit]):
                 answers.update(zip(own, answer(own), strict=True))
         return [answers[row] for row in range(len(edits))]

@@ -14,6 +14,7 @@ from fgvedit.answering import Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.errors import FGVEditError, one_line, unknown
 from fgvedit.hub import fetch
+from fgvedit.kept import KeptFeatures
 from fgvedit.mscke.clip import SHIPPED, Clip
 from fgvedit.mscke.editor import MemoryEditor
 from fgvedit.mscke.scope import Scope, similarity, squared_distance
@@ -155,16 +156,20 @@ class EmbeddingScope(Scope):
     def __init__(self, encoder: TextEncoder | ClipTextTower) -> None:
         super().__init__()
         self.encoder = encoder
+        self.stored = KeptFeatures()  # of each edit, read by itself, once for as long as it is kept
 
     @torch.no_grad()
     def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
-        stored = self.encoder([edit.fact for edit in edits])
+        stored = torch.stack(self.stored.get(edits, lambda new: (self.encoder([edit.fact])[0] for edit in new)))
 
         @torch.no_grad()
         def rhos(queries: Sequence[Query]) -> torch.Tensor:
             return similarity(stored, self.encoder([query.question for query in queries]))
 
         return rhos
+
+    def forget(self) -> None:
+        self.stored.clear()
 
     def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
         texts = [edit.fact for edit in edits] + [query.question for own in queries for query in own]

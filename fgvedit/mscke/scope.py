@@ -72,6 +72,7 @@ class ScopeClassifier(Scope):
             width = clip.read(["a"]).shape[-1]
         self.fusion = Fusion(fusion, width)
         self.kept = KeptFeatures()  # (1 + patches, d) for each image: pooled, then its patches
+        self.stored = KeptFeatures()  # z of each edit
 
     @property
     def looks(self) -> bool:
@@ -79,7 +80,7 @@ class ScopeClassifier(Scope):
         return self.fusion.kind != "text"
 
     def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
-        # Each stored edit goes through CLIP once, here; the released code does it again for every query.
+        # Each stored edit goes through CLIP once; the released code does it again for every query.
         z_edits = self.embed_edits(edits)
         return lambda queries: similarity(z_edits, self.embed_queries(queries))
 
@@ -91,8 +92,18 @@ class ScopeClassifier(Scope):
         return squared_distance(z[:1], z[1:])
 
     def embed_edits(self, edits: Sequence[Edit]) -> torch.Tensor:
-        """(n, width of z) for [t_e; y_e] and i_e, without gradient."""
-        return self._embed([edit.fact for edit in edits], [edit.image for edit in edits], alone=False)
+        """(n, width of z) for [t_e; y_e] and i_e, without gradient.
+
+        Each edit is embedded by itself, once for as long as it is kept, so that a long memory costs no more at each
+        further edit. Only the fusion `dot-released` runs over all of them together.
+        """
+        if self.fusion.kind == "dot-released":
+            return self._embed([edit.fact for edit in edits], [edit.image for edit in edits], alone=False)
+        return torch.stack(self.stored.get(edits, self._store))
+
+    def _store(self, edits: Sequence[Edit]) -> Iterator[torch.Tensor]:
+        for edit in edits:
+            yield self._embed([edit.fact], [edit.image], alone=False)[0]
 
     def embed_queries(self, queries: Sequence[Query]) -> torch.Tensor:
         """(n, width of z) for t_test and i_test, without gradient."""
@@ -158,6 +169,7 @@ class ScopeClassifier(Scope):
 
     def forget(self) -> None:
         self.kept.clear()
+        self.stored.clear()
 
     def _look(self, images: Sequence[ImageRef]) -> Iterator[torch.Tensor]:
         # One at a time: rho, to the last bit, must not depend on which images were seen before.
