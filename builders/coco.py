@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
 import hashlib
 import http.client
 import os
@@ -20,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 import fgvedit
+from builders.waiting import asked_to_wait
 from fgvedit.errors import FGVEditError, one_line
 from fgvedit.files import write_text
 from fgvedit.schema import ImageRef
@@ -36,6 +35,7 @@ ATTEMPTS = 5  # for each image
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 TIMEOUT = 60.0  # seconds without a byte
 MEAN_BYTES = 163_000  # of a COCO 2014 image, to say about how much is to come
+SAID = 10.0  # seconds: that a host asks to wait for more is said
 IN_A_ROW = 10  # images that fail before the host is given up
 
 
@@ -131,8 +131,11 @@ class Images:
         if PurePosixPath(file_name).is_absolute() or ".." in PurePosixPath(file_name).parts:
             return None  # a name from a data file does not lead out of the folders
         last = _last(file_name)
+        places = [*(f"{below}/{last}" for below in SUBFOLDERS), last]  # where one is fetched into comes first
+        if file_name != last:
+            places.insert(0, file_name)
         for folder in self.folders:
-            for place in (file_name, *(f"{below}/{last}" for below in SUBFOLDERS), last):
+            for place in places:
                 if (folder / place).is_file():
                     return folder / place
         return None
@@ -201,9 +204,9 @@ class Images:
             except _Refused as refused:
                 if refused.final or attempt == ATTEMPTS:
                     raise
-                if refused.wait is not None:  # the host's wish holds for all connections
-                    with self._lock:
-                        self._not_before = max(self._not_before, time.monotonic() + refused.wait)
+                wait = asked_to_wait(refused.retry_after, time.time(), f"images: {self.host}")
+                if wait is not None:
+                    self._leave_alone(wait)
                 else:
                     pause(PAUSE * 2 ** (attempt - 1), stop)
         path = self.folders[0] / place
@@ -215,6 +218,14 @@ class Images:
             os.fsync(file.fileno())
         os.replace(partial, path)
         return hashlib.sha256(data).hexdigest()
+
+    def _leave_alone(self, seconds: float) -> None:
+        """The host's wish, which holds for all connections; where it is for long, that is said."""
+        with self._lock:
+            until = time.monotonic() + seconds
+            if until - max(self._not_before, time.monotonic()) > SAID:
+                print(f"images: {self.host} asks to wait {seconds:,.0f} seconds", file=sys.stderr, flush=True)
+            self._not_before = max(self._not_before, until)
 
     def _keep_checksums(self) -> None:
         """Write `images.sha256` in order, without the torn line that a kill may have left."""
@@ -228,13 +239,20 @@ class Images:
         return f"{folders} or in {' or '.join(SUBFOLDERS)} below"
 
 
-class _Refused(Exception):
-    """Why an image could not be had. `final`: asking again is of no use. `wait`: seconds that the host asks for."""
+def expect_outside(folders: Iterable[Path], out: Path) -> None:
+    """Raises `FGVEditError` for a folder of images within `out`, which is replaced as a whole."""
+    for folder in folders:
+        if out.resolve() in (folder.resolve(), *folder.resolve().parents):
+            raise FGVEditError(f"--out '{out}' holds the folder of images '{folder}'; expected them apart")
 
-    def __init__(self, reason: str, final: bool = False, wait: float | None = None) -> None:
+
+class _Refused(Exception):
+    """Why an image could not be had. `final`: asking again is of no use. `retry_after`: the header of that name."""
+
+    def __init__(self, reason: str, final: bool = False, retry_after: str | None = None) -> None:
         super().__init__(reason)
         self.final = final
-        self.wait = wait
+        self.retry_after = retry_after
 
 
 def pause(seconds: float, stop: threading.Event) -> None:
@@ -253,7 +271,7 @@ def _download(url: str) -> bytes:
         with error:
             again = error.code == 429 or error.code >= 500
             reason = f"is not given by {url} (status {error.code})"
-            raise _Refused(reason, not again, _retry_after(error.headers.get("Retry-After"))) from error
+            raise _Refused(reason, not again, error.headers.get("Retry-After")) from error
     except (OSError, http.client.HTTPException) as error:  # no connection, a cut one, or not HTTP
         raise _Refused(f"could not be fetched from {url} ({one_line(error)})") from error
     try:
@@ -263,17 +281,6 @@ def _download(url: str) -> bytes:
     except FGVEditError as error:
         raise _Refused(f"did not come as a whole JPEG from {url} ({len(data)} bytes: {error})") from error
     return data
-
-
-def _retry_after(text: str | None) -> float | None:
-    """Seconds of the header Retry-After, which is a number of them or a date."""
-    if text is None:
-        return None
-    if text.strip().isdigit():
-        return float(text)
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    return None
 
 
 def _read_checksums(folder: Path) -> dict[str, str]:

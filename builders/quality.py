@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fgvedit.cli import ArgumentParser
-from fgvedit.errors import FGVEditError, command_line
+from fgvedit.errors import FGVEditError, command_line, printable
 from fgvedit.files import write_json
 from fgvedit.schema import EDIT
 
@@ -133,6 +133,7 @@ def report(
 
     `against`: another labeller's `labels.jsonl`, compared with the one beside the records. `sample`: how many records
     to list, drawn with `seed`. `config`: which configuration of a folder or hub data set; None: its default one.
+    "not_compared": records that could not be read, as where images are only referred to; copies are not found of them.
     Raises `FGVEditError` for data or labels that cannot be read, and where two labellers have no question in common.
     """
     from builders.review.reading import labels_of, read_labels, rows
@@ -161,13 +162,15 @@ def report(
         place = seen if seen < sample else draw.randrange(seen + 1)
         if place < sample:
             drawn[place : place + 1] = [_without_images(split, row)]
-    checks = {check["check"]: check for check in validate(source).as_json()["checks"]}
+    validated = validate(source)
+    checks = {check["check"]: check for check in validated.as_json()["checks"]}
     return {
         "format": FORMAT,
         "data": source.name,
         "config": source.config,
         "revision": source.revision,
         "splits": {split: _counts(split, splits) for split in splits},
+        "not_compared": sum(split.records - split.answers.total() for split in validated.splits.values()),
         "copies": {check: {key: checks[check][key] for key in ("wants", "count", "examples")} for check in COPIES},
         "agreement": {what: asdict(one) for what, one in agreed.items()},
         "sample": drawn,
@@ -191,7 +194,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="write the report as JSON, too")
     options = parser.parse_args(argv)
     found = report(options.data, options.against, options.sample, options.seed, options.config)
-    print(table(found))
+    print(printable(table(found)))
     if options.report is not None:
         options.report.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.report, found)
@@ -262,6 +265,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     for check, one in found["copies"].items():
         first = f"; first: {one['examples'][0]['record']}: {one['examples'][0]['detail']}" if one["examples"] else ""
         yield from _wrapped(f"{check}: {one['count']:,} ({one['wants']}){first}", 0)
+    if found["not_compared"]:
+        yield f"{found['not_compared']:,} records could not be read and were not compared: builders.validate says why"
     if found["agreement"]:
         yield f"{'agreement':16} {'questions':>10} {'percent':>10} {'kappa':>10}"
     for what, one in found["agreement"].items():

@@ -12,17 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builders.coco import HOST, JOBS, Images
+from builders.coco import HOST, JOBS, Images, expect_outside
 from fgvedit.cli import ArgumentParser
 from fgvedit.dataset import FOLDER
 from fgvedit.errors import FGVEditError, command_line, one_line, printable
-from fgvedit.files import read_json, write_json, write_text
+from fgvedit.files import check_out, is_unicode, noted, read_json, whole_folder, write_json, write_text
 from fgvedit.schema import ImageRef
 
 DATA_SET = "ZhenZeng/FGVEdit"  # on the hub
 FILES = {"train": "train_data.json", "test": "test_data.json"}
 RECORDS = {"train": 8334, "test": 2778}  # of the paper
 OUT = FOLDER / "data" / "vqav2"
+REPORT = "report.json"
 
 # Kind of probe -> the released fields of its question and its answer; a rephrasing's answer is the edit's target.
 PROBES = {
@@ -179,6 +180,9 @@ def _edit(entry: Any, name: str, report: Report) -> dict[str, str] | None:
     if not isinstance(entry, Mapping):
         report.note("not a record", "", LEFT_OUT, name, type(entry).__name__)
         return None
+    if not is_unicode(entry):
+        report.note("half a character in a text", "", LEFT_OUT, name)
+        return None
     for unknown_field in sorted(set(entry) - {*FIELDS, *TRUTH, SAID}):
         report.note("unknown field", unknown_field, KEPT, name)
     first = {}
@@ -275,25 +279,16 @@ class Counts:
 def build(release: Release, images: Images, reference: bool, out: Path) -> str:
     """Write the data set into `out`: Parquet, `labels.jsonl`, `report.json` and a card; the report in words.
 
-    All is made in a folder within `out`, then moved; a data set that was there is replaced. Raises `FGVEditError`,
-    with nothing changed, where no record of a split is of use.
+    A data set that was there is replaced. Raises `FGVEditError`, with nothing changed, where no record of a split is of
+    use, and for a folder `out` that holds anything else.
     """
-    from builders.parquet import shards
+    with whole_folder(out, made_here) as folder:
+        return _write(release, images, reference, folder)
 
-    partial = out / ".partial"
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    partial.mkdir(parents=True)
-    try:
-        said = _write(release, images, reference, partial)
-        made = {path.name for path in partial.iterdir()}
-        older = [path for split in FILES for path in shards(out, split) if path.name not in made]
-        for name in sorted(made):
-            (partial / name).replace(out / name)
-        for path in older:
-            path.unlink()
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return said
+
+def made_here(folder: Path) -> bool:
+    """Whether a folder is one that `build` wrote."""
+    return noted(folder / REPORT, "data_set") == DATA_SET
 
 
 def _write(release: Release, images: Images, reference: bool, folder: Path) -> str:
@@ -338,7 +333,7 @@ def _write(release: Release, images: Images, reference: bool, folder: Path) -> s
         for name in count.ids
     )
     write_text(folder / "labels.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    write_json(folder / "report.json", said)
+    write_json(folder / REPORT, said)
     write_text(folder / "README.md", CARD.format(content=said["content"], data_set=DATA_SET))
     return "\n".join([*_in_words(said), "", report.as_table()])
 
@@ -433,8 +428,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--fetch-into", type=Path, metavar="FOLDER", help="where fetched images are kept (default: the --out, -images)"
     )
-    parser.add_argument("--host", default=HOST, metavar="URL", help="where images are fetched (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=JOBS, help="images fetched at a time (default: %(default)s)")
+    parser.add_argument("--host", metavar="URL", help=f"where images are fetched (default: {HOST})")
+    parser.add_argument("--jobs", type=int, metavar="N", help=f"images fetched at a time (default: {JOBS})")
     parser.add_argument("--reference", action="store_true", help="refer to the images by path in place of embedding")
     parser.add_argument("--out", type=Path, default=OUT, help="folder to write (default: the package's data/vqav2)")
     options = parser.parse_args(argv)
@@ -442,10 +437,20 @@ def main(argv: list[str] | None = None) -> None:
         raise FGVEditError("--revision is of the hub, and --json names files here; expected one of them")
     if options.no_fetch and not options.images:
         raise FGVEditError("--no-fetch without --images: expected a folder with the images")
+    fetching = {"--fetch-into": options.fetch_into, "--host": options.host, "--jobs": options.jobs}
+    for option, given in fetching.items():
+        if options.no_fetch and given is not None:
+            raise FGVEditError(
+                f"{option} {given}: found it with --no-fetch, which fetches nothing; expected one of them"
+            )
+    check_out(options.out, made_here)
 
     into = options.fetch_into or options.out.with_name(f"{options.out.name}-images")
     folders = options.images if options.no_fetch else [into, *options.images]
-    images = Images(folders, fetch=not options.no_fetch, host=options.host, jobs=options.jobs)
+    expect_outside(folders, options.out)
+    host = HOST if options.host is None else options.host
+    jobs = JOBS if options.jobs is None else options.jobs
+    images = Images(folders, fetch=not options.no_fetch, host=host, jobs=jobs)
     release = read_release(options.json, options.revision)
     if not options.no_fetch:
         images.fetch(named(release))

@@ -114,10 +114,25 @@ def _open(name: str, split: str) -> tuple[datasets.Dataset, str, str]:
 
 def embedded() -> list[str]:
     """The configurations of the embedded data, those that have to be built first among them."""
+    return [config["config_name"] for config in card_metadata(FOLDER)["configs"]]
+
+
+def card_metadata(folder: Path) -> dict[str, Any]:
+    """The YAML at the start of a folder's data card, README.md; empty where there is none.
+
+    Raises `FGVEditError`, naming the card, for text there that is not YAML.
+    """
+    import yaml
     from huggingface_hub import metadata_load
 
-    card = metadata_load(FOLDER / "README.md") or {}
-    return [config["config_name"] for config in card["configs"]]
+    card = folder / "README.md"
+    try:
+        return (metadata_load(card) if card.is_file() else None) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        raise FGVEditError(
+            f"data card '{card}': expected names and values as YAML between the lines '---' at its start, found other "
+            f"text ({one_line(error)})"
+        ) from error
 
 
 def _expect_built(config: str | None) -> None:
@@ -133,6 +148,7 @@ def _open_folder(folder: Path, config: str | None, split: str, name: str) -> tup
     import pyarrow
     import pyarrow.parquet
 
+    card_metadata(folder)  # a bad card is called that
     try:
         if config is None and datasets.get_dataset_default_config_name(str(folder)) is None:
             configs = datasets.get_dataset_config_names(str(folder))

@@ -191,7 +191,7 @@ def test_what_the_host_does_not_have_is_asked_for_once(tmp_path: Path, host: Coc
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_the_host_is_given_the_time_that_it_asks_for(
-    tmp_path: Path, host: CocoHost, form: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, host: CocoHost, form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slept: list[float] = []
     passed = 0.0
@@ -208,6 +208,16 @@ def test_the_host_is_given_the_time_that_it_asks_for(
     assert Images([tmp_path], fetch=True, host=host.url, jobs=1).fetch(NAMES[:1]) == {}
     assert 60 < sum(slept) <= 70
     assert len(host.requests) == 2
+    assert re.search(r"asks to wait (69|70) seconds", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_a_host_that_wants_a_day_ends_the_run(tmp_path: Path, host: CocoHost, form: str) -> None:
+    wish = "86400" if form == "seconds" else email.utils.formatdate(time.time() + 86400, usegmt=True)
+    host.faults[PLACES[0]] = [f"429 {wish}"]
+    with pytest.raises(FGVEditError, match=r"asks to wait 86,\d+ seconds, expected at most 600.*goes on from here"):
+        Images([tmp_path], fetch=True, host=host.url, jobs=1).fetch(NAMES[:1])
+    assert Images([tmp_path], fetch=True, host=host.url).fetch(NAMES[:1]) == {}
 
 
 def test_pauses_grow(tmp_path: Path, host: CocoHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +279,15 @@ def test_an_image_without_a_checksum_counts_only_if_it_is_whole(tmp_path: Path, 
         **{place: PHOTOS[place] for place in PLACES[:2]},
         CHECKSUMS: sha256sum(tmp_path).encode(),
     }
+
+
+def test_what_is_fetched_counts_before_a_broken_image_of_its_name(tmp_path: Path, host: CocoHost) -> None:
+    """In a folder without `train2014/`."""
+    (tmp_path / NAMES[0]).write_bytes(PHOTOS[PLACES[0]][:-100])
+    images = Images([tmp_path], fetch=True, host=host.url)
+    assert images.fetch([NAMES[0]]) == {} and host.requests == [PLACES[0]]
+    for name in (NAMES[0], PLACES[0]):
+        assert images.ref(name).data == PHOTOS[PLACES[0]]
 
 
 def test_an_image_that_changed_is_noticed_and_fetched_again(tmp_path: Path, host: CocoHost) -> None:

@@ -176,6 +176,12 @@ def test_several_configurations_are_read_in_the_default_one(tmp_path):
     assert loaded.config == "two" and loaded.records[0].id == "two"
 
 
+def test_a_card_that_is_none_is_named(dataset_folder):
+    for text in ("title: a: b", "- a list"):
+        (dataset_folder / "README.md").write_text(f"---\n{text}\n---\n")
+        assert f"data card '{dataset_folder / 'README.md'}'" in refusal(str(dataset_folder))
+
+
 def test_an_empty_split(tmp_path):
     write(tmp_path, [])
     assert "split 'test' has no records" in refusal(str(tmp_path))

@@ -23,7 +23,7 @@ from local_openai import GOOD, USAGE, LocalOpenAI, Reply, failure, said
 from PIL import Image
 
 from builders.labelling import estimate, open_labeller
-from builders.labelling.base import Effect, Labelled, Refused, Told, Unanswered
+from builders.labelling.base import Effect, Labelled, Refused, Stopping, Told, Unanswered
 from builders.labelling.cache import Cached
 from builders.labelling.local import Local, Options
 from builders.labelling.openai import Cost, OpenAI
@@ -363,6 +363,18 @@ def test_a_server_that_wants_hours_stops_the_run(
     with pytest.raises(FGVEditError, match=r"7,200 seconds.*goes on from here"):
         opened().rephrase(QUESTION)
     assert slept == []
+
+
+def test_a_run_that_ends_waits_no_longer_and_asks_no_more(server: LocalOpenAI) -> None:
+    labeller = open_labeller("openai", {})
+    assert isinstance(labeller, OpenAI)
+    server.next += [failure(429, "wait", {"Retry-After": "300"})] * 2
+    server.arrived = lambda number: labeller.stopping.set()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Stopping):
+        pool.submit(labeller.rephrase, QUESTION).result(20)
+    with pytest.raises(Stopping):
+        labeller.rephrase(QUESTION)
+    assert len(server.requests) == 1
 
 
 def test_a_server_that_keeps_failing_stops_the_run(
@@ -725,6 +737,16 @@ def test_another_question_is_asked(tmp_path: Path) -> None:
         setattr(changed, attribute, "another")
         Cached(changed, tmp_path).entity(IMAGE, "a", "b")
         assert len(changed.asked) == 1
+
+
+def test_what_another_server_said_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model may be called the same there; and fewer tokens may make another answer."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with LocalOpenAI() as trial, LocalOpenAI() as real:
+        for server, options in ((trial, {}), (real, {}), (real, {}), (real, {"answer_tokens": 100})):
+            labeller = open_labeller("openai", {"base_url": server.url, **options})
+            Cached(labeller, tmp_path).rephrase(QUESTION)
+        assert (len(trial.requests), len(real.requests)) == (1, 2)
 
 
 def test_what_is_no_answer_is_not_kept(server: LocalOpenAI, opened: Callable[..., OpenAI], tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ from builders.parquet import write_rows
 from builders.publish import embed
 from builders.publish.__main__ import main
 from builders.publish.upload import push
+from builders.review.apply import apply_marks
 from builders.validate.__main__ import main as validate
+from builders.validate.sources import open_source
 from fgvedit.dataset import load_records
 from fgvedit.errors import FGVEditError, command_line
 
@@ -134,20 +136,71 @@ def test_images_are_referenced_unless_asked_for(folder, out, monkeypatch):
     assert "referenced, not embedded" in text and "CC BY 4.0" in text and "Flickr" in text
 
 
-def test_referenced_images_can_be_put_back(folder, out, tmp_path):
+def test_referenced_images_can_be_put_back(folder, out, images, tmp_path):
+    run(folder, out)
+    embed.main([str(out), "--images", str(images), "--out", str(tmp_path / "whole")])
+    for name in ("train-00000.parquet", "test-00000.parquet"):
+        assert (tmp_path / "whole" / name).read_bytes() == (folder / name).read_bytes()
+    assert len(datasets.load_dataset(str(tmp_path / "whole"), split="train")) == 3
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """The images of `folder` as COCO has them."""
     images = tmp_path / "coco"
     for number in (1, 2, 3, 11, 12):
         for split, seed in (("train2014", number), ("val2014", number + 1000)):
             (images / split).mkdir(parents=True, exist_ok=True)
             (images / split / f"COCO_{split}_{number:012d}.jpg").write_bytes(photo(seed))
+    return images
+
+
+def test_labels_and_card_go_along_where_images_are_put_back(folder, out, images, tmp_path):
+    (tmp_path / "about.md").write_text(TEXT)
+    run(folder, out, "--licence", "cc0-1.0", "--provenance", str(tmp_path / "about.md"))
+    whole = tmp_path / "whole"
+    for _ in range(2):  # the second time in place of the first
+        embed.main([str(out), "--images", str(images), "--out", str(whole)])
+    assert (whole / "labels.jsonl").read_bytes() == (folder / "labels.jsonl").read_bytes()
+    text = (whole / "README.md").read_text()
+    assert text.count("Images stand in these files") == 1 and TEXT in text
+    assert metadata(whole)["license"] == "cc0-1.0"
+    assert [config["config_name"] for config in metadata(whole)["configs"]] == ["rules"]
+    assert validate([str(whole)]) == 0
+
+
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-300])])
+def test_one_bad_image_and_nothing_is_put_back(folder, out, images, tmp_path, spoil, older):
     run(folder, out)
-    embed.main([str(out), "--images", str(images), "--out", str(tmp_path / "whole")])
-    for name in ("train-00000.parquet", "test-00000.parquet"):
-        assert (tmp_path / "whole" / name).read_bytes() == (folder / name).read_bytes()
-    next(images.rglob("*_000000000011.jpg")).unlink()
-    with pytest.raises(FGVEditError, match="000000000011"):
-        embed.main([str(out), "--images", str(images), "--out", str(tmp_path / "again")])
-    assert not list((tmp_path / "again").glob("test*"))
+    whole = tmp_path / "whole"
+    if older:
+        embed.main([str(out), "--images", str(images), "--out", str(whole)])
+    before = on_disk(whole)
+    spoil(images / "val2014/COCO_val2014_000000000011.jpg")  # of test, which comes last
+    with pytest.raises(FGVEditError, match="COCO_val2014_000000000011"):
+        embed.main([str(out), "--images", str(images), "--out", str(whole)])
+    assert on_disk(whole) == before and whole.exists() == older
+
+
+def test_images_are_not_put_into_a_folder_of_something_else(folder, out, images, tmp_path):
+    run(folder, out)
+    before = on_disk(tmp_path)
+    for place, message in (
+        (folder, "holds something else"),
+        (out, "holds the data itself"),
+        (images, "something else"),
+    ):
+        with pytest.raises(FGVEditError, match=message):
+            embed.main([str(out), "--images", str(images), "--out", str(place)])
+    assert on_disk(tmp_path) == before
+
+
+def test_labels_of_a_published_folder_are_published_again(folder, out, tmp_path):
+    run(folder, out, "--embed-images")
+    main([str(out), "--repo", REPO, "--out", str(tmp_path / "second"), "--embed-images"])
+    assert (tmp_path / "second/labels/repo.jsonl").read_bytes() == (folder / "labels.jsonl").read_bytes()
+    assert "labels/repo.jsonl" in (tmp_path / "second/README.md").read_text()
 
 
 def test_an_image_of_ones_own_is_only_published_when_told_to(dataset_folder, out):
@@ -251,9 +304,11 @@ def test_the_first_repository_stays_where_the_second_cannot_take_its_place(folde
 def test_other_folders_are_not_overwritten(folder, out):
     out.mkdir()
     (out / "thesis.tex").write_text("all of it")
-    with pytest.raises(FGVEditError, match="holds other things"):
+    (out / "SHA256SUMS").write_text("of the thesis")
+    before = on_disk(out)
+    with pytest.raises(FGVEditError, match="holds something else"):
         run(folder, out)
-    assert on_disk(out) == {"thesis.tex": b"all of it"}
+    assert on_disk(out) == before
 
 
 def test_what_is_wrong_is_not_published(folder, out, hub):
@@ -269,6 +324,7 @@ def test_what_is_wrong_is_not_published(folder, out, hub):
         (["--repo", "photos"], "--repo: found 'photos', expected OWNER/NAME"),
         (["--pull-request"], "--pull-request: found it without --push"),
         (["--private"], "--private: found it without --push"),
+        (["--message", "First"], "--message: found it without --push"),
         (["--provenance", "missing.md"], "no file 'missing.md'"),
         (["--embed"], "unknown option '--embed'"),
     ],
@@ -296,6 +352,14 @@ def test_bad_folders_in_a_sentence(folder, tmp_path, folders, message):
     assert set(on_disk(folder)) == {"train-00000.parquet", "test-00000.parquet", "labels.jsonl"}
 
 
+def test_a_folder_of_several_configurations_in_a_sentence(folder, out, tmp_path):
+    main([f"one={folder}", f"two={folder}", "--repo", REPO, "--out", str(out), "--embed-images"])
+    card = out / "README.md"
+    card.write_text(card.read_text().replace("  default: true\n", ""))
+    with pytest.raises(FGVEditError, match="and no default one; expected a folder with the files of one"):
+        main([str(out), "--repo", REPO, "--out", str(tmp_path / "second")])
+
+
 # -- the push ------------------------------------------------------------------------------------------------------
 
 
@@ -313,6 +377,17 @@ def test_what_was_pushed_is_read_from_the_hub(folder, out, hub, capsys):
     run(folder, out, "--embed-images", "--push")
     assert validate([REPO]) == 0
     assert "train: 3 records, 6 images" in capsys.readouterr().out
+
+
+def test_a_review_of_what_is_on_the_hub_keeps_its_licence(folder, out, hub, tmp_path):
+    (folder / "labels.jsonl").unlink()
+    run(folder, out, "--embed-images", "--push", "--licence", "cc0-1.0")
+    marks = {"format": 1, "data": open_source(REPO).revision, "marks": {"record-1": {"edit": "wrong"}}}
+    (tmp_path / "marks.json").write_text(json.dumps(marks))
+    apply_marks(REPO, tmp_path / "marks.json", tmp_path / "reviewed")
+    assert metadata(tmp_path / "reviewed")["license"] == "cc0-1.0"
+    text = (tmp_path / "reviewed/README.md").read_text()
+    assert "Flickr" in text and "what a person left out" in text
 
 
 def test_a_new_repository_is_private_when_wanted(folder, out, hub):

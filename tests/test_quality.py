@@ -167,6 +167,31 @@ def test_what_is_in_two_splits(folder: Path) -> None:
     assert found["copies"]["image_in_splits"]["count"] == 2  # of record 2 and of its probe about another image
 
 
+def test_records_that_cannot_be_read_are_not_passed_over_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy cannot be found where images are only referred to."""
+    rows = [make_row(0, image={"bytes": None, "path": str(tmp_path / "nowhere.jpg")}), make_row(2)]
+    write_rows(rows, tmp_path / "data", "train")
+    write_rows([make_row(0, id="again", image=rows[0]["image"])], tmp_path / "data", "test")
+    main([str(tmp_path / "data"), "--report", str(tmp_path / "report.json")])
+    assert json.loads((tmp_path / "report.json").read_text())["not_compared"] == 2
+    assert "2 records could not be read and were not compared" in capsys.readouterr().out
+    write_rows([make_row(9)], tmp_path / "whole", "test")
+    assert report(str(tmp_path / "whole"))["not_compared"] == 0
+    main([str(tmp_path / "whole")])
+    assert "not compared" not in capsys.readouterr().out
+
+
+def test_a_terminal_is_not_steered_by_what_stands_in_the_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows([make_row(1, id="evil\x1b[2J", target="red\x1b]0;mine\x07")], tmp_path / "data", "test")
+    main([str(tmp_path / "data")])
+    shown = capsys.readouterr().out
+    assert "evil\\x1b[2J" in shown and not {"\x1b", "\x07"} & set(shown)
+
+
 def test_a_sample_is_drawn_by_its_seed(folder: Path) -> None:
     drawn = [[record["id"] for record in report(str(folder), sample=2, seed=seed)["sample"]] for seed in range(8)]
     assert drawn[0] == [record["id"] for record in report(str(folder), sample=2, seed=0)["sample"]]

@@ -154,6 +154,7 @@ def test_fields_may_hold_lists(tmp_path: Path, photos: Path) -> None:
 RECORD, PROBE, KEPT = "record left out", "probe left out", "kept"
 AMISS: list[tuple[Any, str, str, str]] = [
     ("text", "not a record", "", RECORD),
+    (entry(src="What colour \ud83d?"), "half a character in a text", "", RECORD),
     (entry(alt=""), "empty", "alt", RECORD),
     (entry(alt=None), "missing field", "alt", RECORD),
     (entry(alt=[]), "empty", "alt", RECORD),
@@ -263,6 +264,33 @@ def test_a_release_that_cannot_be_used_changes_nothing(
         main(["--json", str(tmp_path / "release"), "--images", str(photos), "--no-fetch", "--out", str(out)])
     assert name in str(error.value)
     assert held(out) == before
+    new = tmp_path / "new"
+    with pytest.raises(FGVEditError, match=re.escape(said)):
+        main(["--json", str(tmp_path / "release"), "--images", str(photos), "--no-fetch", "--out", str(new)])
+    assert not new.exists()
+
+
+def test_folders_of_others_are_not_written_over(
+    tmp_path: Path, photos: Path, host: CocoHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = write_release(tmp_path / "release", [entry(0)], [entry(1)])
+    out = tmp_path / "package"
+    out.mkdir()
+    (out / "README.md").write_text("the data card")
+    (out / "report.json").write_text('{"data": "of another program"}')
+    before = held(out)
+    fetching = ["--json", str(release), "--host", host.url]
+    with pytest.raises(FGVEditError, match="holds something else"):
+        main([*fetching, "--out", str(out)])
+    monkeypatch.chdir(out)
+    with pytest.raises(FGVEditError, match="a folder with a name"):
+        main([*fetching, "--out", "."])
+    assert held(out) == before and not host.requests
+    made = build(tmp_path, photos, entry())
+    for option in ("--images", "--fetch-into"):
+        (made / "photos").mkdir(exist_ok=True)
+        with pytest.raises(FGVEditError, match="holds the folder of images"):
+            main([*fetching, "--out", str(made), option, str(made / "photos")])
 
 
 def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
@@ -270,6 +298,9 @@ def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         main(["--json", str(tmp_path), "--revision", "main", "--out", str(tmp_path / "out")])
     with pytest.raises(FGVEditError, match="--no-fetch"):
         main(["--json", str(tmp_path), "--no-fetch", "--out", str(tmp_path / "out")])
+    for option, value in (("--fetch-into", "x"), ("--host", "http://x"), ("--jobs", "2")):
+        with pytest.raises(FGVEditError, match=f"{option} {value}: found it with --no-fetch"):
+            main(["--json", "x", "--images", "x", "--no-fetch", option, value, "--out", str(tmp_path / "out")])
     done = subprocess.run(
         [sys.executable, "-m", "builders.released", "--jsn", "x"], cwd=ROOT, capture_output=True, text=True
     )
@@ -360,7 +391,7 @@ def test_killed_and_gone_on_with(tmp_path: Path, host: CocoHost) -> None:
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         assert not list((tmp_path / "killed").rglob("*.parquet"))
-        partial = tmp_path / "killed" / "data" / ".partial"  # as a kill while writing leaves it
+        partial = tmp_path / "killed" / ".data.tmp"  # as a kill while writing leaves it
         partial.mkdir(parents=True)
         (partial / "train-00007.parquet").write_bytes(b"PAR1")
         host.requests.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -10,18 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from conftest import image_ref, make_probe, make_row
+from conftest import image_ref, make_probe, make_row, png
 from pages import Opened
 
 from builders.parquet import write_rows
+from builders.quality import report
 from builders.review.__main__ import main
 from builders.review.apply import apply_marks
 from builders.review.page import write_page
 from builders.validate.sources import open_source
 from fgvedit.dataset import load_records
 from fgvedit.errors import FGVEditError
-from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS
+from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS, features
 
 SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
 
@@ -641,11 +645,77 @@ def test_the_records_themselves_and_other_folders_are_not_written_over(folder: P
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("x")
+    (foreign / "review.json").write_text('{"by": "a journal"}')
     for out, expected in ((folder, "holds the records"), (foreign, "expected a new or empty folder")):
         before = {path: path.read_bytes() for path in out.iterdir()}
         with pytest.raises(FGVEditError, match=expected):
             apply_marks(str(folder), marks, out)
         assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_the_current_folder_is_not_written_over(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = write_marks(tmp_path / "marks.json", folder, {})
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(FGVEditError, match=r"--out '\.': expected a folder with a name"):
+        main([str(folder), "--apply", str(marks), "--out", "."])
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"id": None}, r"'test-00000.parquet\[0\]': id: found None, expected a text"),
+        ({"question": None}, "'record-2': question: found None"),
+        ({"probes": None}, "'record-2': probes: found None"),
+        ({"probes": [make_probe("in_scope"), None]}, "'record-2': probes/1: found None"),
+        ({"probes": [{**make_probe("in_scope"), "answer": None}]}, "'record-2': probes/0/answer: found None"),
+    ],
+)
+def test_what_is_not_there_is_named(folder: Path, tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
+    table = pa.Table.from_pylist([{**make_row(2), **changes}], schema=features().arrow_schema)
+    pq.write_table(table, folder / "test-00000.parquet")
+    marks = write_marks(tmp_path / "marks.json", folder, {})
+    for ask in (
+        lambda: write_page(str(folder), tmp_path / "page"),
+        lambda: write_page(str(folder), tmp_path / "page", sample=2),
+        lambda: apply_marks(str(folder), marks, tmp_path / "reviewed"),
+        lambda: report(str(folder)),
+    ):
+        with pytest.raises(FGVEditError, match=expected):
+            ask()
+    assert not (tmp_path / "reviewed").exists()
+
+
+def test_half_a_character_is_no_text(folder: Path, tmp_path: Path) -> None:
+    """JSON can hold it, and nothing else can."""
+    half = "\ud83d"
+    marks = write_marks(tmp_path / "marks.json", folder, {}, reviewer=half)
+    with pytest.raises(FGVEditError, match="half a character"):
+        apply_marks(str(folder), marks, tmp_path / "reviewed")
+    (folder / "labels.jsonl").write_text(json.dumps(label("record-0", half)))
+    with pytest.raises(FGVEditError, match="line 1: found half a character"):
+        write_page(str(folder), tmp_path / "page")
+    own = tmp_path / "json"
+    own.mkdir()
+    row = {**make_row(0), "target": half, "image": "x.png", "probes": [make_probe("rephrase")]}
+    (own / "test.jsonl").write_text(json.dumps(row))
+    for ask in (lambda: write_page(str(own), tmp_path / "page"), lambda: report(str(own))):
+        with pytest.raises(FGVEditError, match=r"'record-0': target: found '\\ud83d'"):
+            ask()
+    assert not (tmp_path / "page" / "index.html").exists()
+
+
+def test_a_card_that_is_none_is_named(tmp_path: Path) -> None:
+    own = tmp_path / "json"
+    own.mkdir()
+    row = {**make_row(0), "image": {"bytes": base64.b64encode(png()).decode()}, "probes": [make_probe("rephrase")]}
+    (own / "test.jsonl").write_text(json.dumps(row))
+    (own / "README.md").write_text("---\ntitle: a: b\n---\n")
+    marks = write_marks(tmp_path / "marks.json", own, {})
+    with pytest.raises(FGVEditError, match=r"data card '.*README.md'"):
+        apply_marks(str(own), marks, tmp_path / "reviewed")
+    assert not (tmp_path / "reviewed").exists()
 
 
 def test_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

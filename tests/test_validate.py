@@ -417,6 +417,37 @@ def test_a_json_record_of_another_form(tmp_path):
     assert example(report, "columns") == {"record": "record-11", "detail": "probes/2/answer: 2 is not of type 'string'"}
 
 
+def test_half_a_character_is_reported_and_escaped(tmp_path, capsys):
+    """As JSON can hold it. It is in the report as it was in the data, so that it can be searched for."""
+    folder = tmp_path / "data"
+    made = as_json(data()["test"], folder)
+    made[0]["question"] = "What \ud83d is there"
+    made[1]["id"] = "record \ud83d"
+    (folder / "test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in made))
+    report, code = found(folder)
+    assert code == 1 and "control_characters" in counts(report)
+    assert example(report, "question_mark")["detail"] == "question: 'What \ud83d is there'"
+    assert "\\ud83d" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("image", ["\ud83d.png", {"path": "a\0b.png"}, {"bytes": "é"}, {"bytes": "abc"}])
+def test_a_json_image_that_is_none_in_a_sentence(tmp_path, image):
+    folder = tmp_path / "data"
+    made = as_json(data()["test"], folder)
+    made[1]["image"] = image
+    (folder / "test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in made))
+    with pytest.raises(FGVEditError, match=r"test\.jsonl', test\.jsonl:2: expected (the path of an image|.*in base64)"):
+        main([str(folder)])
+
+
+def test_a_card_that_is_none_is_named(tmp_path):
+    folder = write(tmp_path / "data", data())
+    for text in ("title: a: b", "- a list"):
+        (folder / "README.md").write_text(f"---\n{text}\n---\n")
+        with pytest.raises(FGVEditError, match=r"data card '.*README\.md': expected names and values as YAML"):
+            main([str(folder)])
+
+
 def test_the_configuration_that_is_asked_for(tmp_path):
     folder = tmp_path / "data"
     write(folder / "good", data())

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 from conftest import png
 from local_openai import LocalOpenAI, failure
@@ -25,7 +26,7 @@ from builders.vqav2 import official
 from builders.vqav2.__main__ import main
 from builders.vqav2.answers import IMAGES_AT_ONCE, is_wrong, wrong_answers
 from builders.vqav2.draw import shuffled
-from builders.vqav2.locality import divided
+from builders.vqav2.locality import divided, read_pairs
 from builders.vqav2.official import question_key, read_questions
 from builders.vqav2.order import in_order, pool
 from builders.vqav2.plan import SPLITS, Plan
@@ -266,6 +267,12 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert left_out["records"] >= 23
 
 
+def test_a_text_question_in_other_letters_is_the_same(small: Folder) -> None:
+    asked = ["Who sang  X", "who sang X?", "Who sang Y?"]
+    small.locality.write_text("".join(json.dumps({"question": q, "answer": "Z"}) + "\n" for q in asked))
+    assert read_pairs(small.locality) == [("Who sang X", "Z"), ("Who sang Y?", "Z")]
+
+
 def test_untidy_input_makes_valid_records(tmp_path: Path) -> None:
     """Official files hold spaces, line breaks, a question asked twice and texts that say nothing, now and then."""
     unaffected = [(" Is an  unaffected\nthing so?", ten("yes")), ("Is the unaffected thing so?", ten("no"))]
@@ -361,7 +368,7 @@ def test_a_dry_run_writes_nothing_and_asks_nobody(small: Folder, capsys: pytest.
         ([], 48 * 4 + 48 * 3 * 2),
         (["--per-image", "1"], 12 * 4 + 12 * 3 * 2),
         (["--limit", "4"], 4 * 4 + 4 * 3 * 2),
-        (["--policy", "model-wrong"], 48 * 3 + 48 * 3 * 2),
+        (["--policy", "model-wrong", "--backbone", "tiny"], 48 * 3 + 48 * 3 * 2),
     ],
 )
 def test_a_dry_run_says_what_labels_are_likely_to_cost(
@@ -573,6 +580,51 @@ def _kill(process: Any, when: int, number: int) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_a_build_that_waits_can_be_ended(small: Folder, server: LocalOpenAI) -> None:
+    """By Ctrl-C; and then it asks for nothing more."""
+    server.answers["rephrase"] = failure(429, "wait", {"Retry-After": "300"})
+    arguments = small.arguments("out", *by(server), "--set", "concurrency=2")
+    process = multiprocessing.get_context("fork").Process(target=main, args=(arguments,))
+
+    def interrupt(number: int) -> None:
+        if "rephrase" in str(server.requests[number - 1]["response_format"]) and not asked:
+            asked.append(number)
+            os.kill(process.pid or 0, signal.SIGINT)
+
+    asked: list[int] = []
+    server.arrived = interrupt
+    process.start()
+    process.join(60)
+    ended = process.exitcode
+    process.kill()
+    assert ended == 1  # of KeyboardInterrupt, which `command_line` takes
+    assert len(server.requests) <= 6  # of two threads, each up to its first rephrasing
+    assert not (small.path / "out").exists()
+
+
+def test_a_limit_asks_for_little_more(small: Folder, server: LocalOpenAI) -> None:
+    limited = ["--limit", "4", "--per-image", "1"]
+    whole = content(small.build("one", *by(server, *limited)))
+    alone = len(server.requests)
+    server.requests.clear()
+    cache = ["--cache", str(small.path / "other.cache")]
+    assert content(small.build("many", *by(server, *limited), "--set", "concurrency=8", *cache)) == whole
+    seen = {part["image_url"]["url"] for sent in server.requests for part in sent["messages"][0]["content"][:-1]}
+    assert len(seen) == 4  # an image for each record
+    assert len(server.requests) == alone
+    counts = json.loads(whole["build.json"])["counts"]
+    assert [counts[split]["records"] for split in SPLITS] == [3, 1]
+
+
+def test_a_limit_is_one_for_an_image_too(small: Folder, server: LocalOpenAI) -> None:
+    """Of four questions about an image, each good for a record."""
+    found = records_of(small.build("out", *by(server, "--limit", "4")))
+    assert {split: len(rows) for split, rows in found.items()} == {"train": 3, "test": 1}
+    texts = [text for text in server.prompts() if text.startswith("Here are a question about the image and its answer")]
+    assert len(texts) in (4, 5)  # the next image may be begun before the last record is taken
+
+
 def test_what_a_server_costs_is_said_first_and_last(
     small: Folder, server: LocalOpenAI, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -604,7 +656,21 @@ def test_a_finished_build_is_left_as_it_is(small: Folder, capsys: pytest.Capture
     assert "is there already" in capsys.readouterr().out
     with pytest.raises(FGVEditError, match="other options"):
         small.build("out", "--seed", "5")
+    next(small.path.glob("train2014/*.jpg")).write_bytes(png(size=40))
+    with pytest.raises(FGVEditError, match="other images"):
+        small.build("out")
     assert content(small.path / "out") == before
+
+
+def test_another_build_of_the_same_name_is_not_taken_for_it(
+    small: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `datasets`, which keeps what it has read of a folder under its name and its card."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets-cache")
+    for seed in "01":
+        out = small.build(f"{seed}/out", "--seed", seed, "--limit", "8")
+        table = datasets.load_dataset(str(out), split="train")
+        assert table["id"][:] == [record.id for record in load_records(str(out), "train").records]
 
 
 class Parrot:
@@ -697,10 +763,53 @@ def test_work_side_by_side_comes_in_order_and_never_far_ahead() -> None:
 
     with pool(4, False, lambda: None, ()) as executor:
         threading.Timer(0.05, slow.set).start()
-        results = in_order(executor, work, tasks(), ahead=8)
+        results = in_order(executor, work, tasks(), ahead=lambda: 8)
         assert next(results) == 0
         assert len(started) == 8
         assert list(results) == [n * n for n in range(1, 50)]
+
+
+def test_fewer_are_under_way_when_fewer_are_wanted() -> None:
+    wanted = 5
+    started: list[int] = []
+    with pool(4, False, lambda: None, ()) as executor:
+        results = in_order(executor, lambda number: number, map(started.append, range(50)), lambda: wanted)
+        for taken in range(5):
+            next(results)
+            wanted -= 1
+            assert len(started) == 5, taken
+        next(results)  # one at a time
+        assert len(started) == 6
+        results.close()
+
+
+def test_what_is_under_way_when_work_ends_is_told_and_waited_for() -> None:
+    import threading
+
+    begun, told, ended = threading.Event(), threading.Event(), []
+
+    def work(number: int) -> int:
+        if number == 1:
+            begun.set()
+            ended.append(told.wait(5))
+        return number
+
+    with pool(2, False, lambda: None, ()) as executor:
+        results = in_order(executor, work, range(50), lambda: 4, told.set)
+        assert next(results) == 0
+        assert begun.wait(5)
+        results.close()
+        assert ended == [True]
+
+        def fail(number: int) -> int:
+            if number == 0:
+                raise ZeroDivisionError
+            return work(number)
+
+        told.clear()
+        with pytest.raises(ZeroDivisionError):
+            next(in_order(executor, fail, range(50), lambda: 4, told.set))
+        assert ended == [True] * len(ended)
 
 
 def test_drawing_hangs_on_the_item_alone() -> None:
@@ -776,6 +885,14 @@ def zipped(path: Path) -> None:
         (lambda f: f.locality.write_text('{"question": "a", "answer": "b"}\n{"question": 1}\n'), "nq.jsonl', line 2"),
         (lambda f: f.locality.write_text(""), "found 0 questions"),
         (
+            lambda f: f.locality.write_bytes(b'{"question": "A caf\xe9?", "answer": "b"}\n'),
+            "nq.jsonl', line 1.*in UTF-8",
+        ),
+        (
+            lambda f: f.locality.write_text('{"question": "a \\ud83d", "answer": "b"}'),
+            "nq.jsonl', line 1.*ud83d",
+        ),
+        (
             lambda f: (f.path / "train2014/COCO_train2014_000000000004.jpg").write_bytes(b"no"),
             r"000000000004': .*found 2 bytes that do not decode \(of no known format\)",
         ),
@@ -798,9 +915,19 @@ def test_bad_input_is_named_and_nothing_is_written(
         (["--policy", "model_wrong"], "did you mean 'model-wrong'"),
         (["--agreement", "11"], "--agreement 11"),
         (["--limit", "0"], "--limit 0"),
+        (["--dry-run", "--limit", "-5"], "--limit -5"),
         (["--num-proc", "0"], "--num-proc 0"),
         (["--per-image", "-1"], "--per-image -1"),
         (["--sample", "0"], "--sample 0"),
+        (["--sample", "5"], "--sample 5: found it without --review"),
+        (["--num-proc", "2"], "--num-proc 2: found it with labeller .*Scripted', expected 'rules'"),
+        (["--backbone", "tiny"], "--backbone tiny: found it without --policy model-wrong"),
+        (["--device", "cpu"], "--device cpu: found it without --policy model-wrong"),
+        (["--dtype", "float32"], "--dtype float32: found it without --policy model-wrong"),
+        (["--input-mode", "native"], "--input-mode native: found it without --policy model-wrong"),
+        (["--revision", "main"], "--revision main: found it without --policy model-wrong"),
+        (["--policy", "model-wrong"], "--policy model-wrong: found no --backbone"),
+        (["--out", "x", "--cache", "x/cache"], "--cache 'x/cache': lies in --out 'x'"),
         (["--dry-run", "--review", "page"], "--review page: found it with --dry-run"),
         (["--dry-run", "--apply-review", "marks.json"], "--apply-review marks.json: found it with --dry-run"),
         (["--out", "."], "--out '.': expected a folder with a name"),

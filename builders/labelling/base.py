@@ -30,6 +30,10 @@ class Refused(FGVEditError):
     as a rule, is left out and counted."""
 
 
+class Stopping(Exception):
+    """The run is ending: no more is asked."""
+
+
 @dataclass(frozen=True)
 class Told:
     """An edit as a labeller is told of it: to `question` the answer was `answer` and is to be `target`."""
@@ -55,7 +59,8 @@ class Labeller(Protocol):
     in every record's label. `concurrency`: how many questions may be under way at once. Where answers depend on more
     than the name, an attribute `version` says so: answers are kept under both. Where answers cost money, a static
     method `estimate(config, counts)` says how much so many of each task do, and an attribute `spent` how much this run
-    has. Any method may raise `Refused`.
+    has. Any method may raise `Refused`. Where one waits or asks several times for an answer, an attribute `stopping` (a
+    `threading.Event`) is set when the run ends: then it raises `Stopping` in place of asking again.
     """
 
     name: str

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from builders.labelling.base import Effect, Labelled, Labeller, Relation, Told, Unanswered, Value
+from builders.labelling.base import Effect, Labelled, Labeller, Relation, Stopping, Told, Unanswered, Value
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json, write_json
 from fgvedit.schema import ImageRef
@@ -26,10 +26,6 @@ class Stats:
     asked: int = 0
     from_cache: int = 0
     damaged: int = 0
-
-
-class Stopping(Exception):
-    """The run is ending: no more is asked."""
 
 
 class Cached:
@@ -46,7 +42,8 @@ class Cached:
         self.name = labeller.name
         self.concurrency = labeller.concurrency
         self.stats = Stats()
-        self.stopping = False  # where set, nothing more is asked: who asks gets `Stopping`
+        # Where set, nothing more is asked: who asks gets `Stopping`. It is the labeller's own, if that has one.
+        self.stopping: threading.Event = getattr(labeller, "stopping", None) or threading.Event()
         self._lock = threading.Lock()  # of `stats` and `_asking`
         self._asking: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
@@ -82,7 +79,7 @@ class Cached:
                 else:
                     self._count("from_cache")
                     return answer
-            if self.stopping:
+            if self.stopping.is_set():
                 raise Stopping
             self._count("asked")
             answer = getattr(self.labeller, task)(*inputs)

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from PIL import Image
 
-from builders.labelling.base import Refused
+from builders.labelling.base import Refused, Stopping
 from builders.labelling.tasks import Ask, Asking, samples, wording
+from builders.waiting import asked_to_wait
 from fgvedit.errors import FGVEditError, one_line, unknown
 from fgvedit.schema import ImageRef
 
@@ -33,7 +33,6 @@ except ModuleNotFoundError as error:
 OPENAI = "https://api.openai.com/v1"
 RETRIED = (408, 409, 429, 500, 502, 503, 504)
 OF_THE_QUESTION = (400, 413, 415, 422)  # as a rule
-LONGEST_WAIT = 600.0  # seconds that a server may ask for before the run stops instead
 CHARACTERS = 3.5  # of an English prompt in a token; more, as a rule, so that estimates are on the high side
 
 USUAL_ANSWER = 100  # tokens
@@ -167,10 +166,12 @@ class OpenAI(Asking):
         self.name = f"openai:{config.model}"
         self.concurrency = config.concurrency
         self.tries = config.tries
-        self.version = f"{wording()}-{config.image_side}-{config.detail}-{config.seed}"
         self.url = _address(config)
+        shaping = (config.image_side, config.detail, config.answer_tokens, config.seed)
+        self.version = "-".join(map(str, (wording(), *shaping, self.url)))
         self.meter = Meter(self.name, config)
-        self.sleep: Callable[[float], None] = time.sleep
+        self.stopping = threading.Event()
+        self.sleep: Callable[[float], object] = self.stopping.wait
         self.now: Callable[[], float] = time.time
         self._key = _key(config, self.url)
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
@@ -238,7 +239,8 @@ class OpenAI(Asking):
                 else:
                     self._check(response, ask)
                     what = f"status {response.status_code}: {_message(response)}"
-                wait = self._asked_to_wait(response)
+                who = f"labeller '{self.name}': {self.url}"
+                wait = asked_to_wait(response.headers.get("retry-after"), self.now(), who)
             failed += 1
             if failed >= self.config.attempts:
                 why = (
@@ -249,6 +251,8 @@ class OpenAI(Asking):
 
     def _post(self, body: dict[str, Any], most: Cost) -> httpx2.Response:
         with self._turn:
+            if self.stopping.is_set():
+                raise Stopping
             self.meter.put_by(most)
             actual = replace(most, requests=0)  # where nobody tells
             try:
@@ -351,16 +355,6 @@ class OpenAI(Asking):
         )
         raise self._given_up(ask, why) if status in OF_THE_QUESTION else FGVEditError(f"{who} {why}")
 
-    def _asked_to_wait(self, response: httpx2.Response) -> float | None:
-        """Seconds, by the header Retry-After; None without one."""
-        seconds = retry_after(response.headers.get("retry-after", ""), self.now())
-        if seconds is not None and seconds > LONGEST_WAIT:
-            raise FGVEditError(
-                f"labeller '{self.name}': {self.url} asks to wait {seconds:,.0f} seconds, expected at most "
-                f"{LONGEST_WAIT:,.0f}; the same command goes on from here, later"
-            )
-        return seconds
-
     def _told(self, said: str) -> str:
         """What a server said, for an error of ours: one line of some length, without the key."""
         line = one_line(Exception(said))
@@ -380,18 +374,6 @@ def backoff(failed: int) -> float:
     """Seconds before the next request after so many that failed: 1, 2, 4 … 60, each less up to half of it by chance, so
     that many threads do not come back at once."""
     return min(60.0, 2.0 ** (failed - 1)) * random.uniform(0.5, 1)
-
-
-def retry_after(value: str, now: float) -> float | None:
-    """Seconds from a Retry-After header: a number of them, or a date; None where it is neither."""
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - now
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _address(config: Options) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fgvedit.cli import ArgumentParser
 from fgvedit.errors import FGVEditError, command_line
+from fgvedit.files import check_out
 
 EXAMPLES = """examples:
   python -m builders.publish out/rules --repo me/fgvedit-vqa --out repo
@@ -17,6 +18,7 @@ EXAMPLES = """examples:
 A data set that does not pass `python -m builders.validate` is not published. The token for --push is huggingface_hub's
 (`hf auth login`, or HF_TOKEN). A push that was stopped goes on with the same command.
 """
+MESSAGE = "Publish FGVEdit records"
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
 CONFIG = re.compile(r"[\w.-]+")
 
@@ -48,7 +50,7 @@ def options_of(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--push", action="store_true", help="upload it")
     parser.add_argument("--pull-request", action="store_true", help="with --push: as a pull request")
     parser.add_argument("--private", action="store_true", help="with --push: a new repository is private")
-    parser.add_argument("--message", default="Publish FGVEdit records", help="of the commit; default: %(default)s")
+    parser.add_argument("--message", help=f"with --push: of the commit; default: {MESSAGE}")
     options = parser.parse_args(argv)
 
     folders: dict[str, Path] = {}
@@ -71,7 +73,8 @@ def options_of(argv: list[str] | None) -> argparse.Namespace:
         raise FGVEditError(f"--repo: found '{options.repo}', expected OWNER/NAME")
     if options.provenance is not None and not options.provenance.is_file():
         raise FGVEditError(f"--provenance: found no file '{options.provenance}', expected a text in Markdown")
-    for option, given in (("--pull-request", options.pull_request), ("--private", options.private)):
+    needing = {"--pull-request": options.pull_request, "--private": options.private, "--message": options.message}
+    for option, given in needing.items():
         if given and not options.push:
             raise FGVEditError(f"{option}: found it without --push, expected both")
     return options
@@ -81,14 +84,15 @@ def main(argv: list[str] | None = None) -> None:
     options = options_of(argv)
 
     from builders.publish.publication import Publication
-    from builders.publish.repository import write_repository
+    from builders.publish.repository import made_here, write_repository
     from builders.publish.upload import push
     from builders.validate.checks import validate
     from builders.validate.sources import open_source
 
+    check_out(options.out, made_here)
     reports = {}
     for name, folder in options.folders.items():
-        report = validate(open_source(str(folder)))
+        report = validate(open_source(str(folder), instead="a folder with the files of one"))
         if not report.passed:
             raise FGVEditError(
                 f"'{folder}' is not published: {report.count('error'):,} errors were found, the first "
@@ -106,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
     write_repository(about, reports, options.out)
     print(f"{options.out}: written")
     if options.push:
-        url = push(options.out, options.repo, options.message, options.private, options.pull_request)
+        url = push(options.out, options.repo, options.message or MESSAGE, options.private, options.pull_request)
         print(f"pushed: {url}")
 
 

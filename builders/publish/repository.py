@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from builders import coco
+from builders.carried import copy_labels
 from builders.parquet import write_rows
 from builders.publish.card import card
 from builders.publish.croissant import croissant
@@ -16,12 +16,11 @@ from builders.publish.publication import Config, Publication
 from builders.validate.report import Report
 from builders.validate.sources import Misfit, Source, rows_of
 from fgvedit.errors import FGVEditError
-from fgvedit.files import write_json, write_text
+from fgvedit.files import whole_folder, write_json, write_text
 from fgvedit.revision import content_hash
 from fgvedit.schema import record_from_row
 
-CHECKSUMS = "SHA256SUMS"
-LABELS = "labels.jsonl"  # what a labeller said and why, beside the Parquet of some builders
+CHECKSUMS, CROISSANT = "SHA256SUMS", "croissant.json"
 
 
 def write_repository(about: Publication, reports: Mapping[str, Report], out: Path) -> None:
@@ -31,54 +30,31 @@ def write_repository(about: Publication, reports: Mapping[str, Report], out: Pat
     Raises `FGVEditError` where `out` holds anything else, and, without `embed_images`, for an image that is not one
     of COCO 2014.
     """
-    if out.exists() and not (out / CHECKSUMS).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise FGVEditError(
-            f"--out: found '{out}', which holds other things than a repository of this program; expected an empty or a "
-            "new folder"
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial, older = (out.with_name(f".{out.name}.{what}") for what in ("tmp", "old"))
-    if older.exists() and not out.exists():  # a run was killed between the two renames below
-        older.rename(out)
-    for left in (partial, older):
-        shutil.rmtree(left, ignore_errors=True)
-    partial.mkdir()
-    try:
-        configs = [_write_config(name, report, partial, about.embed_images) for name, report in reports.items()]
-        checksums = {path.relative_to(partial).as_posix(): _sha256(path) for path in _files(partial)}
-        write_text(partial / "README.md", card(about, configs))
-        write_json(partial / "croissant.json", croissant(about, configs, checksums))
-        lines = [f"{_sha256(path)}  {path.relative_to(partial).as_posix()}\n" for path in _files(partial)]
-        write_text(partial / CHECKSUMS, "".join(lines))
-        if out.exists():
-            out.rename(older)
-        try:
-            partial.rename(out)
-        except BaseException:
-            if older.exists():
-                older.rename(out)
-            raise
-    finally:
-        for left in (partial, older):
-            shutil.rmtree(left, ignore_errors=True)
+    with whole_folder(out, made_here) as folder:
+        configs = [_write_config(name, report, folder, about.embed_images) for name, report in reports.items()]
+        checksums = {path.relative_to(folder).as_posix(): _sha256(path) for path in _files(folder)}
+        write_text(folder / "README.md", card(about, configs))
+        write_json(folder / CROISSANT, croissant(about, configs, checksums))
+        lines = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)]
+        write_text(folder / CHECKSUMS, "".join(lines))
+
+
+def made_here(folder: Path) -> bool:
+    """Whether a folder is one that `write_repository` wrote."""
+    return all((folder / name).is_file() for name in (CHECKSUMS, CROISSANT, "README.md"))
 
 
 def _write_config(name: str, report: Report, folder: Path, embed_images: bool) -> Config:
     source = report.source
     data = folder / "data" / name
     files = {split: write_rows(_rows(source, split, embed_images), data, split) for split in source.files}
-    beside = next(iter(source.files.values()))[0].parent / LABELS
-    labels = None
-    if beside.is_file():
-        labels = f"labels/{name}.jsonl"
-        (folder / "labels").mkdir(exist_ok=True)
-        shutil.copyfile(beside, folder / labels)
+    labels = f"labels/{name}.jsonl"
     return Config(
         name,
         report,
         {split: [path.relative_to(folder).as_posix() for path in paths] for split, paths in files.items()},
         content_hash(path for paths in files.values() for path in paths),
-        labels,
+        labels if copy_labels(source, folder / labels) else None,
     )
 
 

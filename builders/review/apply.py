@@ -5,22 +5,20 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import jsonschema
 
+from builders.carried import LABELS, write_card
 from builders.parquet import write_rows
-from builders.review.reading import LABELS, labels_of, rows
+from builders.review.reading import labels_of, rows
 from builders.validate.checks import REQUIRED
 from builders.validate.sources import Source, open_source
 from fgvedit.errors import FGVEditError
-from fgvedit.files import read_json, write_json, write_text
-from fgvedit.revision import content_hash
+from fgvedit.files import check_out, is_unicode, noted, read_json, whole_folder, write_json, write_text
 
 FORMAT = 1  # of review.json
 REPORT = "review.json"
@@ -42,30 +40,28 @@ def apply_marks(name: str, marks: Path, out: Path, config: str | None = None) ->
     """
     source = open_source(name, config)
     read = read_marks(marks)
+    if source.lies_in(out):
+        raise FGVEditError(f"--out {out}: holds the records that were reviewed; expected another folder")
+    check_out(out, made_here)
     _check_data(read, marks, source)
-    _check_out(out, source)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with whole_folder(out, made_here) as folder:
         review = _Review(source, read["marks"])
         for split in source.files:
-            if not write_rows(review.rows_of(split), partial, split):
+            if not write_rows(review.rows_of(split), folder, split):
                 raise FGVEditError(
                     f"'{marks}': leaves no record of split '{split}' of '{name}'; expected at least 1 to be kept"
                 )
-        _write_labels(partial, source, review, read.get("reviewer", ""))
-        _write_card(partial, name, source)
+        _write_labels(folder, source, review, read.get("reviewer", ""))
+        write_card(folder, source, f"`{REPORT}` says what a person left out of these records.")
         content = json.dumps(read, sort_keys=True).encode()
         said = {"format": FORMAT, "data": source.revision, "marks": hashlib.sha256(content).hexdigest()}
-        write_json(partial / REPORT, {**said, "reviewer": read.get("reviewer", ""), **review.as_json()})
-        if out.exists():
-            shutil.rmtree(out)
-        partial.replace(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        write_json(folder / REPORT, {**said, "reviewer": read.get("reviewer", ""), **review.as_json()})
     return review.in_words(out)
+
+
+def made_here(folder: Path) -> bool:
+    """Whether a folder is one that `apply_marks` wrote."""
+    return noted(folder / REPORT, "marks") is not None
 
 
 def read_marks(path: Path) -> dict[str, Any]:
@@ -75,6 +71,8 @@ def read_marks(path: Path) -> dict[str, Any]:
     if error is not None:
         field = "/".join(map(str, error.absolute_path)) or "the whole file"
         raise FGVEditError(f"'{path}' holds no marks of format 1: {field}: {error.message[:200]}")
+    if not is_unicode(found):
+        raise FGVEditError(f"'{path}': found half a character in one of its texts, expected whole ones")
     return found
 
 
@@ -102,13 +100,6 @@ def _check_data(read: Mapping[str, Any], path: Path, source: Source) -> None:
                 raise FGVEditError(f"'{path}': record '{record}': found probe {index}, expected {expected}")
 
 
-def _check_out(out: Path, source: Source) -> None:
-    if any(out.resolve() in file.resolve().parents for files in source.files.values() for file in files):
-        raise FGVEditError(f"--out {out}: holds the records that were reviewed; expected another folder")
-    if out.exists() and not (out.is_dir() and ((out / REPORT).is_file() or not any(out.iterdir()))):
-        raise FGVEditError(f"--out {out}: expected a new or empty folder, or one that --apply made; found another")
-
-
 class _Review:
     """The records that are kept, one after the other, and a count of those that are not."""
 
@@ -121,8 +112,7 @@ class _Review:
         self.unsure = 0  # marks on what is kept
 
     def rows_of(self, split: str) -> Iterator[dict[str, Any]]:
-        only = Source(self.source.name, self.source.config, {split: self.source.files[split]})
-        for _, row in rows(only):
+        for _, row in rows(self.source, split):
             own = self.marks.get(row["id"], {})
             marks = own.get("probes", {})
             places = [place for place in range(len(row["probes"])) if marks.get(str(place)) != "wrong"]
@@ -187,18 +177,3 @@ def _write_labels(folder: Path, source: Source, review: _Review, reviewer: str) 
 def _moved(marks: Mapping[str, str], places: list[int]) -> dict[str, str]:
     """Marks of probes by the place that these have now; `places`: those that they had."""
     return {str(new): marks[str(old)] for new, old in enumerate(places) if str(old) in marks}
-
-
-def _write_card(folder: Path, name: str, source: Source) -> None:
-    """The data card, with what it says of licences and origins, for the new files."""
-    card, older = folder / "README.md", Path(name) / "README.md"
-    if older.is_file():
-        shutil.copyfile(older, card)
-    else:
-        write_text(card, f"# {Path(name).name}, reviewed\n\n`{REPORT}` says what a person left out.\n")
-    metadata = huggingface_hub.metadata_load(card) or {}
-    metadata.pop("dataset_info", None)  # counts of the files as they were
-    files = [{"split": split, "path": f"{split}-*.parquet"} for split in source.files]
-    content = f"content {content_hash(folder.glob('*.parquet'))}"
-    metadata["configs"] = [{"config_name": source.config, "description": content, "data_files": files}]
-    huggingface_hub.metadata_save(card, metadata)

@@ -9,41 +9,56 @@ from typing import Any
 
 import jsonschema
 
+from builders.carried import label_files
 from builders.validate.sources import Misfit, Source, misfits, rows_of
 from fgvedit.errors import FGVEditError
+from fgvedit.files import is_unicode
 
-LABELS = "labels.jsonl"
 SCHEMA = json.loads((Path(__file__).parent / "labels.schema.json").read_text(encoding="utf-8"))
 _LINE = jsonschema.Draft202012Validator(SCHEMA)
 
 
-def rows(source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of a data set, each with its split. Raises `FGVEditError` for one that has not the form of records."""
-    for split, files in source.files.items():
-        for file in files:
+def rows(source: Source, split: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a data set, or of one split, each with its split. Raises `FGVEditError`, naming the record, for one
+    that has not the form of records or has a text that is none."""
+    for name in source.files if split is None else [split]:
+        for file in source.files[name]:
             faults: list[Misfit] = [fault for fault in misfits(file) if not fault.spare]
-            for row in faults or rows_of(file):
+            for number, row in enumerate(faults or rows_of(file)):
                 if isinstance(row, Misfit):
                     raise FGVEditError(f"data set '{source.name}', {row.record}: {row.detail}")
-                yield split, row
+                for place, value in _texts(row):
+                    if value is None or not is_unicode(value):
+                        raise FGVEditError(
+                            f"data set '{source.name}', record '{row['id'] or f'{file.name}[{number}]'}': "
+                            f"{place}: found {value!r}, expected a text"
+                        )
+                yield name, row
+
+
+def _texts(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What has to be text in a row of the right columns, with its place; None in place of probes that are not there."""
+    for name in ("id", "image_id", "question", "answer", "target"):
+        yield name, row[name]
+    if row["probes"] is None:
+        yield "probes", None
+    for number, probe in enumerate(row["probes"] or ()):
+        if probe is None:
+            yield f"probes/{number}", None
+        else:
+            yield from ((f"probes/{number}/{name}", probe[name]) for name in ("kind", "question", "answer"))
 
 
 def labels_of(source: Source) -> dict[str, dict[str, Any]]:
-    """The lines of `labels.jsonl` beside a data set's files, by the record's id; none where there is no such file. Of a
-    published configuration they stand in `labels/`, beside the folder `data/`."""
-    folders = {file.parent for files in source.files.values() for file in files}
-    places = [folder / LABELS for folder in folders]
-    places += [
-        folder.parents[1] / "labels" / f"{source.config}.jsonl" for folder in folders if folder.parent.name == "data"
-    ]
-    files = [place for place in sorted(places) if place.is_file()]
-    return {name: line for file in files for name, line in read_labels(file).items()}
+    """The lines of the files of labels of a data set, by the record's id; none where there are no such files."""
+    return {name: line for file in label_files(source) for name, line in read_labels(file).items()}
 
 
 def read_labels(path: Path) -> dict[str, dict[str, Any]]:
     """The lines of a file of labels, by the record's id: `labels.schema.json` says what a line holds.
 
-    Raises `FGVEditError`, naming the file and the line, for one of another form or a second one of the same record.
+    Raises `FGVEditError`, naming the file and the line, for one of another form, a text that is none, or a second one
+    of the same record.
     """
     found: dict[str, dict[str, Any]] = {}
     with open(path, encoding="utf-8") as lines:
@@ -56,6 +71,8 @@ def read_labels(path: Path) -> dict[str, dict[str, Any]]:
             if fault is not None:
                 where = "/".join(map(str, fault.absolute_path)) or "the line"
                 raise FGVEditError(f"'{path}', line {number}: {where}: {fault.message[:200]}")
+            if not is_unicode(line):
+                raise FGVEditError(f"'{path}', line {number}: found half a character in a text, expected whole ones")
             if line["id"] in found:
                 raise FGVEditError(f"'{path}', line {number}: found record '{line['id']}' again, expected it once")
             found[line["id"]] = line

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -18,9 +17,9 @@ import jsonschema
 import pyarrow
 import pyarrow.parquet as pq
 
-from fgvedit.dataset import FOLDER, HUB_ID
+from fgvedit.dataset import FOLDER, HUB_ID, card_metadata, embedded
 from fgvedit.errors import FGVEditError, one_line, unknown
-from fgvedit.files import read_json
+from fgvedit.files import is_unicode, read_json
 from fgvedit.revision import content_hash
 from fgvedit.schema import features
 
@@ -32,16 +31,22 @@ _RECORD = jsonschema.Draft202012Validator(_SCHEMA)
 
 @dataclass(frozen=True)
 class Source:
-    """One configuration of a data set: the files of each split."""
+    """One configuration of a data set: the files of each split. `folder`: with the data card; a hub data set's is in
+    the cache."""
 
     name: str
     config: str
     files: Mapping[str, list[Path]]
+    folder: Path
 
     @cached_property
     def revision(self) -> str:
         """A hash over all files."""
         return content_hash(file for files in self.files.values() for file in files)
+
+    def lies_in(self, folder: Path) -> bool:
+        """Whether one of its files does, or does below."""
+        return any(folder.resolve() in file.resolve().parents for files in self.files.values() for file in files)
 
     @cached_property
     def rows(self) -> int | None:
@@ -61,24 +66,23 @@ class Misfit:
     spare: bool = False  # a column too many: the rows can be read all the same
 
 
-def open_source(name: str, config: str | None = None) -> Source:
+def open_source(name: str, config: str | None = None, instead: str = "--config with one of them") -> Source:
     """The data set `name`: a configuration of the embedded data, a folder of Parquet (or of JSON or JSONL, a file or
     more a split) or a data set's id on the Hugging Face hub, which is fetched whole into the cache.
 
-    `config`: which configuration of a folder or hub data set; None: its default one.
+    `config`: which configuration of a folder or hub data set; None: its default one. `instead`: what is expected where
+    it has several and no default one.
     Raises `FGVEditError` where there is none of these, or no such configuration.
     """
-    card = huggingface_hub.metadata_load(FOLDER / "README.md") or {}
-    embedded = [one["config_name"] for one in card["configs"]]
-    if name in embedded:
-        return _of_parquet(name, FOLDER, name)
+    if name in embedded():
+        return _of_parquet(name, FOLDER, name, instead)
     folder = Path(name)
     if not folder.is_dir():
         if not HUB_ID.fullmatch(name) or folder.exists():
-            raise unknown("data set (no folder, no hub id)", name, embedded)
+            raise unknown("data set (no folder, no hub id)", name, embedded())
         folder = _from_hub(name)
     if next(folder.rglob("*.parquet"), None) is not None:
-        return _of_parquet(name, folder, config)
+        return _of_parquet(name, folder, config, instead)
     files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".jsonl"))
     by_split: dict[str, list[Path]] = {}
     for file in files:
@@ -90,7 +94,7 @@ def open_source(name: str, config: str | None = None) -> Source:
         )
     if config is not None:
         raise FGVEditError(f"data set '{name}': found --config {config}; expected none, JSON files have one only")
-    return Source(name, "default", by_split)
+    return Source(name, "default", by_split, folder)
 
 
 def misfits(file: Path) -> list[Misfit]:
@@ -165,20 +169,22 @@ def _json_image(value: Any, file: Path, place: str) -> dict[str, Any] | None:
     if data is not None:
         try:
             return {"bytes": base64.b64decode(data, validate=True), "path": path}
-        except binascii.Error as error:
+        except ValueError as error:
             raise FGVEditError(f"'{file}', {place}: expected an image's bytes in base64, found {error}") from error
+    if "\0" in path or not is_unicode(path):
+        raise FGVEditError(f"'{file}', {place}: expected the path of an image, found {path!a}")
     return {"bytes": None, "path": str(file.parent / path)}
 
 
-def _of_parquet(name: str, folder: Path, config: str | None) -> Source:
+def _of_parquet(name: str, folder: Path, config: str | None, instead: str) -> Source:
+    card_metadata(folder)  # a bad card is called that
     try:
         configs = datasets.get_dataset_config_names(str(folder))
         if config is not None and config not in configs:
             raise unknown(f"configuration of data set '{name}'", config, configs)
         if config is None and datasets.get_dataset_default_config_name(str(folder)) is None:
             raise FGVEditError(
-                f"data set '{name}' has the configurations {', '.join(configs)} and no default one; expected --config "
-                "with one of them"
+                f"data set '{name}' has the configurations {', '.join(configs)} and no default one; expected {instead}"
             )
         builder = datasets.load_dataset_builder(str(folder), config)
     except (datasets.exceptions.DatasetNotFoundError, OSError, ValueError) as error:
@@ -187,7 +193,7 @@ def _of_parquet(name: str, folder: Path, config: str | None) -> Source:
             "such as train-00000.parquet, or a README.md whose configs name them"
         ) from error
     files = {str(split): [Path(file) for file in files] for split, files in (builder.config.data_files or {}).items()}
-    return Source(name, builder.config.name, files)
+    return Source(name, builder.config.name, files, folder)
 
 
 def _from_hub(name: str) -> Path:

@@ -3,13 +3,17 @@ Questions: edits of what photos show, each with probes."""
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
 from builders.vqav2 import POLICIES
-from fgvedit.cli import ArgumentParser, add_common_options, backbone_request, parse_overrides
+from fgvedit.cli import ArgumentParser, add_backbone_options, backbone_request, parse_overrides
 from fgvedit.errors import FGVEditError, command_line, unknown
+from fgvedit.files import check_out
 
+SAMPLE = 100
+OF_A_BACKBONE = ("backbone", "revision", "input_mode", "device", "device_map", "dtype")
 EPILOG = """examples:
   what would be worked on, in a minute or so, with nothing asked or written:
     python -m builders.vqav2 --dry-run --out vqav2-rules --images coco --locality nq.jsonl \\
@@ -26,8 +30,11 @@ EPILOG = """examples:
 """
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = ArgumentParser(prog="python -m builders.vqav2", description=__doc__, epilog=EPILOG)
+def options_of(argv: list[str] | None) -> argparse.Namespace:
+    """The options, looked at as far as they can be by themselves."""
+    parser = ArgumentParser(
+        prog="python -m builders.vqav2", description=__doc__, epilog=EPILOG, conflict_handler="resolve"
+    )
     parser.add_argument(
         "--questions",
         type=Path,
@@ -92,9 +99,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--sample",
         type=int,
-        default=100,
         metavar="N",
-        help="records on that page, drawn with --seed (default: %(default)s)",
+        help=f"with --review: records on that page, drawn with --seed (default: {SAMPLE})",
     )
     parser.add_argument(
         "--apply-review",
@@ -104,20 +110,58 @@ def main(argv: list[str] | None = None) -> None:
         "--review the page of these; the marks are of the records in --out",
     )
     parser.add_argument("--dry-run", action="store_true", help="check the input and say what would be worked on")
-    add_common_options(parser)
-    options = parser.parse_args(argv)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one option of the labeller, such as model=gpt-4o-mini; may be given several times",
+    )
+    add_backbone_options(parser)
+    parser.add_argument(  # in place of one that says another default
+        "--backbone", metavar="NAME", help="with --policy model-wrong, which needs it: a name, a folder, a hub id, …"
+    )
+    # An option of the backbone that is not given stays None, for now.
+    options = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(OF_A_BACKBONE)))
     if options.policy not in POLICIES:
         raise unknown("policy", options.policy, POLICIES)
+    check_out(options.out, lambda _: True)  # what is in it is looked at with more knowledge
     for name in ("num_proc", "in_scope", "sample"):
-        if getattr(options, name) < 1:
-            raise FGVEditError(f"--{name.replace('_', '-')} {getattr(options, name)}: expected at least 1")
-    if not options.out.name:
-        raise FGVEditError(f"--out '{options.out}': expected a folder with a name, to be made")
+        if (number := getattr(options, name)) is not None and number < 1:
+            raise FGVEditError(f"--{name.replace('_', '-')} {number}: expected at least 1")
     if options.per_image < 0:
         raise FGVEditError(f"--per-image {options.per_image}: expected at least 0, for all")
     for option, given in (("--review", options.review), ("--apply-review", options.apply_review)):
         if options.dry_run and given:
             raise FGVEditError(f"{option} {given}: found it with --dry-run, which writes nothing; expected one of them")
+    if options.sample is not None and not options.review:
+        raise FGVEditError(f"--sample {options.sample}: found it without --review, expected both")
+    if options.num_proc > 1 and options.labeller != "rules":
+        raise FGVEditError(
+            f"--num-proc {options.num_proc}: found it with labeller '{options.labeller}', expected 'rules', or "
+            "--set concurrency=N for a labeller that has this option"
+        )
+    if options.cache and options.out.resolve() in (options.cache.resolve(), *options.cache.resolve().parents):
+        raise FGVEditError(f"--cache '{options.cache}': lies in --out '{options.out}'; expected them apart")
+    _look_at_backbone(options, parser)
+    return options
+
+
+def _look_at_backbone(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse options of a backbone where there is to be none, or give those that are not given their defaults."""
+    wanted = options.policy == "model-wrong"
+    if wanted and options.backbone is None:
+        raise FGVEditError("--policy model-wrong: found no --backbone, expected the one whose wrong answers are edited")
+    for name in OF_A_BACKBONE:
+        if getattr(options, name) is None:
+            setattr(options, name, parser.get_default(name))
+        elif not wanted:
+            given = f"--{name.replace('_', '-')} {getattr(options, name)}"
+            raise FGVEditError(f"{given}: found it without --policy model-wrong, expected both")
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = options_of(argv)
     if options.apply_review:
         from builders.review.apply import read_marks
 
@@ -153,7 +197,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.review:
         from builders.review.page import write_page
 
-        print(write_page(str(shown), options.review, sample=options.sample, seed=options.seed))
+        print(write_page(str(shown), options.review, sample=options.sample or SAMPLE, seed=options.seed))
 
 
 if __name__ == "__main__":

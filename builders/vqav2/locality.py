@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from builders.vqav2.draw import shuffled
-from builders.vqav2.official import normalised, tidy
+from builders.vqav2.official import normalised, question_key, tidy
 from builders.vqav2.plan import SPLITS, TEST_SHARE
 from fgvedit.errors import FGVEditError
 
@@ -14,7 +14,8 @@ Pair = tuple[str, str]
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """(question, answer) of each line; a question that comes again is left out, and a text that says nothing: "---".
+    """(question, answer) of each line; a question that comes again, in other letters or with other marks, is left out,
+    and so is a text that says nothing: "---".
 
     Raises `FGVEditError`, naming the file and line, for what is not such a line.
     """
@@ -22,24 +23,25 @@ def read_pairs(path: Path) -> list[Pair]:
         raise FGVEditError(f"'{path}' is a folder; expected a file of lines of JSON with 'question' and 'answer'")
     if path.is_file() and path.open("rb").read(2) == b"PK":
         raise FGVEditError(f"'{path}' is a zip archive; expected a file of lines of JSON: unpack it first")
-    pairs: dict[str, str] = {}
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    pairs: dict[str, Pair] = {}
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                item = json.loads(line)
+                item = json.loads(line.decode())
                 question, answer = item["question"], item["answer"]
                 if not (isinstance(question, str) and isinstance(answer, str) and question.strip() and answer.strip()):
                     raise ValueError("an empty text, or none")
+                (question + answer).encode()  # JSON can hold half a character
             except (ValueError, KeyError, TypeError) as error:
                 raise FGVEditError(
-                    f"'{path}', line {number}: found {line.strip()[:60]!r}, expected an object with the texts "
-                    "'question' and 'answer'"
+                    f"'{path}', line {number}: found {line.strip()[:60].decode(errors='backslashreplace')!r}, expected "
+                    "an object with the texts 'question' and 'answer', in UTF-8"
                 ) from error
             if normalised(question) and normalised(answer):
-                pairs.setdefault(tidy(question), tidy(answer))
+                pairs.setdefault(question_key(question) or question, (tidy(question), tidy(answer)))
     if len(pairs) < len(SPLITS):
         raise FGVEditError(f"'{path}': found {len(pairs)} questions, expected at least one for each split")
-    return list(pairs.items())
+    return list(pairs.values())
 
 
 def divided(pairs: list[Pair], seed: int) -> dict[str, list[Pair]]:

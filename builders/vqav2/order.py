@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -33,21 +33,25 @@ def pool(workers: int, processes: bool, prepare: Callable[..., None], arguments:
 
 
 def in_order(
-    executor: Executor, function: Callable[[Task], Result], tasks: Iterable[Task], ahead: int
+    executor: Executor,
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    ahead: Callable[[], int],
+    ending: Callable[[], object] = lambda: None,
 ) -> Generator[Result, None, None]:
-    """The results of the tasks, of which at most `ahead` are under way or wait to be taken. What has not begun when it
-    is closed is not done."""
+    """The results of the tasks, of which at most `ahead()`, or one, are under way or wait to be taken. When it is
+    closed, or fails, `ending` is called; what has not begun then is not done, and what has is waited for."""
     under_way: deque[Future[Result]] = deque()
     try:
         for task in tasks:
             under_way.append(executor.submit(function, task))
-            if len(under_way) == ahead:
+            while len(under_way) >= max(1, ahead()):
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
     finally:
-        for future in under_way:
-            future.cancel()
+        ending()
+        wait([future for future in under_way if not future.cancel()])
 
 
 def _start(prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -79,6 +79,10 @@ class Plan:
         """How many of an image's questions may become edits."""
         return len(self._of_image[image])
 
+    def file_name(self, image: int) -> str:
+        """The COCO file name of one of its images."""
+        return self.questions.file_name(int(self._good[self._of_image[image][0]]))
+
     def work(self, split: str) -> Iterator[Work]:
         for image in self.images(split):
             rows = self._good[self._of_image[image]]

@@ -1,0 +1,58 @@
+"""What goes along where records are written anew: the labels beside them, and what the data card says of them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+
+from builders.validate.sources import Source
+from fgvedit.dataset import card_metadata
+from fgvedit.files import write_bytes, write_text
+from fgvedit.revision import content_hash
+
+LABELS = "labels.jsonl"
+
+
+def label_files(source: Source) -> list[Path]:
+    """The files of labels: beside the records of each split, or, of a published configuration, in `labels/`, beside the
+    folder `data/`."""
+    folders = {file.parent for files in source.files.values() for file in files}
+    places = [folder / LABELS for folder in folders]
+    places += [
+        folder.parents[1] / "labels" / f"{source.config}.jsonl" for folder in folders if folder.parent.name == "data"
+    ]
+    return [place for place in sorted(places) if place.is_file()]
+
+
+def copy_labels(source: Source, to: Path) -> bool:
+    """Write the labels of a data set as they are into the file `to`; whether there are any."""
+    whole = [path.read_bytes() for path in label_files(source)]
+    if whole:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(to, b"\n".join(text.removesuffix(b"\n") for text in whole) + b"\n")
+    return bool(whole)
+
+
+def write_card(folder: Path, source: Source, note: str) -> None:
+    """Write a card for the Parquet files in `folder`: the data set's own, with what it says of licences and origins and
+    with `note`, a sentence, before its text unless it is there already.
+
+    Raises `FGVEditError` for a card of the data set that cannot be read.
+    """
+    metadata = card_metadata(source.folder)
+    metadata.pop("dataset_info", None)  # counts of the files as they were
+    files = [{"split": split, "path": f"{split}-*.parquet"} for split in source.files]
+    # `datasets` keeps what it has read of a folder under its card, not its files: see docs/data.md.
+    content = f"content {content_hash(folder.glob('*.parquet'))}"
+    metadata["configs"] = [{"config_name": source.config, "description": content, "data_files": files}]
+    card, older = folder / "README.md", source.folder / "README.md"
+    if older.is_file():
+        shutil.copyfile(older, card)
+    else:
+        write_text(card, f"# {Path(source.name).name}\n")
+    huggingface_hub.metadata_save(card, metadata)
+    head, end, text = card.read_text(encoding="utf-8").partition("\n---\n")
+    if note not in text:
+        write_text(card, f"{head}{end}\n{note}\n\n{text.lstrip()}")

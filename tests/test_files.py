@@ -1,0 +1,105 @@
+"""Folders that are whole or absent, whatever a run dies of, and never at the cost of what lay there before."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from fgvedit.errors import FGVEditError
+from fgvedit.files import is_unicode, read_json, whole_folder, write_json
+
+
+def ours(folder: Path) -> bool:
+    return (folder / "made").is_file()
+
+
+def make(out: Path, text: str) -> None:
+    with whole_folder(out, ours) as folder:
+        (folder / "made").write_text(text)
+
+
+def held(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
+    out = tmp_path / "above" / "out"
+    with whole_folder(out) as folder:
+        (folder / "made").write_text("first")
+        assert not out.exists()
+    assert held(tmp_path) == {"above/out/made": "first"}
+    with whole_folder(out, ours) as folder:
+        (folder / "made").write_text("second")
+        assert held(out) == {"made": "first"}
+    assert held(tmp_path) == {"above/out/made": "second"}
+
+
+def test_an_empty_folder_may_be_there_and_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    make(tmp_path / "out", "text")
+    assert (tmp_path / "out").is_symlink() and held(tmp_path / "disk") == {"made": "text"}
+    assert sorted(os.listdir(tmp_path)) == ["disk", "out"]
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_what_fails_leaves_what_was_there(tmp_path: Path, older: bool) -> None:
+    out = tmp_path / "out"
+    if older:
+        make(out, "older")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ZeroDivisionError), whole_folder(out, ours) as folder:
+        (folder / "made").write_text("new")
+        raise ZeroDivisionError
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not older or held(out) == {"made": "older"}
+
+
+@pytest.mark.parametrize("moment", ["while it writes", "between the renames", "after them"])
+def test_a_kill_loses_nothing(tmp_path: Path, moment: str) -> None:
+    """What a kill at each moment leaves, and what a run that fails and one that does not make of it."""
+    out, partial, older = tmp_path / "out", tmp_path / ".out.tmp", tmp_path / ".out.old"
+    make(older if moment != "while it writes" else out, "older")
+    make(out if moment == "after them" else partial, "new")
+    with pytest.raises(ZeroDivisionError), whole_folder(out, ours):
+        raise ZeroDivisionError
+    assert held(tmp_path) == {"out/made": "new" if moment == "after them" else "older"}
+    make(out, "newest")
+    assert held(tmp_path) == {"out/made": "newest"}
+
+
+def test_folders_of_others_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis").write_text("all of it")
+    (tmp_path / "file").write_text("text")
+    before = held(tmp_path)
+    for path in (out, tmp_path / "file"):
+        with pytest.raises(FGVEditError, match="holds something else"):
+            make(path, "text")
+    make(tmp_path / "made", "text")
+    with pytest.raises(FGVEditError, match="holds something else"), whole_folder(tmp_path / "made"):
+        pass  # without a way to tell, none is ours
+    monkeypatch.chdir(tmp_path / "made")
+    for name in (".", "/", ".."):
+        with pytest.raises(FGVEditError, match="a folder with a name"):
+            make(Path(name), "text")
+    assert held(tmp_path) == {**before, "made/made": "text"}
+
+
+def test_what_comes_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(FGVEditError, match="holds something else"), whole_folder(tmp_path / "out", ours):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "thesis").write_text("all of it")
+    assert held(tmp_path) == {"out/thesis": "all of it"}
+
+
+def test_half_a_character_is_escaped_in_json(tmp_path: Path) -> None:
+    value = {"half": "\ud83d", "whole": "é😀"}
+    write_json(tmp_path / "file.json", value)
+    assert json.loads((tmp_path / "file.json").read_bytes()) == read_json(tmp_path / "file.json") == value
+    assert "é😀" in (tmp_path / "file.json").read_text(encoding="utf-8")
+    assert not is_unicode([value]) and is_unicode(value["whole"])
