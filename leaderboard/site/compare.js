@@ -38,8 +38,9 @@ function loaded(name, text) {
 }
 
 function nameOf(run) {
-  const twice = pageData.runs.some((other) => other !== run && other.editor === run.editor && other.backbone === run.backbone && other.group === run.group);
-  return `${run.editor}${twice ? ` (${run.id})` : ""} · ${run.backbone} · ${run.data} · ${editsText(run)}`;
+  const text = (one, id) => `${one.editor}${id} · ${one.backbone} · ${one.data} · ${editsText(one)}`;
+  const twice = pageData.runs.some((other) => other !== run && text(other, "") === text(run, ""));
+  return text(run, twice ? ` (${run.id})` : "");
 }
 
 function shared(a, b) {
@@ -73,7 +74,7 @@ async function choose(said = {}, at = 0) {
   fill(controls.b, options(others(a)), said.b ?? controls.b.value);
   controls.b.closest("label").hidden = false;
   const b = byId.get(controls.b.value);
-  fill(controls.protocol, shared(a, b).sort((x, y) => (y === "paper") - (x === "paper")).map((name) => [name, name]), said.protocol ?? controls.protocol.value);
+  fill(controls.protocol, paperFirst(shared(a, b)).map((name) => [name, name]), said.protocol ?? controls.protocol.value);
   controls.moment.closest("label").hidden = !a.sequence;
   const protocol = controls.protocol.value, status = document.getElementById("status");
   const turn = ++latest;

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
+
+import numpy as np
+import yaml
 
 from fgvedit.results import metrics_from_rows
 from leaderboard.board import Entry, Reported, hardware
@@ -16,17 +19,19 @@ from leaderboard.ranking import (
     Group,
     Sampled,
     comparable,
-    difference,
+    ends,
     group_of,
-    interval,
-    ranks,
+    rank,
     sample,
     values_of,
     with_score,
 )
+from leaderboard.ranking import differences as differences_in
 
 POINTS = 20  # of a curve, at most
 KEY = ("record_id", "edits", "probe")  # of a row, besides its protocol
+OURS = ("fgvedit", "baselines")  # whose editors have registered names
+COMMIT = re.compile("[0-9a-f]{40}")  # the revision of a backbone on the hub; of a folder it is longer
 Row = Mapping[str, Any]
 Curves = dict[str, dict[str, list[list[float | None]]]]  # metric -> side -> points
 
@@ -87,21 +92,18 @@ def _points(places: set[int]) -> dict[int, tuple[int, ...]]:
 # -- the table and the plots -------------------------------------------------------------------------------------------
 
 
-def board(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, Any]:
+def board(runs: Sequence[Shown], ranks: Sequence[Mapping[str, int]], reported: Sequence[Reported]) -> dict[str, Any]:
     """`runs`: each with its metrics ({name: [value, low, high]}), ranks and cost; `reported`: papers and their rows."""
-    pairs = [(run.group, run.sampled) for run in runs]
-    names = sorted({name for run in runs for name in run.sampled.values})
-    by_name = {name: ranks(pairs, name) for name in names}
     return {
         "runs": [
             {
                 **summary(run),
                 "metrics": _metrics(run),
-                "ranks": {name: found[place] for name, found in by_name.items() if found[place] is not None},
+                "ranks": own,
                 "cost": run.entry.result["manifest"]["cost"],
                 "curves": run.curves,
             }
-            for place, run in enumerate(runs)
+            for run, own in zip(runs, ranks, strict=True)
         ],
         "reported": [
             {**asdict(paper), "rows": [{**row, "metrics": with_score(row["metrics"])} for row in paper.rows]}
@@ -118,6 +120,8 @@ def summary(run: Shown) -> dict[str, Any]:
         "id": entry.id,
         "editor": manifest["editor"]["name"],
         "backbone": run.group.backbone,
+        "weights": run.group.weights[:8],
+        "input_mode": run.group.input_mode,
         "data": f"{run.group.dataset}/{run.group.split}@{run.group.revision[:8]}",
         "records": run.group.records,
         "sequence": run.group.sequence,
@@ -136,7 +140,7 @@ def _metrics(run: Shown) -> dict[str, list[float]]:
     found = {name: [m["value"], m["low"], m["high"]] for name, m in run.entry.result["metrics"].items()}
     for name, value in run.sampled.values.items():
         if name not in found and name in run.sampled.resampled:
-            found[name] = [value, *interval(run.sampled.resampled[name], value)]
+            found[name] = [value, *ends(run.sampled, name)]
     return found
 
 
@@ -146,7 +150,6 @@ def _metrics(run: Shown) -> dict[str, list[float]]:
 def page_of_run(run: Shown, row: Mapping[str, Any], others: Sequence[Shown]) -> dict[str, Any]:
     """`row`: the run's own of `board`; `others`: all runs, of which those on the same probes can be compared."""
     entry = run.entry
-    near = [other for other in others if other is not run and _share_probes(run, other)]
     return {
         "run": row,
         "submission": {
@@ -156,14 +159,18 @@ def page_of_run(run: Shown, row: Mapping[str, Any], others: Sequence[Shown]) -> 
         "router": entry.result["router"],
         "command": command(entry.result["manifest"]),
         "ranked": sum(other.group == run.group for other in others),
-        "others": [summary(other) for other in near],
+        "others": sum(other is not run and _share_probes(run, other) for other in others),
     }
 
 
 def command(manifest: Mapping[str, Any]) -> str:
     """The command line that repeats a run; of a trained editor, with its checkpoint to be put in."""
     editor, backbone, data = manifest["editor"], manifest["backbone"], manifest["dataset"]
-    parts = ["python", "-m", "fgvedit.run", "--editor", editor["name"], "--backbone", backbone["name"]]
+    own = editor["class"].partition(".")[0] not in OURS  # a class of somebody's own, which need have no registered name
+    parts = ["python", "-m", "fgvedit.run", "--editor", editor["class"] if own else editor["name"]]
+    on_hub = COMMIT.fullmatch(backbone["revision"])
+    parts += ["--backbone", backbone["source"] if on_hub else backbone["name"]]
+    parts += ["--revision", backbone["revision"]] if on_hub else []
     parts += ["--input-mode", backbone["input_mode"]] if backbone["input_mode"] != "native" else []
     parts += ["--dataset", data["name"], "--split", data["split"], "--protocol", ",".join(manifest["protocols"])]
     parts += ["--limit", str(data["limit"])] if data["limit"] else []
@@ -175,8 +182,9 @@ def command(manifest: Mapping[str, Any]) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """A value as `--set` reads it."""
-    return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)
+    """A value as `--set` reads it: text that YAML would take for something else in quotes."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9)
+    return text.removesuffix("\n...\n").removesuffix("\n")
 
 
 # -- comparing two runs ------------------------------------------------------------------------------------------------
@@ -198,14 +206,18 @@ def _share_probes(ours: Shown, theirs: Shown) -> bool:
     return bool(ours.sampled.probes.items() & theirs.sampled.probes.items())
 
 
-def differences(run: Shown, others: Sequence[Shown]) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """id of another run -> metric -> how far this run is above it, and the interval of that."""
-    found = {}
-    for other in others:
-        names = [name for name in run.sampled.values if comparable(run.sampled, other.sampled, name)]
-        if other is not run and names:
-            found[other.entry.id] = {name: difference(run.sampled, other.sampled, name) for name in names}
-    return found
+def differences(run: Shown, others: Sequence[Shown]) -> tuple[dict[str, dict[str, list[float]]], dict[str, int]]:
+    """id of another run -> metric -> how far this run is above it, and the interval of that; and, as it follows from
+    these, metric -> the run's rank."""
+    found: dict[str, dict[str, list[float]]] = {}
+    ranks = {}
+    for name in filter(lambda name: comparable(run.sampled, run.sampled, name), run.sampled.values):
+        near = [other for other in others if other is not run and comparable(run.sampled, other.sampled, name)]
+        lines = differences_in(run.sampled, [other.sampled for other in near], name)
+        ranks[name] = rank(lines[np.array([other.group == run.group for other in near], dtype=bool)])
+        for other, line in zip(near, lines.tolist(), strict=True):
+            found.setdefault(other.entry.id, {})[name] = line
+    return found, ranks
 
 
 def probes_of_rows(rows: Sequence[Row]) -> Iterator[tuple[str, dict[str, Any]]]:
