@@ -121,11 +121,6 @@ def comparable(ours: Sampled, theirs: Sampled, name: str) -> bool:
     return both and ours.probes[protocol] == theirs.probes[protocol]
 
 
-def rank(found: np.ndarray) -> int:
-    """A run's rank, from its `differences` to all others of its group: how many it is below beyond doubt, and 1."""
-    return 1 + int((found[:, 2] < 0).sum())
-
-
 def ranks(runs: Sequence[tuple[Group, Sampled]], name: str) -> list[int | None]:
     """The rank of each run in one metric among the runs of its group; None where it lacks the metric or its rows."""
     protocol = parts_of(name)[0]
@@ -135,9 +130,13 @@ def ranks(runs: Sequence[tuple[Group, Sampled]], name: str) -> list[int | None]:
             together.setdefault((group, run.probes[protocol]), []).append(place)
     found: list[int | None] = [None] * len(runs)
     for places in together.values():
-        for place in places:
-            others = [runs[other][1] for other in places if other != place]
-            found[place] = rank(differences(runs[place][1], others, name))
+        below = np.zeros(len(places), dtype=int)  # how many are better beyond doubt
+        for number, place in enumerate(places):
+            lines = differences(runs[place][1], [runs[other][1] for other in places[number + 1 :]], name)
+            below[number] += (lines[:, 2] < 0).sum()
+            below[number + 1 :] += lines[:, 1] > 0
+        for place, count in zip(places, below.tolist(), strict=True):
+            found[place] = 1 + count
     return found
 
 

@@ -351,6 +351,12 @@ def test_two_runs_probe_by_probe(browser: Any, results: Path, site: Path) -> Non
     link = page.tab.url.partition("#")[2]
     page.tab.get_by_role("button", name="Swap A and B").click()
     page.until("document.getElementById('found').textContent.startsWith('None of')")
+    for name, metric in paired_differences(poor, good).items():
+        if name.startswith("generation/"):
+            row = page.tab.locator("#differences").get_by_role("row", name=name.split("/")[1]).first.inner_text()
+            for key in ("value", "low", "high"):
+                assert ("\u2212" if metric[key] < 0 else "") + f"{abs(metric[key]):.2f}" in row
+            assert ("B: good" in row) == (metric["high"] < 0)
     page.close()
     again = Opened(browser, site / "compare.html", link)
     again.tab.wait_for_selector("#probes li")

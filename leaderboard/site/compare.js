@@ -80,13 +80,16 @@ async function choose(said = {}, at = 0) {
   const turn = ++latest;
   status.textContent = "Loading the answers of both runs …";
   try {
+    const turned = pageData.runs.indexOf(a) > pageData.runs.indexOf(b); // a pair's differences lie with its first run
     const [probes, ours, theirs, differences] = await Promise.all(
-      [`probes-${a.probes[protocol]}`, `rows-${a.id}`, `rows-${b.id}`, `differences-${a.id}`].map(load));
+      [`probes-${a.probes[protocol]}`, `rows-${a.id}`, `rows-${b.id}`, `differences-${turned ? b.id : a.id}`].map(load));
     if (turn !== latest) return;
     rows = joined(probes, ours[protocol], theirs[protocol], a.sequence);
     status.textContent = "";
     document.getElementById("result").hidden = false;
-    showDifferences(differences[b.id] || {}, a, b);
+    const found = Object.entries(differences[turned ? a.id : b.id] || {});
+    showDifferences(Object.fromEntries(found.map(([name, [value, low, high]]) =>
+      [name, turned ? [-value, -high, -low] : [value, low, high]])), a, b);
     fill(controls.kind, [["", "all"], ...distinct(rows.map((row) => row.kind)).sort().map((kind) => [kind, kind])], said.kind ?? controls.kind.value);
     list(at);
   } catch (error) {

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import yaml
 
 from fgvedit.results import metrics_from_rows
@@ -21,7 +20,6 @@ from leaderboard.ranking import (
     comparable,
     ends,
     group_of,
-    rank,
     sample,
     values_of,
     with_score,
@@ -92,18 +90,39 @@ def _points(places: set[int]) -> dict[int, tuple[int, ...]]:
 # -- the table and the plots -------------------------------------------------------------------------------------------
 
 
-def board(runs: Sequence[Shown], ranks: Sequence[Mapping[str, int]], reported: Sequence[Reported]) -> dict[str, Any]:
+class Ranks:
+    """How many runs of its group are better than a run, beyond doubt, in a metric; counted from their differences."""
+
+    def __init__(self, runs: Sequence[Shown]) -> None:
+        self._groups = {run.entry.id: run.group for run in runs}
+        self._below = {
+            run.entry.id: {name: 0 for name in run.sampled.values if name in run.sampled.resampled} for run in runs
+        }
+
+    def count(self, run: Shown, found: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+        """`found`: the run's `differences`."""
+        for other, by_name in found.items():
+            if self._groups[other] == run.group:
+                for name, (_, low, high) in by_name.items():
+                    self._below[run.entry.id][name] += high < 0
+                    self._below[other][name] += low > 0
+
+    def of(self, run: Shown) -> dict[str, int]:
+        return {name: 1 + below for name, below in self._below[run.entry.id].items()}
+
+
+def board(runs: Sequence[Shown], ranks: Ranks, reported: Sequence[Reported]) -> dict[str, Any]:
     """`runs`: each with its metrics ({name: [value, low, high]}), ranks and cost; `reported`: papers and their rows."""
     return {
         "runs": [
             {
                 **summary(run),
                 "metrics": _metrics(run),
-                "ranks": own,
+                "ranks": ranks.of(run),
                 "cost": run.entry.result["manifest"]["cost"],
                 "curves": run.curves,
             }
-            for run, own in zip(runs, ranks, strict=True)
+            for run in runs
         ],
         "reported": [
             {**asdict(paper), "rows": [{**row, "metrics": with_score(row["metrics"])} for row in paper.rows]}
@@ -206,18 +225,16 @@ def _share_probes(ours: Shown, theirs: Shown) -> bool:
     return bool(ours.sampled.probes.items() & theirs.sampled.probes.items())
 
 
-def differences(run: Shown, others: Sequence[Shown]) -> tuple[dict[str, dict[str, list[float]]], dict[str, int]]:
-    """id of another run -> metric -> how far this run is above it, and the interval of that; and, as it follows from
-    these, metric -> the run's rank."""
-    found: dict[str, dict[str, list[float]]] = {}
-    ranks = {}
-    for name in filter(lambda name: comparable(run.sampled, run.sampled, name), run.sampled.values):
-        near = [other for other in others if other is not run and comparable(run.sampled, other.sampled, name)]
-        lines = differences_in(run.sampled, [other.sampled for other in near], name)
-        ranks[name] = rank(lines[np.array([other.group == run.group for other in near], dtype=bool)])
-        for other, line in zip(near, lines.tolist(), strict=True):
-            found.setdefault(other.entry.id, {})[name] = line
-    return found, ranks
+def differences(runs: Sequence[Shown]) -> Iterator[tuple[Shown, dict[str, dict[str, list[float]]]]]:
+    """Each run, and id of another one after it -> metric -> how far the run is above it, and the interval of that."""
+    for place, run in enumerate(runs):
+        found: dict[str, dict[str, list[float]]] = {}
+        for name in run.sampled.values:
+            near = [other for other in runs[place + 1 :] if comparable(run.sampled, other.sampled, name)]
+            lines = differences_in(run.sampled, [other.sampled for other in near], name)
+            for other, line in zip(near, lines.tolist(), strict=True):
+                found.setdefault(other.entry.id, {})[name] = line
+        yield run, found
 
 
 def probes_of_rows(rows: Sequence[Row]) -> Iterator[tuple[str, dict[str, Any]]]:

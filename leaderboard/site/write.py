@@ -42,11 +42,10 @@ def write_site(results: Path, out: Path) -> str:
             rows = entry.rows()
             runs.append(data.shown(entry, rows))
             _write_rows(made / "data", runs[-1], rows)
-        ranks = []
-        for run in tqdm(runs, desc="comparing", unit="run", disable=None):
-            found, own = data.differences(run, runs)
+        ranks = data.Ranks(runs)
+        for run, found in tqdm(data.differences(runs), desc="comparing", unit="run", total=len(runs), disable=None):
             _write_script(made / "data", f"differences-{run.entry.id}", found)
-            ranks.append(own)
+            ranks.count(run, found)
         _write_pages(made, runs, data.board(runs, ranks, reported))
         write_json(made / MARK, {"made_by": MADE_BY, "runs": [entry.id for entry in entries]})
         made.chmod(0o755)
