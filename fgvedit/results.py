@@ -185,16 +185,24 @@ class _Clustered:
         """The mean of the groups' means, in percent, with its interval."""
         columns = [self.groups[group] for group in groups]
         value = np.mean([self.sums[:, c].sum() / self.counts[:, c].sum() for c in columns])
-        means = self.resampled_means(groups)
-        means = means[~np.isnan(means)]
-        low, high = np.percentile(means, [2.5, 97.5]) if len(means) else (value, value)
+        low, high = interval(self.resampled_means(groups), value)
         return {
             "value": round(100 * float(value), 4),
-            "low": round(100 * float(min(low, value)), 4),
-            "high": round(100 * float(max(high, value)), 4),
+            "low": round(100 * float(low), 4),
+            "high": round(100 * float(high), 4),
             "probes": int(self.counts[:, columns].sum()),
             "images": int((self.counts[:, columns].sum(axis=1) > 0).sum()),
         }
+
+
+def interval(resampled: np.ndarray, value: Any) -> tuple[Any, Any]:
+    """The ends of the 95 % interval of a value, or of an array of them (…), from their resamples (…, resamples).
+
+    An interval holds its value. Resamples that are NaN, in any of the values, do not count.
+    """
+    drawn = resampled[..., ~np.isnan(resampled).reshape(-1, resampled.shape[-1]).any(axis=0)]
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=-1) if drawn.shape[-1] else (value, value)
+    return np.minimum(low, value), np.maximum(high, value)
 
 
 def summary(result: Mapping[str, Any]) -> str:

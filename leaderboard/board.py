@@ -5,7 +5,7 @@
       runs/<id>/result.json       the run's result file, in the current format
       runs/<id>/rows.jsonl.xz     the text of its rows, compressed
       reported/<id>.json          numbers taken from a paper
-      data/<revision>.jsonl.xz    what rows of a data set that is not embedded must hold (`leaderboard.data`)
+      data/<revision>-<split>.jsonl.xz   what rows of a data set that is not embedded must hold (`leaderboard.data`)
 
 That each file is well formed is checked here; whether a run's numbers follow from its rows, and these from the data, in
 `leaderboard.verify`.

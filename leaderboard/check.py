@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,9 +13,10 @@ from fgvedit.cli import ArgumentParser
 from fgvedit.errors import FGVEditError, command_line
 from leaderboard.board import RUN_FILES, Entry, read_entry, read_reported
 from leaderboard.data import Known, read_key
-from leaderboard.submit import add_data_option
+from leaderboard.seen import Seen
+from leaderboard.submit import SUBMITTED, add_data_option
 from leaderboard.texts import visible
-from leaderboard.verify import Run, Seen, faults, read_run
+from leaderboard.verify import Run, faults, read_run
 
 PARTS = ("runs", "reported", "data")
 BESIDE = ("README.md", "LICENSE", "eval.yaml")  # may stand beside them, as may what begins with a dot
@@ -21,17 +24,20 @@ BESIDE = ("README.md", "LICENSE", "eval.yaml")  # may stand beside them, as may 
 EPILOG = """\
 examples:
   python -m leaderboard.check results
-  python -m leaderboard.check . --data my-data
+  python -m leaderboard.check results --data my-data
+  python -m leaderboard.check proposed --adds-to results    # what a stranger proposes: new runs and nothing else
 
 Every submitted run is verified as when it was submitted, and every other file is one that belongs there. A line a
-finding; exit code 1 where there is one, 2 for bad usage. As a CI job: see docs/leaderboard.md.
+finding; exit code 1 where there is one, 2 for bad usage. It is run from outside the results folder, since Python looks
+for modules where it is started. As a CI job: see docs/leaderboard.md.
 """
 
 Finding = tuple[str, str]  # where (a path within the results folder), and a sentence
 
 
-def check(results: Path, known: Known) -> list[Finding]:
-    """All that is wrong with a results folder, in the order of its paths."""
+def check(results: Path, known: Known, base: Path | None = None) -> list[Finding]:
+    """All that is wrong with a results folder, in the order of its paths; with `base`, another one, also whatever is
+    not as there, but for new runs."""
     found = [*strays(results), *broken_files(results)]
     runs = []
     for folder in folders(results / "runs"):
@@ -39,8 +45,16 @@ def check(results: Path, known: Known) -> list[Finding]:
             runs.append(read_entry(folder))
         except FGVEditError as error:
             found.append((_path(folder, results), str(error)))
+    new = {entry.id for entry in runs if base is not None and not (base / "runs" / entry.id).exists()}
+    if base is not None:
+        found += changes(results, base)
+        found += [
+            (_path(entry.folder, results), f"its status is '{entry.status}'; expected '{SUBMITTED}', as of a new run")
+            for entry in runs
+            if entry.id in new and entry.status != SUBMITTED
+        ]
     seen = Seen()
-    runs.sort(key=lambda entry: (entry.submitted, entry.id))  # of two equal ones the later is the copy
+    runs.sort(key=lambda entry: (entry.id in new, entry.submitted, entry.id))  # of two equal ones the later is the copy
     for entry in tqdm(runs, desc="verifying", unit="run", disable=None):
         found += [(_path(entry.folder, results), sentence) for sentence in faults_of(entry, known, seen)]
     return sorted(found)
@@ -52,9 +66,8 @@ def faults_of(entry: Entry, known: Known, seen: Seen) -> Iterator[str]:
     except FGVEditError as error:
         yield str(error)
         return
-    yield from faults(run, known)
-    if copied := seen.add(entry.id, run.manifest, run.rows):
-        yield copied
+    wrong = list(faults(run, known))
+    yield from wrong or seen.add(entry.id, run.manifest, run.rows)  # others are not measured by what is wrong itself
     if entry.reproduced is not None:
         yield from faults_of_reproduction(entry.reproduced["agreement"], run)
 
@@ -104,6 +117,32 @@ def broken_files(results: Path) -> Iterator[Finding]:
                     yield _path(path, results), str(error)
 
 
+def changes(results: Path, base: Path) -> Iterator[Finding]:
+    """Every file of `base` that is missing or not the same, and every other one that is not a new run's."""
+    here, there = files(results), files(base)
+    for name in sorted(here.keys() | there.keys()):
+        if name not in here:
+            yield name, "it is removed; expected it as it was"
+        elif name in there:
+            link = here[name].is_symlink() or there[name].is_symlink()
+            if link or not filecmp.cmp(here[name], there[name], shallow=False):
+                yield name, "it is changed; expected it as it was"
+        elif not (name.startswith("runs/") and name.count("/") == 2) or (base / name).parent.exists():
+            yield name, "it is added; expected new folders of runs and nothing else"
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """The files and links below a folder, by their path within it; without what git keeps for itself."""
+    found: dict[str, Path] = {}
+    for parent, inner, names in os.walk(folder):
+        if Path(parent) == folder:
+            inner[:] = [name for name in inner if name != ".git"]
+        links = [name for name in inner if (Path(parent) / name).is_symlink()]
+        found |= {_path(path, folder): path for path in (Path(parent) / name for name in (*names, *links))}
+    found.pop(".git", None)  # of a work tree: a file
+    return found
+
+
 def entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
 
@@ -116,17 +155,38 @@ def _path(path: Path, results: Path) -> str:
     return path.relative_to(results).as_posix()
 
 
+def _expect_outside(results: Path) -> None:
+    """Raises `FGVEditError` where modules of the results folder could be run: it may hold anybody's."""
+    inside = results.resolve()
+    for what, place in (("this program", Path(__file__)), ("the current folder, where Python looks first", Path.cwd())):
+        if place.resolve().is_relative_to(inside):
+            raise FGVEditError(
+                f"'{results}' holds {what}; expected a results folder with none of this: install FGVEdit elsewhere and "
+                "start the check from outside the folder"
+            )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     options = ArgumentParser(
         prog="python -m leaderboard.check", description="Verify every file of a results folder.", epilog=EPILOG
     )
     options.add_argument("results", type=Path, metavar="RESULTS", help="a results folder")
+    options.add_argument(
+        "--adds-to",
+        type=Path,
+        metavar="BASE",
+        help="a results folder as it was: allow new runs of status 'verified-rows', and no other difference to it",
+    )
     add_data_option(options)
     chosen = options.parse_args(argv)
     results: Path = chosen.results
     if not any((results / part).is_dir() for part in ("runs", "reported")):
         raise FGVEditError(f"'{results}' holds neither 'runs' nor 'reported'; expected a results folder")
-    found = check(results, Known(results, chosen.data))
+    _expect_outside(results)
+    base: Path | None = chosen.adds_to
+    if base is not None and not base.is_dir():
+        raise FGVEditError(f"--adds-to: '{base}' is no folder; expected the results folder that is added to")
+    found = check(results, Known(base or results, chosen.data), base)
     lines = [(visible(where), visible(sentence.replace(f"{results}/", ""))) for where, sentence in found]
     width = max((len(where) for where, _ in lines), default=0)
     for where, sentence in lines:

@@ -153,27 +153,23 @@ def file_name(split: str, revision: str) -> str:
 def read_key(path: Path) -> AnswerKey:
     """Raises `FGVEditError`, naming the file and the line, where it is not a key, or not called as its content says."""
     lines = read_rows(path)
-    if not lines:
+    about = next(lines, ...)
+    if about is ...:
         raise FGVEditError(f"'{path}' is empty; expected an answer key")
-    about, records = lines[0], lines[1:]
     migrate.check(about, "data", f"'{path}' line 1", "its fields")
-    for number, line in enumerate(records, 2):
+    records = []
+    for number, line in enumerate(lines, 2):
         if not _is_record(line):
             raise FGVEditError(
                 f"'{path}' line {number}: expected a record: its id, its image_id and its probes, each a kind, a "
                 "question and an answer"
             )
+        records.append(KeyRecord(line["id"], line["image_id"], tuple(map(tuple, line["probes"]))))
     if path.name != file_name(about["split"], about["revision"]):
         raise FGVEditError(f"'{path}': expected '{file_name(about['split'], about['revision'])}', as its content says")
-    if not len(records) == len({line["id"] for line in records}) == about["records"]:
+    if not len(records) == len({record.id for record in records}) == about["records"]:
         raise FGVEditError(f"'{path}': expected {about['records']} records, each with an id of its own")
-    return AnswerKey(
-        about["name"],
-        about["config"],
-        about["split"],
-        about["revision"],
-        tuple(KeyRecord(line["id"], line["image_id"], tuple(map(tuple, line["probes"]))) for line in records),
-    )
+    return AnswerKey(about["name"], about["config"], about["split"], about["revision"], tuple(records))
 
 
 def _is_record(line: Any) -> bool:

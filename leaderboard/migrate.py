@@ -7,8 +7,9 @@ Format 1 lacked what a sequence needs (`manifest.sequence`; the rows' `edits` an
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from fgvedit.errors import FGVEditError
 SCHEMAS = Path(__file__).parent / "schema"
 CURRENT = 2
 
+# JSON Schema counts 1.0 as an integer. Here it is none: hashes and ids would tell it from 1.
+INTEGERS = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=INTEGERS)
+
 
 @cache
 def schema_of(name: str) -> dict[str, Any]:
@@ -26,9 +31,9 @@ def schema_of(name: str) -> dict[str, Any]:
 
 
 @cache
-def validator(name: str) -> jsonschema.Draft202012Validator:
+def validator(name: str) -> Any:
     """The validator of `schema/<name>.schema.json`."""
-    return jsonschema.Draft202012Validator(schema_of(name))
+    return Validator(schema_of(name))
 
 
 def check(value: Any, schema: str, where: str, whole: str = "the whole file") -> None:
@@ -61,18 +66,20 @@ def current_result(result: Any, where: str) -> dict[str, Any]:
     return result
 
 
-def current_rows(rows: Sequence[Any], where: str) -> list[dict[str, Any]]:
-    """Rows of one format, any, as rows of the current one. Raises `FGVEditError`, naming the first bad row."""
-    if not rows:
+def current_rows(rows: Iterable[Any], where: str) -> list[dict[str, Any]]:
+    """Rows of one format, any, as rows of the current one. Raises `FGVEditError`, naming the first bad row, before the
+    next one is taken."""
+    rest = iter(rows)
+    first = next(rest, ...)
+    if first is ...:
         raise FGVEditError(f"{where} holds no row; expected one a probe and protocol")
-    first = rows[0] if isinstance(rows[0], dict) else {}
-    version = next((v for v, lacked in ROWS_TO_NEXT.items() if not set(lacked) & set(first)), CURRENT)
-    _check_rows(rows, f"row.v{version}", where)
+    named = set(first) if isinstance(first, dict) else set()
+    version = next((v for v, lacked in ROWS_TO_NEXT.items() if not set(lacked) & named), CURRENT)
     added = {key: value for step in range(version, CURRENT) for key, value in ROWS_TO_NEXT[step].items()}
-    return [{**row, **added} for row in rows] if added else list(rows)
+    return [{**row, **added} for row in _checked(chain([first], rest), f"row.v{version}", where)]
 
 
-def _check_rows(rows: Sequence[Any], schema: str, where: str) -> None:
+def _checked(rows: Iterable[Any], schema: str, where: str) -> Iterator[dict[str, Any]]:
     """As `check` for each row, but each column's values are looked at once, however often they occur."""
     valid = validator(schema)
     columns = {name: valid.evolve(schema=column) for name, column in schema_of(schema)["properties"].items()}
@@ -87,3 +94,4 @@ def _check_rows(rows: Sequence[Any], schema: str, where: str) -> None:
                 well = well and columns[name].is_valid(value)
         if not well:
             check(row, schema, f"{where}: row {number}", "its fields")
+        yield row

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fgvedit.results import METRICS, resampled_metrics
+from fgvedit.results import METRICS, interval, resampled_metrics
 
 SCORE = "score"
 SCORED = ("reliability", "locality", "generality", "specificity")  # what <protocol>/score is the harmonic mean of
@@ -32,7 +32,6 @@ class Group:
     split: str
     revision: str
     records: int
-    limit: int | None
     backbone: str
     weights: str  # the revision of the backbone
     input_mode: str
@@ -47,7 +46,6 @@ def group_of(result: Mapping[str, Any]) -> Group:
         split=data["split"],
         revision=data["revision"],
         records=data["records"],
-        limit=data["limit"],
         backbone=backbone["name"],
         weights=backbone["revision"],
         input_mode=backbone["input_mode"],
@@ -100,17 +98,20 @@ def parts_of(name: str) -> tuple[str, str, str]:
     return protocol, metric, at + moment
 
 
-def interval(resampled: np.ndarray, value: float) -> tuple[float, float]:
-    """The 95 % interval of a value, or of a difference, from its resamples."""
-    drawn = resampled[~np.isnan(resampled)]
-    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (value, value)
-    return round(float(min(low, value)), 4), round(float(max(high, value)), 4)
+def ends(run: Sampled, name: str) -> tuple[float, float]:
+    """The 95 % interval of a run's value in a metric."""
+    low, high = interval(run.resampled[name], run.values[name])
+    return round(float(low), 4), round(float(high), 4)
 
 
-def difference(ours: Sampled, theirs: Sampled, name: str) -> tuple[float, float, float]:
-    """How far our run is above theirs in a metric, and the paired bootstrap's interval; in percentage points."""
-    value = ours.values[name] - theirs.values[name]
-    return round(value, 4), *interval(ours.resampled[name] - theirs.resampled[name], value)
+def differences(ours: Sampled, others: Sequence[Sampled], name: str) -> np.ndarray:
+    """(others, 3): how far our run is above each of the others in a metric, and the ends of the paired bootstrap's
+    interval; in percentage points. All must be comparable with ours."""
+    if not others:
+        return np.empty((0, 3))
+    values = ours.values[name] - np.array([other.values[name] for other in others])
+    resampled = ours.resampled[name] - np.stack([other.resampled[name] for other in others])
+    return np.stack([values, *interval(resampled, values)], axis=1).round(4)
 
 
 def comparable(ours: Sampled, theirs: Sampled, name: str) -> bool:
@@ -122,13 +123,20 @@ def comparable(ours: Sampled, theirs: Sampled, name: str) -> bool:
 
 def ranks(runs: Sequence[tuple[Group, Sampled]], name: str) -> list[int | None]:
     """The rank of each run in one metric among the runs of its group; None where it lacks the metric or its rows."""
-    found: list[int | None] = []
-    for group, run in runs:
-        if name not in run.values or name not in run.resampled:
-            found.append(None)
-            continue
-        others = [other for its, other in runs if its == group and other is not run and comparable(other, run, name)]
-        found.append(1 + sum(difference(other, run, name)[1] > 0 for other in others))
+    protocol = parts_of(name)[0]
+    together: dict[tuple[Group, str], list[int]] = {}
+    for place, (group, run) in enumerate(runs):
+        if comparable(run, run, name):
+            together.setdefault((group, run.probes[protocol]), []).append(place)
+    found: list[int | None] = [None] * len(runs)
+    for places in together.values():
+        below = np.zeros(len(places), dtype=int)  # how many are better beyond doubt
+        for number, place in enumerate(places):
+            lines = differences(runs[place][1], [runs[other][1] for other in places[number + 1 :]], name)
+            below[number] += (lines[:, 2] < 0).sum()
+            below[number + 1 :] += lines[:, 1] > 0
+        for place, count in zip(places, below.tolist(), strict=True):
+            found[place] = 1 + count
     return found
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import lzma
 import math
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ JSON_BYTES = 1 << 20  # of a result, submission or reported file; a real one tak
 ROWS_BYTES = 1 << 27  # of rows as text; 2,778 records under two protocols take some 20 MB
 PACKED_BYTES = 1 << 26  # of compressed rows
 PACKED_RATIO = 500  # text over compressed text; real rows reach some tens, zeros some thousands
+ROWS = 1 << 19  # in one file; as text, a row takes some hundreds of bytes
 LINE_BYTES = 1 << 16  # of one row
 DEPTH = 20  # of lists and objects within each other
+ITEMS = 1000  # of one list or object
 MEMORY_BYTES = 1 << 27  # that the decompressor may take for its window
 PIECE = 1 << 16  # bytes that are unpacked at a time
 
@@ -31,17 +35,21 @@ def read_json(path: Path) -> Any:
     return parse(read_bytes(path, JSON_BYTES), f"'{path}'")
 
 
-def read_rows(path: Path) -> list[Any]:
+def read_rows(path: Path) -> Iterator[Any]:
     """The values of the lines of `rows.jsonl`, or of `rows.jsonl.xz`, each under the rules of `parse`."""
-    return parse_rows(rows_text(path), path)
+    yield from parse_rows(rows_text(path), path)
 
 
-def parse_rows(content: bytes, path: Path) -> list[Any]:
-    """The values of the lines of `content`, which was read from `path`."""
-    lines = content.split(b"\n")
-    if lines.pop():
-        raise FGVEditError(f"'{path}' ends within its line {len(lines) + 1}; expected a newline after each row")
-    return [parse(line, f"'{path}' line {number}", LINE_BYTES) for number, line in enumerate(lines, 1)]
+def parse_rows(content: bytes, path: Path) -> Iterator[Any]:
+    """The values of the lines of `content`, which was read from `path`: one at a time, so that whoever holds them to
+    something stops at the first bad one."""
+    lines = content.count(b"\n")
+    if content and not content.endswith(b"\n"):
+        raise FGVEditError(f"'{path}' ends within its line {lines + 1}; expected a newline after each row")
+    if lines > ROWS:
+        raise FGVEditError(f"'{path}' has {lines:,} lines; expected at most {ROWS:,}")
+    for number, line in enumerate(io.BytesIO(content), 1):
+        yield parse(line[:-1], f"'{path}' line {number}", LINE_BYTES)
 
 
 def rows_text(path: Path) -> bytes:
@@ -88,17 +96,21 @@ def read_bytes(path: Path, most: int) -> bytes:
     except OSError as error:
         found = "a symbolic link" if path.is_symlink() else error.strerror
         raise FGVEditError(f"'{path}' cannot be read: found {found}, expected a regular file") from error
-    with open(file, "rb") as opened:
+    try:
         about = os.fstat(file)
-        if not stat.S_ISREG(about.st_mode):
+        if not stat.S_ISREG(about.st_mode):  # Python opens no folder, and its error names none
             raise FGVEditError(f"'{path}' is not a regular file; expected one")
         if about.st_size > most:
             raise FGVEditError(f"'{path}' has {about.st_size:,} bytes; expected at most {most:,}")
-        return opened.read(most)
+        with open(file, "rb", closefd=False) as opened:
+            return opened.read(most)
+    finally:
+        os.close(file)
 
 
 def parse(content: bytes, where: str, most: int = JSON_BYTES) -> Any:
-    """JSON as the standard has it: UTF-8, finite numbers, each key once, nested at most `DEPTH` deep.
+    """JSON as the standard has it: UTF-8, finite numbers, each key once, nested at most `DEPTH` deep, and at most
+    `ITEMS` in one list or object.
 
     Raises `FGVEditError`, which starts with `where`.
     """
@@ -119,8 +131,7 @@ def parse(content: bytes, where: str, most: int = JSON_BYTES) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key {twice[:50]!r} twice")
     return found
 
@@ -135,7 +146,7 @@ def _finite(text: str) -> float:
 
 
 def _check(value: Any) -> None:
-    """Raises for nesting that is too deep, and for half a character (a lone surrogate)."""
+    """Raises for nesting that is too deep, for too many items, and for half a character (a lone surrogate)."""
     level, depth = [value], 0
     while level:
         depth += 1
@@ -143,6 +154,8 @@ def _check(value: Any) -> None:
             raise RecursionError
         inner: list[Any] = []
         for one in level:
+            if isinstance(one, (dict, list)) and len(one) > ITEMS:
+                raise ValueError(f"{len(one):,} items in one list or object, of which at most {ITEMS:,} are allowed")
             if isinstance(one, str) and not one.isascii():
                 one.encode("utf-8")
             elif isinstance(one, dict):

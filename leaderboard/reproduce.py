@@ -14,8 +14,9 @@ from fgvedit.files import write_json
 from leaderboard.board import Entry, check_submission, read_results
 from leaderboard.data import Known
 from leaderboard.reading import read_json
+from leaderboard.seen import identity
 from leaderboard.submit import add_data_option, with_names_of_data
-from leaderboard.verify import Run, identity, key_of, read_run, verify
+from leaderboard.verify import Run, key_of, read_run, verify
 
 TOLERANCE = 0.5  # percentage points in each metric, for other hardware and library versions
 

@@ -22,8 +22,10 @@ from fgvedit.errors import FGVEditError, command_line
 from leaderboard.board import RUN_FILES, Entry, check_id, check_submission, read_results
 from leaderboard.data import Known
 from leaderboard.reading import pack
-from leaderboard.verify import Run, Seen, read_run, verify
+from leaderboard.seen import Seen
+from leaderboard.verify import Run, read_run, verify
 
+SUBMITTED = "verified-rows"  # the status of a run that was checked and not run again
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 EPILOG = """\
@@ -52,7 +54,7 @@ def submit(run: Run, results: Path, about: Mapping[str, Any], known: Known) -> t
         "id": new_id(run.manifest, {entry.id for entry in entries}),
         **about,
         "submitted": date.today().isoformat(),
-        "status": "verified-rows",
+        "status": SUBMITTED,
         "reproduced": None,
     }
     check_submission(submission, "the submission")
@@ -62,8 +64,8 @@ def submit(run: Run, results: Path, about: Mapping[str, Any], known: Known) -> t
     others = [entry for entry in entries if entry.result["manifest"]["dataset"]["revision"] == revision]
     for entry in tqdm(others, desc="looking for copies", unit="run", disable=None):
         seen.add(entry.id, entry.result["manifest"], entry.rows())
-    if copied := seen.add(submission["id"], run.manifest, run.rows):
-        raise FGVEditError(copied)
+    for sentence in seen.add(submission["id"], run.manifest, run.rows):
+        raise FGVEditError(sentence)
     return submission, run
 
 
@@ -85,7 +87,7 @@ def with_names_of_data(run: Run, known: Known) -> Run:
 def new_id(manifest: Mapping[str, Any], taken: set[str]) -> str:
     """editor-backbone-data-revision-seed[-seq-N][-again], in lower-case letters, digits and hyphens."""
     data = manifest["dataset"]
-    parts = [manifest["editor"]["name"][:40], manifest["backbone"]["name"][:40], data["name"][:20]]
+    parts = [manifest["editor"]["name"][:30], manifest["backbone"]["name"][:24], data["name"][:12]]  # for ID_LENGTH
     parts += [data["revision"][:8], str(manifest["seed"])]
     parts += [f"seq-{manifest['sequence']}"] if manifest["sequence"] else []
     slugs = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts]
@@ -157,6 +159,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser().parse_args(argv)
     if options.hub is None and options.eval_results is not None:
         raise FGVEditError("--eval-results is given without --hub; expected --hub, the benchmark that the results name")
+    if (path := options.eval_results) is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise FGVEditError(f"--eval-results is '{path}'; expected a file, in a folder that is there")
     if options.hub is not None and not HUB_ID.fullmatch(options.hub):
         raise FGVEditError(f"--hub is '{options.hub}'; expected OWNER/NAME")
     if not options.run.is_dir():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,8 @@ from leaderboard.ranking import (
     SCORE,
     Group,
     Sampled,
+    ends,
     group_of,
-    interval,
     parts_of,
     ranks,
     sample,
@@ -32,12 +31,15 @@ from leaderboard.ranking import (
     with_score,
 )
 from leaderboard.reading import read_json, read_rows
-from leaderboard.texts import HIDDEN
+from leaderboard.texts import hidden
 
 LOCAL = "local"  # the status of a run that was not submitted: nobody has checked it
 FORMATS = ("terminal", "markdown", "csv", "parquet", "json")
 TRACKS = ("single", "sequence", "cost")
-ABOUT = ("editor", "backbone", "dataset", "records", "edits", "status", "file")  # columns about what was run
+# Columns about what was run. `weights`: of the backbone, by their revision.
+ABOUT = ("editor", "backbone", "weights", "input_mode", "dataset", "records", "edits", "status", "file")
+GROUP = ("edits", "dataset", "records", "backbone", "weights", "input_mode")  # those in which ranked runs agree
+NOTE = "note"  # the column of what is to be known of a paper's numbers, where there are any
 COST = (
     *("seconds_per_edit", "seconds", "peak_memory_bytes", "encoded_images", "trained_parameters"),
     *("hardware", "dtype"),
@@ -121,7 +123,7 @@ def read_table(folder: Path, sort: str | None = None, rank_by: str = SCORE, **on
     _add_ranks(lines, sampled, rank_by)
     table = pd.DataFrame(lines)
     metrics_ = sorted((column for column in table.columns if "/" in column), key=_place)
-    table = table.reindex(columns=[*ABOUT, *metrics_, *COST])
+    table = table.reindex(columns=[*ABOUT, *metrics_, *COST, *([NOTE] if reported else [])])
     table = table.astype({column: "Int64" for column in table if column in WHOLE or parts_of(column)[1] == "rank"})
     table = table.copy()  # in one piece
     table = filtered(table, **only)
@@ -136,6 +138,8 @@ def about(run: Run) -> dict[str, Any]:
     values = (
         manifest["editor"]["name"],
         manifest["backbone"]["name"],
+        f"{manifest['backbone']['name']}@{manifest['backbone']['revision']}",
+        manifest["backbone"]["input_mode"],
         f"{data['name']}/{data['split']}@{data['revision'][:8]}",
         data["records"],
         manifest["sequence"] or 1,
@@ -147,8 +151,8 @@ def about(run: Run) -> dict[str, Any]:
 
 def _about_reported(paper: Reported, row: Mapping[str, Any]) -> dict[str, Any]:
     dataset = f"{paper.dataset}/{paper.split}"
-    values = (row["editor"], row["backbone"], dataset, None, 1, STATUSES[0], f"reported/{paper.id}.json")
-    return dict(zip(ABOUT, values, strict=True))
+    values = (row["editor"], row["backbone"], "", "", dataset, None, 1, STATUSES[0], f"reported/{paper.id}.json")
+    return {**dict(zip(ABOUT, values, strict=True)), NOTE: paper.note}
 
 
 def cost(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +169,7 @@ def _with_intervals(metrics: Mapping[str, Any], run: Sampled) -> dict[str, float
         if name in metrics:
             found[f"{name}.low"], found[f"{name}.high"] = metrics[name]["low"], metrics[name]["high"]
         elif name in run.resampled:
-            found[f"{name}.low"], found[f"{name}.high"] = interval(run.resampled[name], value)
+            found[f"{name}.low"], found[f"{name}.high"] = ends(run, name)
     return found
 
 
@@ -222,7 +226,7 @@ def filtered(
         table = table[table[[column for column in table.columns if "/" in column]].notna().any(axis=1)]
     if track == "cost":
         table = table[table["status"] != STATUSES[0]]
-        table = table.drop(columns=[column for column in table.columns if "/" in column])
+        table = table.drop(columns=[column for column in table.columns if "/" in column or column == NOTE])
     elif track is not None:
         table = table[(table["edits"] > 1) == (track == "sequence")]
     if table.empty:
@@ -236,7 +240,7 @@ def _sorted(table: pd.DataFrame, sort: str | None, rank_by: str) -> pd.DataFrame
         return table.sort_values(sort, ascending=ascending, kind="stable", na_position="last", ignore_index=True)
     values = [c for c in table.columns if "/" in c and "." not in c and parts_of(c)[1] == rank_by]
     keys = table.assign(reported=table["status"] == STATUSES[0])
-    by = ["reported", "edits", "dataset", "records", "backbone", *values]
+    by = ["reported", *GROUP, *values]
     small_first = [name not in values for name in by]
     return table.loc[keys.sort_values(by, ascending=small_first, kind="stable").index].reset_index(drop=True)
 
@@ -255,9 +259,8 @@ def render(table: pd.DataFrame, style: str, rank_by: str = SCORE) -> bytes:
         return table.assign(**{name: table[name].map(defused) for name in texts}).to_csv(index=False).encode()
     if style == "json":
         return (table.to_json(orient="records", indent=2) + "\n").encode()
-    blocks = [
-        _block(title, lines, style) for title, lines in _blocks(table, rank_by, all_intervals=style == "markdown")
-    ]
+    found = _blocks(table, rank_by, all_intervals=style == "markdown")
+    blocks = [_block(title, lines, notes, style) for title, lines, notes in found]
     return ("\n\n".join(blocks) + "\n").encode()
 
 
@@ -274,32 +277,37 @@ def defused(value: Any) -> Any:
 
 def plain(text: str) -> str:
     """Text as a terminal may show it: what cannot be seen, or would steer the terminal, becomes one mark."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in HIDDEN else c for c in text)
+    return "".join("\N{REPLACEMENT CHARACTER}" if hidden(c) else c for c in text)
 
 
 def escaped(text: str) -> str:
     """Text as it stands in a cell of a Markdown table, where none of it is markup."""
     text = re.sub(r"([\\`*_\[\]|~!#])", r"\\\1", plain(text))
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("://", ":&#47;/")
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"(www)\.", r"\1&#46;", text.replace("://", ":&#47;/"), flags=re.IGNORECASE)  # GitHub links both
 
 
-def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool) -> list[tuple[str, list[list[str]]]]:
-    """A title and the lines, header first, for the runs that are ranked together under one protocol, or for costs."""
+def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool) -> list[tuple[str, list[list[str]], list[str]]]:
+    """A title, the lines, header first, and notes on them, for the runs that are ranked together under one protocol, or
+    for costs."""
     moments: dict[tuple[str, str], None] = {}
     for column in table.columns:
         if "/" in column:
             protocol, _, moment = parts_of(column)
             moments.setdefault((protocol, moment.partition(".")[0]))
     if not moments:
-        return [("cost", _cost_lines(table))]
+        return [("cost", _cost_lines(table), [])]
     found = []
     for protocol, moment in moments:
         names = [f"{protocol}/{metric}{moment}" for metric in RANKED_BY]
         names = [name for name in names if name in table.columns]
         names.sort(key=lambda name: parts_of(name)[1] != rank_by)  # what is ranked by comes first
         own = table[table[names].notna().any(axis=1)]
-        for key, group in own.groupby(["edits", "dataset", "records", "backbone"], sort=False, dropna=False):
-            edits, dataset, records, backbone = key
+        groups = list(own.groupby(list(GROUP), sort=False, dropna=False))
+        for key, group in groups:
+            edits, dataset, records, backbone, weights, input_mode = key
+            if sum(str(other[:4]) == str(key[:4]) for other, _ in groups) > 1:  # which would read alike
+                backbone += f" ({weights.rpartition('@')[2][:8]}, {input_mode} input)"
             shown = [name for name in names if group[name].notna().any()]
             what = (
                 [f"{dataset} on {backbone}"] if pd.isna(records) else [f"{records} records of {dataset} on {backbone}"]
@@ -318,7 +326,8 @@ def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool) -> list[tupl
                 ]
                 for line in group.to_dict("records")
             ]
-            found.append((f"{protocol}: {', '.join(what)}", [header, *lines]))
+            notes = [note for note in group.get(NOTE, pd.Series(dtype=object)).dropna().unique() if note]
+            found.append((f"{protocol}: {', '.join(what)}", [header, *lines], notes))
     return found
 
 
@@ -343,13 +352,16 @@ def _cost_lines(table: pd.DataFrame) -> list[list[str]]:
     return [[*header, *shown], *lines]
 
 
-def _block(title: str, lines: list[list[str]], style: str) -> str:
+def _block(title: str, lines: list[list[str]], notes: list[str], style: str) -> str:
     if style == "markdown":
         header, *body = [[escaped(cell) for cell in line] for line in lines]
         rows = [header, ["---"] * len(header), *body]
-        return f"**{escaped(title)}**\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        return "\n\n".join([f"**{escaped(title)}**", text, *map(escaped, notes)])
     columns = [_aligned([plain(cell) for cell in column]) for column in zip(*lines, strict=True)]
-    return "\n".join([plain(title), *("  ".join(line).rstrip() for line in zip(*columns, strict=True))])
+    return "\n".join(
+        [plain(title), *("  ".join(line).rstrip() for line in zip(*columns, strict=True)), *map(plain, notes)]
+    )
 
 
 def _aligned(column: list[str]) -> list[str]:

@@ -12,12 +12,15 @@ TAG = re.compile(r"<\s*[a-z/!?]", re.IGNORECASE)
 # Of Unicode's categories: control, format (which hides text or turns its direction), halves of characters, private,
 # unassigned, and separators of lines.
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+# Blank, by Unicode's Default_Ignorable_Code_Point or by its shape, though of a category of letters, marks or symbols:
+# joiners and fillers of Hangul and Khmer, variation selectors, a pattern of Braille without a dot.
+BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
 def check_text(text: str, where: str) -> None:
     """Raises `FGVEditError`, which starts with `where`, for markup and for what is not one line of visible text."""
     for place, character in enumerate(text):
-        if unicodedata.category(character) in HIDDEN:
+        if hidden(character):
             raise FGVEditError(
                 f"{where} holds {_named(character)} at character {place + 1}; expected one line without control, "
                 "bidirectional or invisible characters"
@@ -26,6 +29,11 @@ def check_text(text: str, where: str) -> None:
         raise FGVEditError(f"{where} is {text[:60]!r}, which holds markup; expected plain text")
     if text != text.strip():
         raise FGVEditError(f"{where} is {text[:60]!r}; expected no space at its ends")
+
+
+def hidden(character: str) -> bool:
+    """Whether a character cannot be seen, other than a space."""
+    return unicodedata.category(character) in HIDDEN or BLANK.match(character) is not None
 
 
 def check_link(link: str, where: str) -> None:

@@ -6,6 +6,8 @@ import json
 import lzma
 import os
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +82,12 @@ def linked_rows(results: Path) -> None:
     path.symlink_to(results / ".rows")
 
 
+def folder_for_rows(results: Path) -> None:
+    path = results / "runs" / ID / "rows.jsonl.xz"
+    path.unlink()
+    path.mkdir()
+
+
 def linked_run(results: Path) -> None:
     (results / "runs" / "x").symlink_to(results / "runs" / ID)
 
@@ -139,6 +147,16 @@ WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a bomb of memory": (written(f"{RUN}/rows.jsonl.xz", WIDE), RUN, "expected an xz file, found Memory usage limit"),
     "rows cut off": (written(f"{RUN}/rows.jsonl.xz", pack(b"x" * 9999)[:-30]), RUN, "ends in the middle|is damaged"),
     "two streams": (written(f"{RUN}/rows.jsonl.xz", pack(b"x") + pack(b"y")), RUN, "goes on after its end"),
+    "a folder for rows": (
+        folder_for_rows,
+        RUN,
+        "rows.jsonl.xz' is not a regular file",
+    ),
+    "a folder for a paper": (
+        lambda results: (results / "reported" / "x.json").mkdir(),
+        "reported/x.json",
+        "x.json' is not a regular file",
+    ),
     "no xz": (written(f"{RUN}/rows.jsonl.xz", b"PK\x03\x04" * 9), RUN, "expected an xz file"),
     "broken UTF-8": (written(f"{RUN}/submission.json", b'{"a": "\xff"}'), RUN, "submission.json' is damaged"),
     "1 GB": (lambda results: os.truncate(results / RUN / "result.json", 1 << 30), RUN, "has 1,073,741,824 bytes"),
@@ -192,6 +210,90 @@ def test_every_finding_is_a_line_whatever_a_file_is_called(results: Path, capsys
     lines = said.splitlines()
     assert len(lines) == 3 and lines[-1].endswith("2 findings")
     assert r"runs/a\n::set-output x\x1b[2J\u202e" in said
+
+
+# -- what a stranger proposes ------------------------------------------------------------------------------------------
+
+
+def newer(results: Path) -> Path:
+    """A run that is new, though it says that it is of long ago."""
+    path = write_entry(results, "newer", skill=0.7) / "submission.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "submitted": "2020-01-01"}))
+    return path
+
+
+def reproduced(results: Path) -> None:
+    """In another spelling of JSON."""
+    path = write_entry(results, "newer", skill=0.7, status="reproduced") / "submission.json"
+    path.write_text(path.read_text().replace('"reproduced", "reproduced"', '"repro\\u0064uced"\n,"reproduced"'))
+    assert json.loads(path.read_text())["status"] == "reproduced"
+
+
+def backdated_copy(results: Path) -> None:
+    path = write_entry(results, "copy", skill=0.9) / "submission.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "submitted": "2020-01-01"}))
+
+
+NEW = "runs/newer-tiny-cards-dddddddd-0"
+CHANGES: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "a run that is reproduced": (reproduced, NEW, "its status is 'reproduced'; expected 'verified-rows'"),
+    "a changed run": (edited(name="Me"), f"{RUN}/submission.json", "it is changed"),
+    "a file of a run that is there": (written(f"{RUN}/more.txt", b"x"), f"{RUN}/more.txt", "it is added"),
+    "a changed README": (written("README.md", b"mine"), "README.md", "it is changed"),
+    "a removed paper": (lambda results: (results / "reported/paper.json").unlink(), "reported/paper.json", "removed"),
+    "a paper": (
+        lambda results: write_reported(results, "mine"),
+        "reported/mine.json",
+        "it is added; expected new fold",
+    ),
+    "a workflow": (written(".github/workflows/check.yml", b"on: push"), ".github/workflows/check.yml", "it is added"),
+    "a link": (lambda results: (results / ".x").symlink_to("/etc"), ".x", "it is added"),
+    "a link for a file": (linked_rows, f"{RUN}/rows.jsonl.xz", "it is changed"),
+    "a copy of long ago": (backdated_copy, "runs/copy-tiny-cards-dddddddd-0", f"is there already as '{ID}'"),
+}
+
+
+@pytest.fixture
+def base(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(results, tmp_path_factory.mktemp("base") / "results"))
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_stranger_may_add_runs_and_nothing_else(what: str, results: Path, base: Path):
+    how, where, sentence = CHANGES[what]
+    how(results)
+    found = check.check(results, check.Known(base), base)
+    assert [finding for finding in found if finding[0] == where and re.search(sentence, finding[1])], found
+
+
+def test_a_strangers_new_run_passes(results: Path, base: Path, tmp_path: Path, capsys):
+    newer(results)
+    for folder in (results, base):
+        written(f".git/{folder.name}", b"of its own")(folder)
+    assert check.main([str(results), "--adds-to", str(base)]) == 0
+    with pytest.raises(FGVEditError, match=r"--adds-to: '.*nowhere' is no folder"):
+        check.main([str(results), "--adds-to", str(tmp_path / "nowhere")])
+
+
+# -- where it runs -----------------------------------------------------------------------------------------------------
+
+
+def test_it_does_not_run_within_what_it_checks(results: Path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.chdir(results / "runs")
+        with pytest.raises(FGVEditError, match=r"'.*' holds the current folder.*from outside the folder"):
+            check.main([str(results)])
+    monkeypatch.setattr(check, "__file__", str(results / ".venv" / "leaderboard" / "check.py"))
+    with pytest.raises(FGVEditError, match=r"'.*' holds this program.*install FGVEdit elsewhere"):
+        check.main([str(results)])
+
+
+def test_modules_of_a_results_folder_are_not_run(results: Path):
+    for name in ("tqdm.py", "leaderboard/__init__.py", "sitecustomize.py"):
+        written(name, b"raise SystemExit('run')")(results)
+    command = [sys.executable, "-m", "leaderboard.check", results.name]
+    done = subprocess.run(command, cwd=results.parent, capture_output=True, text=True)
+    assert done.returncode == 1 and "tqdm.py" in done.stdout and done.stdout.endswith("3 findings\n"), done.stderr
 
 
 def test_an_empty_folder_is_bad_usage(tmp_path: Path, monkeypatch, capsys):

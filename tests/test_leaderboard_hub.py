@@ -83,6 +83,12 @@ def test_metrics_are_written_as_the_hub_reads_them(hub: UploadHub, mine: Path, t
     assert f"interval {low} to " in first.notes
 
 
+def test_where_metrics_cannot_be_written_nothing_is_proposed(hub: UploadHub, mine: Path, tmp_path: Path):
+    with pytest.raises(FGVEditError, match=r"--eval-results is '.*/missing/x\.yaml'; expected a file, in a folder"):
+        propose(mine, "--eval-results", str(tmp_path / "missing" / "x.yaml"))
+    assert not hub.pulls
+
+
 def test_a_refused_run_leaves_no_file_of_metrics(hub: UploadHub, mine: Path, tmp_path: Path):
     (mine / "rows.jsonl").write_text("")
     with pytest.raises(FGVEditError, match="holds no row"):

@@ -18,10 +18,10 @@ from leaderboard.ranking import (
     Group,
     Sampled,
     comparable,
-    difference,
+    differences,
+    ends,
     group_of,
     harmonic_mean,
-    interval,
     parts_of,
     ranks,
     sample,
@@ -46,8 +46,11 @@ def test_differences_are_those_of_the_pairwise_bootstrap(sequence: int | None):
     expected = paired_differences(ours, theirs)
     assert len(expected) == 18 * (2 if sequence else 1)
     for name, metric in expected.items():
-        found = difference(sampled(ours), sampled(theirs), name)
-        assert found == pytest.approx((metric["value"], metric["low"], metric["high"]), abs=2e-4)
+        there, back = (
+            differences(sampled(one), [sampled(other)], name)[0] for one, other in ((ours, theirs), (theirs, ours))
+        )
+        assert there == pytest.approx([metric["value"], metric["low"], metric["high"]], abs=2e-4)
+        assert back == pytest.approx([-metric["value"], -metric["high"], -metric["low"]], abs=2e-4)
 
 
 def test_resampled_values_give_the_intervals_of_the_metrics():
@@ -55,7 +58,7 @@ def test_resampled_values_give_the_intervals_of_the_metrics():
     resampled = resampled_metrics(rows)
     for name, metric in metrics_from_rows(rows).items():
         assert len(resampled[name]) == RESAMPLES
-        assert interval(resampled[name], metric["value"]) == pytest.approx((metric["low"], metric["high"]), abs=1e-3)
+        assert ends(sampled(rows), name) == pytest.approx((metric["low"], metric["high"]), abs=1e-3)
 
 
 def test_the_score_is_resampled_as_a_whole():

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from board_samples import make_result, make_rows, write_entry, write_reported, write_results
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pages import DESKTOP, PHONE, Opened
 
+from fgvedit.cli import parse_overrides
 from fgvedit.errors import FGVEditError
 from fgvedit.results import metrics_from_rows, paired_differences
 from fgvedit.run import parser
@@ -124,11 +128,41 @@ def test_filters_are_told_and_can_be_sent_as_a_link(browser: Any, site: Path) ->
 
 
 @pytest.mark.parametrize(
-    "link", ["protocol=nonsense&rank=x&sort=y&order=z&track=w", "%", "track=single&status=%3Cscript%3E"]
+    "link",
+    ["protocol=nonsense&rank=x&sort=y&order=z&track=w", "%", "track=single&status=%3Cscript%3E", "track=toString"],
 )
 def test_a_bad_link_shows_the_table(browser: Any, site: Path, link: str) -> None:
     page = Opened(browser, site, link)
     assert len(names(page)) == 5
+    page.close()
+
+
+def test_groups_that_would_read_alike_are_told_apart(browser: Any, tmp_path: Path) -> None:
+    for number, backbone in enumerate(({}, {"revision": "e" * 64}, {"input_mode": "paper"})):
+        rows = make_rows(0.9, 4, seed=number)
+        write_entry(tmp_path / "results", f"run-{number}", make_result("same", rows, backbone=backbone), rows)
+    write_site(tmp_path / "results", tmp_path / "site")
+    texts = {
+        f"cards/test@abababab on tiny, 4 records, single edits (weights {weights}, {mode} input)"
+        for weights, mode in (("cccccccc", "native"), ("eeeeeeee", "native"), ("cccccccc", "paper"))
+    }
+    page = Opened(browser, tmp_path / "site")
+    assert set(page.tab.locator("#table .group").all_inner_texts()) == texts
+    assert page.tab.locator("#table .rank").all_inner_texts() == ["Rank", "1", "1", "1"]
+    page.close()
+    page = Opened(browser, tmp_path / "site" / "plots.html")
+    assert set(page.tab.get_by_label("Runs on").locator("option").all_inner_texts()) == texts
+    page.close()
+    page = Opened(browser, tmp_path / "site" / "compare.html")
+    assert len(set(page.tab.get_by_label("Run A").locator("option").all_inner_texts())) == 3
+    page.close()
+
+
+def test_what_is_to_be_known_of_a_papers_numbers_is_shown(browser: Any, tmp_path: Path) -> None:
+    write_reported(tmp_path / "results", note="By its authors & friends, on 1 < 2 machines.")
+    write_site(tmp_path / "results", tmp_path / "site")
+    page = Opened(browser, tmp_path / "site")
+    assert "not ranked. By its authors & friends, on 1 < 2 machines." in page.tab.locator("#table .group").inner_text()
     page.close()
 
 
@@ -146,7 +180,7 @@ def test_tracks(browser: Any, site: Path) -> None:
     assert sorted(names(page)) == ["good", "good", "none", "poor", "poor", "twin"]
     assert (
         "1,024 MiB" in page.tab.locator("#table").inner_text()
-        and "cpu, float32" in page.tab.locator("#table").inner_text()
+        and "A CPU, 2 threads, float32" in page.tab.locator("#table").inner_text()
     )
     assert not page.tab.get_by_label("Protocol").is_visible()
     page.close()
@@ -172,6 +206,19 @@ def test_plots_have_their_numbers_as_tables(browser: Any, results: Path, site: P
     assert [box.is_checked() for box in boxes.all()].count(True) == 3
     page.tab.get_by_role("checkbox", name="none").check()
     assert page.tab.locator("#second thead th").count() == 6
+    page.close()
+
+
+def test_what_an_address_leaves_out_is_as_at_first(browser: Any, site: Path) -> None:
+    page = Opened(browser, site / "plots.html")
+    page.tab.wait_for_selector(".plot .main-svg")
+    read = "['group', 'protocol', 'moment', 'metric', 'cost'].map((id) => document.getElementById(id).value).join()"
+    first = page.tab.evaluate(read)
+    link = "group=good-tiny-cards-seq-4&protocol=generation&moment=%40end&metric=in_scope&cost=peak_memory"
+    page.tab.evaluate(f"location.hash = '{link}'")
+    page.until(f"{read}.endsWith(',generation,@end,in_scope,peak_memory')")
+    page.tab.evaluate("location.hash = 'profile=twin-tiny-cards'")
+    page.until(f"{read} === '{first}'")
     page.close()
 
 
@@ -222,15 +269,15 @@ def test_the_page_of_a_run(browser: Any, results: Path, site: Path) -> None:
     assert "null" not in text and "undefined" not in text
     command = page.tab.locator("#command").inner_text()
     options = parser().parse_args(shlex.split(command)[3:])
-    assert (options.editor, options.backbone, options.dataset, options.split) == ("good", "tiny", "cards", "test")
+    assert (options.editor, options.backbone, options.dataset, options.split) == ("a.b:Editor", "tiny", "cards", "test")
     assert options.set == ["lr=0.001", "layers=[-1]"] and options.seed == 0
     links = page.tab.locator("a[href^=http]")
     assert links.count() == 2
     assert {link.get_attribute("rel") for link in links.all()} == {"noopener nofollow"}
-    page.tab.get_by_role("link", name="poor").click()
+    page.tab.get_by_role("link", name="Compare it probe by probe with one of 3").click()
     page.tab.wait_for_selector("#differences table")
     assert page.tab.get_by_label("Run A").input_value() == "good-tiny-cards"
-    assert page.tab.get_by_label("Run B").input_value() == "poor-tiny-cards"
+    page.tab.get_by_label("Run B").select_option("poor-tiny-cards")
     page.close()
 
 
@@ -240,6 +287,35 @@ def test_the_command_repeats_the_run() -> None:
     assert " --sequence 4 " in command
     options = parser().parse_args(shlex.split(command.replace(" --sequence 4", ""))[3:])
     assert (options.limit, options.seed, options.dataset, options.input_mode) == (40, 3, "a set", "paper")
+
+
+def test_the_command_names_the_commit_of_a_backbone_on_the_hub() -> None:
+    backbone = {"name": "blip", "source": "owner/blip", "revision": "e" * 40}
+    manifest = make_result("mscke", make_rows(1.0, 4), backbone=backbone)["manifest"]
+    manifest["editor"]["class"] = "fgvedit.mscke.editor:MSCKE"
+    options = parser().parse_args(shlex.split(data.command(manifest))[3:])
+    assert (options.editor, options.backbone, options.revision) == ("mscke", "owner/blip", "e" * 40)
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+
+
+@given(st.dictionaries(st.text("abc_", min_size=1), VALUES | st.lists(VALUES, max_size=3), max_size=3))
+@example({"a": "on", "b": "null", "c": "~", "a_": "[1, 2]", "b_": "dot", "c_": "", "ab": "two\nlines", "ac": "#"})
+@settings(max_examples=50, deadline=None)
+def test_the_command_gives_every_setting_as_it_was(config: dict[str, Any]) -> None:
+    manifest = make_result("mine", make_rows(1.0, 1))["manifest"]
+    manifest["editor"]["config"] = {name: value for name, value in config.items() if not looks_like_a_number(value)}
+    options = parser().parse_args(shlex.split(data.command(manifest))[3:])
+    assert parse_overrides(options.set) == manifest["editor"]["config"]
+
+
+def looks_like_a_number(value: Any) -> bool:
+    """A text that `--set` takes for a number in any quotes."""
+    try:
+        return isinstance(value, str) and float(value) is not None
+    except ValueError:
+        return False
 
 
 # -- comparing ---------------------------------------------------------------------------------------------------------
@@ -275,6 +351,12 @@ def test_two_runs_probe_by_probe(browser: Any, results: Path, site: Path) -> Non
     link = page.tab.url.partition("#")[2]
     page.tab.get_by_role("button", name="Swap A and B").click()
     page.until("document.getElementById('found').textContent.startsWith('None of')")
+    for name, metric in paired_differences(poor, good).items():
+        if name.startswith("generation/"):
+            row = page.tab.locator("#differences").get_by_role("row", name=name.split("/")[1]).first.inner_text()
+            for key in ("value", "low", "high"):
+                assert ("\u2212" if metric[key] < 0 else "") + f"{abs(metric[key]):.2f}" in row
+            assert ("B: good" in row) == (metric["high"] < 0)
     page.close()
     again = Opened(browser, site / "compare.html", link)
     again.tab.wait_for_selector("#probes li")
@@ -313,11 +395,14 @@ def test_only_runs_on_the_same_probes_can_be_compared(browser: Any, site: Path) 
     page.close()
 
 
-def test_without_runs_every_page_says_so(browser: Any, tmp_path: Path) -> None:
-    write_reported(tmp_path / "results")
+@pytest.mark.parametrize(("reported", "said"), [(True, "claimed"), (False, "None of 0 rows is like this.")])
+def test_without_runs_every_page_says_so(reported: bool, said: str, browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    if reported:
+        write_reported(tmp_path / "results")
     write_site(tmp_path / "results", tmp_path / "site")
     for name, text in (
-        ("index.html", "claimed"),
+        ("index.html", said),
         ("plots.html", "There is no run yet."),
         ("compare.html", "There are no two runs"),
     ):
@@ -421,6 +506,36 @@ def test_a_site_is_replaced_and_anything_else_left_alone(results: Path, tmp_path
     (tmp_path / "link").symlink_to(out)
     with pytest.raises(FGVEditError, match="is no folder"):
         write_site(results, tmp_path / "link")
+
+
+def test_what_is_not_the_sites_own_stays(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone of the branch that a host serves."""
+    out = tmp_path / "pages"
+    for name in (".git/HEAD", "CNAME", "README.md"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(name)
+    write_site(results, out)
+    (out / "robots.txt").write_text("robots.txt")
+    write_site(results, out)
+    own = {path.name for path in out.iterdir()} - {".git", "CNAME", "README.md", "robots.txt"}
+    assert own == {*PAGES[:4], MARK, "data", "runs", "plotly.min.js"}
+
+    def failing(old: Path, new: Path) -> None:
+        if old.name == "plots.html" and new.parent == out and not failed:
+            failed.append(new)
+            raise OSError(28, "No space left on device")
+        replace(old, new)
+
+    failed: list[Path] = []
+    replace = os.replace
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    write_reported(tmp_path / "other")
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="No space"):
+        write_site(tmp_path / "other", out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert (out / ".git" / "HEAD").read_text() == ".git/HEAD" and (out / "robots.txt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "pages"]
 
 
 def test_bad_results_leave_the_site_as_it_was(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,10 +25,11 @@ from fgvedit.errors import FGVEditError
 from fgvedit.protocols import open_protocols
 from fgvedit.results import metrics_from_rows, router_from_rows
 from fgvedit.runner import run
-from leaderboard import check, data, reading, reproduce, submit, table
+from fgvedit.schema import EDIT, PROBE_KINDS
+from leaderboard import check, data, reading, reproduce, submit, table, verify
 from leaderboard.board import hardware, read_results
 from leaderboard.data import Known, write_key
-from leaderboard.migrate import current_rows
+from leaderboard.migrate import current_rows, schema_of
 from leaderboard.verify import faults, read_run
 
 LINK = "https://example.org/code"
@@ -156,6 +157,18 @@ def test_ids_are_made_unique(results: Path, tmp_path: Path):
     assert names[:3] == [f"mine-tiny-cards-dddddddd-0{again}" for again in ("", "-2", "-3")]
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "编辑器"])
+def test_an_honest_run_has_an_id_whatever_it_is_called(name: str, results: Path, tmp_path: Path):
+    def how(result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        result["manifest"]["seed"] = 2**64 - 1
+        result["manifest"]["editor"]["name"] = result["manifest"]["backbone"]["name"] = name
+
+    folder = write_run(tmp_path / "mine", "mine", sequence=12)
+    change(folder, how)
+    send(folder, results)
+    assert check.main([str(results)]) == 0
+
+
 def test_an_interrupted_write_leaves_nothing(mine: Path, results: Path, monkeypatch):
     def full(text: bytes) -> bytes:
         raise OSError(28, "No space left on device")
@@ -186,12 +199,12 @@ def test_stored_examples_of_every_format_are_read_as_the_current_one(version: in
 
 
 def test_the_two_examples_are_the_same_run():
-    one, two = (reading.read_rows(FORMATS / version / "rows.jsonl") for version in ("1", "2"))
+    one, two = (list(reading.read_rows(FORMATS / version / "rows.jsonl")) for version in ("1", "2"))
     assert one != two and current_rows(one, "one") == two
 
 
 def test_rows_of_two_formats_are_not_mixed():
-    one, two = (reading.read_rows(FORMATS / version / "rows.jsonl") for version in ("1", "2"))
+    one, two = (list(reading.read_rows(FORMATS / version / "rows.jsonl")) for version in ("1", "2"))
     for mixed in ([*one[:3], *two[3:]], [*two[:3], *one[3:]]):
         with pytest.raises(FGVEditError, match="mixed: row 4: its fields"):
             current_rows(mixed, "mixed")
@@ -287,6 +300,25 @@ def base_that_changed(result, rows):
     row_of(rows, route="base", protocol="paper")["after"] = "something"
 
 
+def all_right(result, rows):
+    for row in rows:
+        if row["protocol"] == "paper":
+            row |= {"score": 1.0, "route": "edited"}
+
+
+def nothing_changed(result, rows):
+    row = row_of(rows, kind="out_of_scope", protocol="paper", route="edited")
+    row |= {"before": "Green", "after": "green", "score": 1.0}
+
+
+def in_every_row(**changes: Any) -> Change:
+    def how(result, rows):
+        for row in rows:
+            row |= changes
+
+    return how
+
+
 def set_manifest(path: str, value: Any) -> Change:
     def how(result, rows):
         *parents, last = path.split(".")
@@ -330,6 +362,21 @@ HOSTILE: dict[str, tuple[Change, str]] = {
         r"manifest.editor.config: a name holds U\+001B",
     ),
     "a long configuration": (set_manifest("editor.config", {"a": "x" * 5000}), "config.a has 5,000 characters"),
+    "edits that are no whole number": (in_every_row(edits=1.0), "row 1: edits: 1.0 is not of type 'integer'"),
+    "probes that are no whole number": (
+        lambda result, rows: [row.update(probe=float(row["probe"])) for row in rows],
+        "row 1: probe: -1.0 is not of type 'integer'",
+    ),
+    "a limit that is no whole number": (set_manifest("dataset.limit", 200.0), "limit: 200.0 is not of type 'integer'"),
+    "a sequence that is no whole number": (set_manifest("sequence", 10.0), "sequence: 10.0 is not of type 'integer'"),
+    "a format that is no whole number": (lambda result, rows: result.update(format=2.0), "format: 2.0 is not of type"),
+    "a kind of its own": (lambda result, rows: rows[1].update(kind="easy"), "row 2: kind: 'easy' is not one of"),
+    "many protocols": (set_manifest("protocols", [f"p{n}" for n in range(99)]), "protocols: .* is too long"),
+    "every score 1": (all_right, "row 1: .* score is 1, but the answer is 'green'; expected 'blue' or a lower score"),
+    "a score of 1 for a changed answer": (
+        nothing_changed,
+        "score is 1, but the answer is 'green'; expected 'Green'",
+    ),
     "a format to come": (lambda result, rows: result.update(format=3), "result.json' .*format: 2 was expected"),
     "a field too many": (lambda result, rows: result.update(x=1), "Additional properties are not allowed"),
 }
@@ -343,6 +390,36 @@ def test_a_hostile_run_is_refused_by_name_and_nothing_is_written(what: str, mine
     with pytest.raises(FGVEditError, match=sentence):
         send(mine, results)
     assert content(results) == before
+
+
+def test_rows_that_are_not_those_of_the_data_are_not_even_computed_on(honest: tuple[Path, Known], monkeypatch):
+    """A made-up image and kind a row would make a matrix of all images times all kinds."""
+
+    def computed(rows: object) -> None:
+        raise AssertionError
+
+    folder, known = honest
+    found = read_run(folder / "result.json", folder / "rows.jsonl")
+    for number, row in enumerate(found.rows):
+        row["image_id"] = f"image-{number + 100}"
+    monkeypatch.setattr(verify, "metrics_from_rows", computed)
+    (sentence,) = faults(found, known)
+    assert "row 1: record 'record-0'" in sentence and "image_id is 'image-100'" in sentence
+
+
+def test_kinds_of_rows_are_those_of_the_schema_of_records():
+    for version in (1, 2):
+        assert schema_of(f"row.v{version}")["properties"]["kind"]["enum"] == [EDIT, *PROBE_KINDS]
+
+
+@pytest.mark.parametrize("answer", ["Blue", " blue", "b l u e", "blue</s>", "<s> blue."])
+def test_what_tokenizers_do_to_a_right_answer_is_no_fault(answer: str, honest: tuple[Path, Known]):
+    folder, known = honest
+    found = read_run(folder / "result.json", folder / "rows.jsonl")
+    for row in found.rows:
+        if row["protocol"] == "paper" and row["after"] == "blue":
+            row["after"] = answer
+    assert not list(faults(found, known))
 
 
 def test_rows_that_are_not_the_results_are_refused(mine: Path, results: Path):
@@ -373,6 +450,11 @@ def linked(name: str) -> Callable[[Path], object]:
     return how
 
 
+def folder_for_a_result(folder: Path) -> None:
+    (folder / "result.json").unlink()
+    (folder / "result.json").mkdir()
+
+
 def pipe(folder: Path) -> None:
     (folder / "rows.jsonl").unlink()
     os.mkfifo(folder / "rows.jsonl")
@@ -384,6 +466,22 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a number beyond all": (replaced(b'"seconds": 96.0', b'"seconds": 1e999'), "the number 1e999, which is not finite"),
     "NaN in a row": (replaced(b'"score": 1.0', b'"score": NaN', "rows.jsonl"), r"rows.jsonl' line \d+ is damaged"),
     "a number without end": (replaced(b'"seed": 0', b'"seed": ' + b"9" * 5000), "result.json' is damaged"),
+    "lines without end": (
+        lambda folder: (folder / "rows.jsonl").write_bytes(b"{}\n" * 600_000),
+        "rows.jsonl' has 600,000 lines; expected at most 524,288",
+    ),
+    "lines of nothing": (
+        lambda folder: (folder / "rows.jsonl").write_bytes(b"{}\nno JSON\n"),
+        "rows.jsonl': row 1: its fields: 'record_id' is a required property",
+    ),
+    "a list without end": (
+        replaced(b'"protocols": [', b'"protocols": [' + b'1, "x", ' * 50_000),
+        "result.json' is damaged: .* 100,002 items in one list or object, of which at most 1,000 are allowed",
+    ),
+    "a folder for a result": (
+        folder_for_a_result,
+        "result.json' is not a regular file",
+    ),
     "a key twice": (replaced(b'"seed": 0', b'"seed": 0, "seed": 0'), "the key 'seed' twice"),
     "broken UTF-8": (replaced(b'"tiny"', b'"t\xff\xfe"'), "result.json' is damaged: expected JSON in UTF-8"),
     "broken UTF-8 in a row": (replaced(b"green", b"gr\xc3(en", "rows.jsonl"), "rows.jsonl' line 1 is damaged"),
@@ -435,6 +533,11 @@ def test_a_hostile_file_is_refused_by_name_and_nothing_is_written(what: str, min
         ("abc\u202edef", r"name holds U\+202E \(RIGHT-TO-LEFT OVERRIDE\)"),
         ("zero\u200bwidth", r"name holds U\+200B \(ZERO WIDTH SPACE\)"),
         ("half\ud800", r"name holds U\+D800"),
+        ("\u3164", r"name holds U\+3164 \(HANGUL FILLER\)"),
+        ("\u2800\u2800", r"name holds U\+2800"),
+        ("tw\u034fin", r"name holds U\+034F"),
+        ("twin\ufe0f", r"name holds U\+FE0F"),
+        ("twin\U000e0101", r"name holds U\+E0101"),
     ],
 )
 def test_a_name_that_is_not_plain_text_is_refused(name: str, sentence: str, mine: Path, results: Path):
@@ -523,31 +626,140 @@ def other_rhos(result, rows):
 def punctuated(result, rows):
     rename(result, rows)
     for row in rows:
-        row |= {"before": row["before"] + ".", "after": f"The {row['after'].upper()}."}
+        article = "The " if row["protocol"] == "generation" else ""
+        row |= {"before": row["before"] + ".", "after": f"{article}{row['after'].upper()}."}
         if row["route"] == "base":
             row["after"] = row["before"]
 
 
-def as_floats(result, rows):
+def minus_nothing(result, rows):
     rename(result, rows)
     for row in rows:
-        row["probe"] = float(row["probe"])
+        row["score"] = row["score"] or -0.0
 
 
-@pytest.mark.parametrize("how", [rename, shuffle, one_protocol, other_rhos, punctuated, as_floats])
+def a_breath_more(result, rows):
+    rename(result, rows)
+    for row in rows:
+        if 0 < row["score"] < 1:
+            row["score"] += 1e-12
+
+
+def other_mistakes(result, rows):
+    rename(result, rows)
+    for row in rows:
+        if row["score"] == 0 and row["route"] == "edited":
+            row["after"] = "mauve"
+
+
+def another_before(result, rows):
+    rename(result, rows)
+    row_of(rows, kind="edit", protocol="generation", route="edited")["before"] = "teal"
+
+
+def another_backbone(result, rows):
+    rename(result, rows)
+    set_manifest("backbone.revision", "a" * 64)(result, rows)
+
+
+def another_seed(result, rows):
+    set_manifest("seed", 1)(result, rows)
+
+
+COPIES = [rename, shuffle, one_protocol, other_rhos, punctuated, minus_nothing, a_breath_more, other_mistakes]
+
+
+@pytest.mark.parametrize("how", [*COPIES, another_before, another_backbone, another_seed])
 def test_a_copy_under_a_new_name_is_refused(how: Change, mine: Path, results: Path):
     send(mine, results)
     change(mine, how)
     before = content(results)
-    with pytest.raises(FGVEditError, match=r"is there already as 'mine-tiny-cards-dddddddd-0' .*answer for answer"):
+    seed = "; only its seed is another, and the editor draws nothing from it" if how is another_seed else ""
+    sentence = rf"is there already as 'mine-tiny-cards-dddddddd-0' \(the same score in 84 of 84 rows under .*'{seed}\)"
+    with pytest.raises(FGVEditError, match=sentence):
         send(mine, results, name="All my own work")
     assert content(results) == before
+
+
+def changed_scores(number: int) -> Change:
+    def how(result, rows):
+        rename(result, rows)
+        parts = [row for row in rows if 0 < row["score"] < 1]
+        for row in parts[:number]:
+            row["score"] = 0.5
+
+    return how
+
+
+def test_a_copy_with_a_few_changed_rows_is_refused_and_a_run_that_differs_in_more_is_not(tmp_path: Path):
+    results = tmp_path / "results"
+    folder = write_entry(results, "first", records=60, protocols=("paper",))
+    mine = write_run(tmp_path / "mine", "first", records=60, protocols=("paper",))
+    change(mine, changed_scores(4))
+    with pytest.raises(
+        FGVEditError, match=f"'{folder.name}' .the same score in 416 of 420 rows under protocol 'paper'"
+    ):
+        send(mine, results)
+    change(mine, changed_scores(5))
+    send(mine, results)
+
+
+def test_two_backbones_may_be_right_in_the_same_places(mine: Path, results: Path):
+    def of_another_backbone(result, rows):
+        another_backbone(result, rows)
+        said = {"green": "grey", "red": "pink", "blue": "blue"}
+        for row in rows:
+            row |= {"before": said[row["before"]], "after": said[row["after"]]}
+
+    send(mine, results)
+    change(mine, of_another_backbone)
+    send(mine, results)
+    assert check.main([str(results)]) == 0
+
+
+# -- the base model ------------------------------------------------------------------------------------------------
+
+
+def kept_by_decree(result, rows):
+    """Whatever the edit changed was said before it, too."""
+    for row in rows:
+        if row["protocol"] == "generation" and row["expected"] is None:
+            row |= {"before": row["after"], "score": 1.0}
+
+
+def of_type(dtype: str) -> Change:
+    def how(result, rows):
+        set_manifest("dtype", dtype)(result, rows)
+        kept_by_decree(result, rows)
+
+    return how
+
+
+def another_word(result, rows):
+    row_of(rows, kind="edit", protocol="generation", route="edited")["before"] = "teal"
+
+
+@pytest.mark.parametrize(("how", "most"), [(kept_by_decree, 2), (of_type("bfloat16"), 10)])
+def test_the_base_model_answers_as_in_other_runs(how: Change, most: int, mine: Path, results: Path):
+    change(mine, how)
+    sentence = (
+        r"before, the base model's answer, is another one than in 'other-tiny-cards-dddddddd-0' for 1\d of 84 probes "
+        rf"under protocol 'generation'; expected at most {most}%"
+    )
+    with pytest.raises(FGVEditError, match=sentence):
+        send(mine, results)
+
+
+def test_rounding_may_change_an_answer_of_the_base_model(mine: Path, results: Path):
+    change(mine, another_word)
+    send(mine, results)
+    assert check.main([str(results)]) == 0
 
 
 def test_the_same_thing_run_again_is_refused(mine: Path, results: Path, tmp_path: Path):
     send(mine, results)
     again = write_run(tmp_path / "again", "mine", skill=0.81)  # not the same rows, but what was asked for is the same
-    with pytest.raises(FGVEditError, match=r"the same editor, backbone, data and seed"):
+    with pytest.raises(FGVEditError, match=r"the same editor, configuration, checkpoint, backbone, data and seed"):
         send(again, results)
 
 
@@ -599,6 +811,11 @@ def test_another_run_reproduces_nothing(options, sentence, mine: Path, results: 
     [
         (["--to", "{new}", "--eval-results", "x.yaml"], "--eval-results is given without --hub"),
         (["--hub", "a/b/c"], "--hub is 'a/b/c'; expected OWNER/NAME"),
+        (
+            ["--hub", "a/b", "--eval-results", "{new}/x.yaml"],
+            "--eval-results is '.*/new/x.yaml'; expected a file, in a",
+        ),
+        (["--hub", "a/b", "--eval-results", "{mine}"], "--eval-results is '.*/mine'; expected a file"),
         (["--to", "{mine}"], "mine' holds neither 'runs' nor 'reported'"),
         (["--to", "{new}"], "data revision 'dddd.* is not known; expected that of the embedded data"),
     ],

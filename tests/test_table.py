@@ -242,6 +242,44 @@ def test_ranks_are_shared_by_runs_that_cannot_be_told_apart(results: Path):
     assert list(rows["paper/rank"]) == list(rows["paper/rank@end"]) == [1, 2]
 
 
+def test_what_is_not_ranked_together_stands_apart_and_does_not_read_alike(tmp_path: Path, capsys):
+    backbones: list[dict[str, Any]] = [{}, {}, {"revision": "e" * 64}, {"input_mode": "paper"}]
+    for number, backbone in enumerate(backbones):
+        rows = make_rows(0.9 - number / 10, seed=number, protocols=("paper",))
+        result = make_result(f"editor-{number}", rows, backbone=backbone)
+        write_run(tmp_path / str(number), result, rows)
+    table.main([str(tmp_path)])
+    blocks = [block.splitlines() for block in capsys.readouterr().out.split("\n\n")]
+    assert {title: [line.split()[1] for line in lines] for title, _, *lines in blocks} == {
+        "paper: 12 records of cards/test@abababab on tiny (cccccccc, native input)": ["editor-0", "editor-1"],
+        "paper: 12 records of cards/test@abababab on tiny (cccccccc, paper input)": ["editor-3"],
+        "paper: 12 records of cards/test@abababab on tiny (eeeeeeee, native input)": ["editor-2"],
+    }
+    assert [lines[0].split()[0] for _, _, *lines in blocks] == ["1", "1", "1"]
+    found = table.read_table(tmp_path).set_index("editor")
+    assert found["weights"]["editor-2"] == f"tiny@{'e' * 64}" and found["input_mode"]["editor-3"] == "paper"
+
+
+def test_the_limit_of_a_row_of_edits_makes_no_group_of_its_own(tmp_path: Path):
+    for number, limit in enumerate((None, 999)):
+        rows = make_rows(0.9 - number / 2, sequence=4, seed=number)
+        write_run(tmp_path / str(number), make_result(f"e{number}", rows, dataset={"limit": limit}), rows)
+    assert list(table.read_table(tmp_path)["paper/rank"]) == [1, 2]
+
+
+def test_what_is_to_be_known_of_a_papers_numbers_is_shown(tmp_path: Path, capsys):
+    write_results(tmp_path)
+    write_reported(tmp_path, note="By | its authors.")
+    table.main([str(tmp_path), "--protocol", "paper"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[lines.index("By | its authors.") - 1].endswith("reported/a-paper.json")
+    table.main([str(tmp_path), "--format", "markdown"])
+    assert "\n\nBy \\| its authors.\n" in capsys.readouterr().out
+    table.main([str(tmp_path), "--format", "csv"])
+    notes = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("editor")["note"]
+    assert notes["claimed"] == "By | its authors." and notes.drop("claimed").isna().all()
+
+
 def test_a_run_without_its_rows_has_no_rank(results: Path, tmp_path: Path):
     for name, seed in (("one", 1), ("two", 2)):
         rows = make_rows(0.9, seed=seed)
@@ -300,7 +338,16 @@ def test_tracks_as_text(results: Path, capsys):
 
 
 def test_hostile_names_are_only_text(tmp_path: Path, capsys):
-    names = ['=HYPERLINK("http://x")', "\x1b[31mred\x1b[0m", "a|b<script>", "-1", "+cmd", "@x", "a\u202eb"]
+    names = [
+        '=HYPERLINK("http://x")',
+        "see WWW.evil.example",
+        "\x1b[31mred\x1b[0m",
+        "a|b<script>",
+        "-1",
+        "+cmd",
+        "@x",
+        "a\u202eb",
+    ]
     rows = make_rows(1.0, 2)
     for number, name in enumerate(names):
         write_run(tmp_path / str(number), make_result(name, rows), rows)
@@ -313,6 +360,7 @@ def test_hostile_names_are_only_text(tmp_path: Path, capsys):
     assert "\x1b" not in shown and "\u202e" not in shown and "\ufffd[31mred" in shown
     table.main([str(tmp_path), "--format", "markdown"])
     shown = capsys.readouterr().out
+    assert "www." not in shown.lower() and "see WWW&#46;evil.example" in shown
     assert "<script" not in shown and "a\\|b&lt;script&gt;" in shown and "\x1b" not in shown
     table.main([str(tmp_path), "--format", "json"])
     assert sorted(line["editor"] for line in json.loads(capsys.readouterr().out)) == sorted(names)

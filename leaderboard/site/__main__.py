@@ -14,8 +14,8 @@ examples:
   python -m leaderboard.site --out site              # of the results that come with the package
   python -m leaderboard.site my-results --out site   # of any results folder
 
-Open index.html in the folder: the pages need no server and ask for nothing from outside. The folder is replaced as a
-whole, and only where it is empty or holds an earlier site.
+Open index.html in the folder: the pages need no server and ask for nothing from outside. An earlier site is
+replaced; whatever else lies in its folder (.git, CNAME) stays. Any other folder with files in it is refused.
 """
 
 

@@ -38,8 +38,9 @@ function loaded(name, text) {
 }
 
 function nameOf(run) {
-  const twice = pageData.runs.some((other) => other !== run && other.editor === run.editor && other.backbone === run.backbone && other.group === run.group);
-  return `${run.editor}${twice ? ` (${run.id})` : ""} · ${run.backbone} · ${run.data} · ${editsText(run)}`;
+  const text = (one, id) => `${one.editor}${id} · ${one.backbone} · ${one.data} · ${editsText(one)}`;
+  const twice = pageData.runs.some((other) => other !== run && text(other, "") === text(run, ""));
+  return text(run, twice ? ` (${run.id})` : "");
 }
 
 function shared(a, b) {
@@ -73,19 +74,22 @@ async function choose(said = {}, at = 0) {
   fill(controls.b, options(others(a)), said.b ?? controls.b.value);
   controls.b.closest("label").hidden = false;
   const b = byId.get(controls.b.value);
-  fill(controls.protocol, shared(a, b).sort((x, y) => (y === "paper") - (x === "paper")).map((name) => [name, name]), said.protocol ?? controls.protocol.value);
+  fill(controls.protocol, paperFirst(shared(a, b)).map((name) => [name, name]), said.protocol ?? controls.protocol.value);
   controls.moment.closest("label").hidden = !a.sequence;
   const protocol = controls.protocol.value, status = document.getElementById("status");
   const turn = ++latest;
   status.textContent = "Loading the answers of both runs …";
   try {
+    const turned = pageData.runs.indexOf(a) > pageData.runs.indexOf(b); // a pair's differences lie with its first run
     const [probes, ours, theirs, differences] = await Promise.all(
-      [`probes-${a.probes[protocol]}`, `rows-${a.id}`, `rows-${b.id}`, `differences-${a.id}`].map(load));
+      [`probes-${a.probes[protocol]}`, `rows-${a.id}`, `rows-${b.id}`, `differences-${turned ? b.id : a.id}`].map(load));
     if (turn !== latest) return;
     rows = joined(probes, ours[protocol], theirs[protocol], a.sequence);
     status.textContent = "";
     document.getElementById("result").hidden = false;
-    showDifferences(differences[b.id] || {}, a, b);
+    const found = Object.entries(differences[turned ? a.id : b.id] || {});
+    showDifferences(Object.fromEntries(found.map(([name, [value, low, high]]) =>
+      [name, turned ? [-value, -high, -low] : [value, low, high]])), a, b);
     fill(controls.kind, [["", "all"], ...distinct(rows.map((row) => row.kind)).sort().map((kind) => [kind, kind])], said.kind ?? controls.kind.value);
     list(at);
   } catch (error) {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
+
+import yaml
 
 from fgvedit.results import metrics_from_rows
 from leaderboard.board import Entry, Reported, hardware
@@ -16,17 +18,18 @@ from leaderboard.ranking import (
     Group,
     Sampled,
     comparable,
-    difference,
+    ends,
     group_of,
-    interval,
-    ranks,
     sample,
     values_of,
     with_score,
 )
+from leaderboard.ranking import differences as differences_in
 
 POINTS = 20  # of a curve, at most
 KEY = ("record_id", "edits", "probe")  # of a row, besides its protocol
+OURS = ("fgvedit", "baselines")  # whose editors have registered names
+COMMIT = re.compile("[0-9a-f]{40}")  # the revision of a backbone on the hub; of a folder it is longer
 Row = Mapping[str, Any]
 Curves = dict[str, dict[str, list[list[float | None]]]]  # metric -> side -> points
 
@@ -87,21 +90,39 @@ def _points(places: set[int]) -> dict[int, tuple[int, ...]]:
 # -- the table and the plots -------------------------------------------------------------------------------------------
 
 
-def board(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, Any]:
+class Ranks:
+    """How many runs of its group are better than a run, beyond doubt, in a metric; counted from their differences."""
+
+    def __init__(self, runs: Sequence[Shown]) -> None:
+        self._groups = {run.entry.id: run.group for run in runs}
+        self._below = {
+            run.entry.id: {name: 0 for name in run.sampled.values if name in run.sampled.resampled} for run in runs
+        }
+
+    def count(self, run: Shown, found: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+        """`found`: the run's `differences`."""
+        for other, by_name in found.items():
+            if self._groups[other] == run.group:
+                for name, (_, low, high) in by_name.items():
+                    self._below[run.entry.id][name] += high < 0
+                    self._below[other][name] += low > 0
+
+    def of(self, run: Shown) -> dict[str, int]:
+        return {name: 1 + below for name, below in self._below[run.entry.id].items()}
+
+
+def board(runs: Sequence[Shown], ranks: Ranks, reported: Sequence[Reported]) -> dict[str, Any]:
     """`runs`: each with its metrics ({name: [value, low, high]}), ranks and cost; `reported`: papers and their rows."""
-    pairs = [(run.group, run.sampled) for run in runs]
-    names = sorted({name for run in runs for name in run.sampled.values})
-    by_name = {name: ranks(pairs, name) for name in names}
     return {
         "runs": [
             {
                 **summary(run),
                 "metrics": _metrics(run),
-                "ranks": {name: found[place] for name, found in by_name.items() if found[place] is not None},
+                "ranks": ranks.of(run),
                 "cost": run.entry.result["manifest"]["cost"],
                 "curves": run.curves,
             }
-            for place, run in enumerate(runs)
+            for run in runs
         ],
         "reported": [
             {**asdict(paper), "rows": [{**row, "metrics": with_score(row["metrics"])} for row in paper.rows]}
@@ -118,6 +139,8 @@ def summary(run: Shown) -> dict[str, Any]:
         "id": entry.id,
         "editor": manifest["editor"]["name"],
         "backbone": run.group.backbone,
+        "weights": run.group.weights[:8],
+        "input_mode": run.group.input_mode,
         "data": f"{run.group.dataset}/{run.group.split}@{run.group.revision[:8]}",
         "records": run.group.records,
         "sequence": run.group.sequence,
@@ -136,7 +159,7 @@ def _metrics(run: Shown) -> dict[str, list[float]]:
     found = {name: [m["value"], m["low"], m["high"]] for name, m in run.entry.result["metrics"].items()}
     for name, value in run.sampled.values.items():
         if name not in found and name in run.sampled.resampled:
-            found[name] = [value, *interval(run.sampled.resampled[name], value)]
+            found[name] = [value, *ends(run.sampled, name)]
     return found
 
 
@@ -146,7 +169,6 @@ def _metrics(run: Shown) -> dict[str, list[float]]:
 def page_of_run(run: Shown, row: Mapping[str, Any], others: Sequence[Shown]) -> dict[str, Any]:
     """`row`: the run's own of `board`; `others`: all runs, of which those on the same probes can be compared."""
     entry = run.entry
-    near = [other for other in others if other is not run and _share_probes(run, other)]
     return {
         "run": row,
         "submission": {
@@ -156,14 +178,18 @@ def page_of_run(run: Shown, row: Mapping[str, Any], others: Sequence[Shown]) -> 
         "router": entry.result["router"],
         "command": command(entry.result["manifest"]),
         "ranked": sum(other.group == run.group for other in others),
-        "others": [summary(other) for other in near],
+        "others": sum(other is not run and _share_probes(run, other) for other in others),
     }
 
 
 def command(manifest: Mapping[str, Any]) -> str:
     """The command line that repeats a run; of a trained editor, with its checkpoint to be put in."""
     editor, backbone, data = manifest["editor"], manifest["backbone"], manifest["dataset"]
-    parts = ["python", "-m", "fgvedit.run", "--editor", editor["name"], "--backbone", backbone["name"]]
+    own = editor["class"].partition(".")[0] not in OURS  # a class of somebody's own, which need have no registered name
+    parts = ["python", "-m", "fgvedit.run", "--editor", editor["class"] if own else editor["name"]]
+    on_hub = COMMIT.fullmatch(backbone["revision"])
+    parts += ["--backbone", backbone["source"] if on_hub else backbone["name"]]
+    parts += ["--revision", backbone["revision"]] if on_hub else []
     parts += ["--input-mode", backbone["input_mode"]] if backbone["input_mode"] != "native" else []
     parts += ["--dataset", data["name"], "--split", data["split"], "--protocol", ",".join(manifest["protocols"])]
     parts += ["--limit", str(data["limit"])] if data["limit"] else []
@@ -175,8 +201,9 @@ def command(manifest: Mapping[str, Any]) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """A value as `--set` reads it."""
-    return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)
+    """A value as `--set` reads it: text that YAML would take for something else in quotes."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9)
+    return text.removesuffix("\n...\n").removesuffix("\n")
 
 
 # -- comparing two runs ------------------------------------------------------------------------------------------------
@@ -198,14 +225,16 @@ def _share_probes(ours: Shown, theirs: Shown) -> bool:
     return bool(ours.sampled.probes.items() & theirs.sampled.probes.items())
 
 
-def differences(run: Shown, others: Sequence[Shown]) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """id of another run -> metric -> how far this run is above it, and the interval of that."""
-    found = {}
-    for other in others:
-        names = [name for name in run.sampled.values if comparable(run.sampled, other.sampled, name)]
-        if other is not run and names:
-            found[other.entry.id] = {name: difference(run.sampled, other.sampled, name) for name in names}
-    return found
+def differences(runs: Sequence[Shown]) -> Iterator[tuple[Shown, dict[str, dict[str, list[float]]]]]:
+    """Each run, and id of another one after it -> metric -> how far the run is above it, and the interval of that."""
+    for place, run in enumerate(runs):
+        found: dict[str, dict[str, list[float]]] = {}
+        for name in run.sampled.values:
+            near = [other for other in runs[place + 1 :] if comparable(run.sampled, other.sampled, name)]
+            lines = differences_in(run.sampled, [other.sampled for other in near], name)
+            for other, line in zip(near, lines.tolist(), strict=True):
+                found.setdefault(other.entry.id, {})[name] = line
+        yield run, found
 
 
 def probes_of_rows(rows: Sequence[Row]) -> Iterator[tuple[str, dict[str, Any]]]:

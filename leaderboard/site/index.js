@@ -2,13 +2,6 @@
 // -- the table --
 
 const TRACKS = { single: "Single edits", sequence: "Edits in a row", cost: "Cost" };
-const COSTS = [
-  ["seconds_per_edit", "Seconds an edit", seconds, (run) => run.cost.edit_seconds / run.records],
-  ["seconds", "Seconds in all", seconds, (run) => run.cost.seconds],
-  ["peak_memory_bytes", "Peak memory", bytes, (run) => run.cost.peak_memory_bytes],
-  ["encoded_images", "Encoded images", count, (run) => run.cost.encoded_images],
-  ["trained_parameters", "Trained parameters", count, (run) => run.cost.trained_parameters],
-];
 const IDS = ["protocol", "moment", "rank", "data", "backbone", "status", "search"];
 const controls = Object.fromEntries(IDS.map((id) => [id, document.getElementById(id)]));
 const table = document.getElementById("table");
@@ -31,8 +24,7 @@ for (const [value, name] of Object.entries(TRACKS)) {
   document.getElementById("track").append(
     el("label", {}, el("input", { type: "radio", name: "track", value, onchange: () => change({ track: value, sort: "" }) }), name));
 }
-fill(controls.protocol, distinct(rows.flatMap((row) => row.protocols)).sort((a, b) => (b === "paper") - (a === "paper") || (a < b ? -1 : 1))
-  .map((name) => [name, name]));
+fill(controls.protocol, paperFirst(distinct(rows.flatMap((row) => row.protocols))).map((name) => [name, name]));
 fill(controls.moment, [["", "right after each edit"], ["@end", "after all edits"]]);
 fill(controls.rank, pageData.metrics.map((name) => [name, name]));
 fill(controls.data, [["", "all"], ...distinct(rows.map((row) => row.data)).map((name) => [name, name])]);
@@ -57,9 +49,9 @@ function readState() {
   for (const id of IDS) {
     const fits = id === "search" || [...controls[id].options].some((option) => option.value === said[id]);
     if (said[id] && fits) state[id] = said[id];
-    controls[id].value = state[id] || (id === "protocol" || id === "rank" ? controls[id].options[0].value : "");
+    controls[id].value = state[id] || (id === "protocol" || id === "rank" ? controls[id].options[0]?.value : "");
   }
-  state.track = said.track in TRACKS ? said.track : "single";
+  state.track = Object.hasOwn(TRACKS, said.track) ? said.track : "single";
   state.sort = said.sort || "";
   state.order = said.order === "up" ? "up" : said.order === "down" ? "down" : "";
   document.querySelector(`[name="track"][value="${state.track}"]`).checked = true;
@@ -75,8 +67,8 @@ function columns() {
     cell: (row) => el("td", {}, statusTag(row.status)) };
   if (state.track === "cost") {
     return [about,
-      ...COSTS.map(([key, name, text, value]) => ({ key, name, value, up: true, number: true,
-        cell: (row) => el("td", { class: "number" }, value(row) === null ? "not said" : text(value(row))) })),
+      ...Object.entries(COSTS).map(([key, { name, of }]) => ({ key, name, value: of, up: true, number: true,
+        cell: (row) => el("td", { class: "number" }, costText(row, key)) })),
       { key: "hardware", name: "Hardware", value: (row) => row.hardware, up: true,
         cell: (row) => el("td", {}, el("bdi", {}, row.hardware), `, ${row.dtype}`) },
       status];
@@ -142,7 +134,7 @@ function show() {
   for (const group of [...groups.values()].sort((a, b) => Boolean(a[0].paper) - Boolean(b[0].paper) || b.length - a.length)) {
     group.sort((a, b) => compareValues(by.value(a), by.value(b), up));
     table.append(el("tbody", {},
-      el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: all.length }, el("span", {}, groupText(group[0])))),
+      el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: all.length }, el("span", {}, heading(group[0])))),
       group.map((row) => el("tr", { "data-run": row.id }, all.map((column) => column.cell(row))))));
   }
   if (focused) [...table.tHead.rows[0].cells].find((cell) => cell.classList.value === focused)?.querySelector("button").focus();
@@ -172,13 +164,14 @@ function compareValues(a, b, up) {
   return up ? order : -order;
 }
 
-function groupText(row) {
+function heading(row) {
   if (row.paper) {
     return [`${row.data} on ${row.backbone} `, el("span", { class: "note" }, "reported in ",
-      outside(row.paper.link, row.paper.title), `, ${row.paper.table}; not computed again, not ranked`)];
+      outside(row.paper.link, row.paper.title), `, ${row.paper.table}; not computed again, not ranked`,
+      row.paper.note && [". ", el("bdi", {}, row.paper.note)])];
   }
-  return [`${row.data} on ${row.backbone} `,
-    el("span", { class: "note" }, `${count(row.records)} records, ${editsText(row)}`)];
+  const place = `${row.data} on ${row.backbone}`;
+  return [place, el("span", { class: "note" }, groupText(row, pageData.runs).slice(place.length))];
 }
 
 function caption() {

@@ -1,11 +1,6 @@
 
 // -- the page of plots --
 
-const COSTS = {
-  seconds: ["seconds an edit", (run) => run.cost.edit_seconds / run.records],
-  memory: ["peak memory, MiB", (run) => run.cost.peak_memory_bytes / 2 ** 20],
-  parameters: ["trained parameters", (run) => run.cost.trained_parameters],
-};
 const IDS = ["group", "protocol", "moment", "metric", "cost"];
 const controls = Object.fromEntries(IDS.map((id) => [id, document.getElementById(id)]));
 const names = distinct(pageData.runs.map((run) => run.editor)).sort();
@@ -15,11 +10,11 @@ let profiled = [];
 
 fill(controls.group, groups.map((group, place) => {
   const run = pageData.runs.find((one) => one.group === group);
-  return [String(place), `${run.data} on ${run.backbone}, ${count(run.records)} records, ${editsText(run)}`];
+  return [String(place), groupText(run, pageData.runs)];
 }));
 fill(controls.moment, [["", "right after each edit"], ["@end", "after all edits"]]);
 fill(controls.metric, pageData.metrics.map((name) => [name, name]));
-fill(controls.cost, Object.entries(COSTS).map(([name, [text]]) => [name, text]));
+fill(controls.cost, Object.entries(COSTS).map(([key, { name }]) => [key, name]));
 for (const id of IDS) controls[id].addEventListener("change", () => change());
 document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
 
@@ -38,7 +33,8 @@ function moment() {
   return controls.moment.closest("label").hidden ? "" : controls.moment.value;
 }
 
-// Where the labels of points stand, as annotations: beside their points, off other points and labels as far as can be.
+// Where the labels of points stand, as annotations: beside their points, off other points and labels, and where that is
+// some lines away with a line to the point.
 // `at`: a point -> its place in pixels; a point's `bars`: pairs of points; `size`: width and height of the plot in pixels.
 function labels(points, at, [width, height]) {
   const taken = points.flatMap((point) => [{ ...at(point), w: 14, h: 14 }, ...point.bars.map((bar) => {
@@ -47,18 +43,21 @@ function labels(points, at, [width, height]) {
   })]);
   const overlap = (a, b) => Math.max(0, Math.min(a.x + a.w / 2, b.x + b.w / 2) - Math.max(a.x - a.w / 2, b.x - b.w / 2)) *
     Math.max(0, Math.min(a.y + a.h / 2, b.y + b.h / 2) - Math.max(a.y - a.h / 2, b.y - b.h / 2));
-  const around = [[1, 0], [-1, 0], [1, -1], [-1, -1], [1, 1], [-1, 1], [0, -1], [0, 1], [1, -2], [-1, -2], [1, 2], [-1, 2]];
+  const around = [0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5, -6, 6].flatMap((down) => [[1, down], [-1, down], ...(down ? [[0, down]] : [])]);
   return points.map((point) => {
     const { x, y } = at(point), w = 7 * point.label.length + 6, h = 15;
     const places = around.map(([across, down]) => {
       const place = { across, down, x: x + across * (w / 2 + 8), y: y + down * 13, w, h };
       const outside = place.x - w / 2 < 0 || place.x + w / 2 > width || place.y < 8 || place.y > height - 8;
-      return { ...place, bad: outside * 1e6 + taken.reduce((sum, other) => sum + overlap(place, other), 0) + Math.abs(down) };
+      return { ...place, bad: outside * 1e6 + taken.reduce((sum, other) => sum + overlap(place, other), 0) + 4 * Math.abs(down) };
     });
     const best = places.reduce((a, b) => (b.bad < a.bad ? b : a));
     taken.push(best);
-    return { x: point.x, y: point.y, text: plotText(point.label), showarrow: false, xanchor: ["right", "center", "left"][best.across + 1],
-      xshift: best.across * 8, yshift: -best.down * 13, yanchor: "middle", font: { size: 12, color: colour("ink") } };
+    const [ax, ay] = [best.across * 8, best.down * 13];
+    return { x: point.x, y: point.y, text: plotText(point.label), xanchor: ["right", "center", "left"][best.across + 1], yanchor: "middle",
+      ...(Math.abs(best.down) > 1 ? { showarrow: true, ax, ay, arrowhead: 0, arrowwidth: 1, arrowcolor: colour("edge") }
+        : { showarrow: false, xshift: ax, yshift: -ay }),
+      font: { size: 12, color: colour("ink") } };
   });
 }
 
@@ -122,20 +121,21 @@ const plane = figure({
 });
 
 const price = {
-  x: (run) => [COSTS[controls.cost.value][1](run)],
+  x: (run) => [COSTS[controls.cost.value].of(run)],
   y: (run) => run.by[controls.metric.value],
 };
+const priceName = () => [COSTS[controls.cost.value].name, COSTS[controls.cost.value].unit].filter(Boolean).join(", ");
 const priced = figure({
   title: "Cost against quality",
   text: "Up and to the left is better. Times compare only between runs on the same machine.",
   draw: (box) => {
     const found = points(price.x, price.y);
-    const log = controls.cost.value === "seconds" && found.every(({ x }) => x[0] > 0);
-    return found.length && scatter(box, found, COSTS[controls.cost.value][0], `${controls.metric.value}, percent`, log);
+    const log = controls.cost.value.startsWith("seconds") && found.every(({ x }) => x[0] > 0);
+    return found.length && scatter(box, found, priceName(), `${controls.metric.value}, percent`, log);
   },
   numbers: () => ({
-    caption: `${COSTS[controls.cost.value][0]} and ${controls.metric.value}`,
-    header: ["Editor", COSTS[controls.cost.value][0], controls.metric.value, "Hardware"],
+    caption: `${priceName()} and ${controls.metric.value}`,
+    header: ["Editor", priceName(), controls.metric.value, "Hardware"],
     rows: points(price.x, price.y).map(({ run, x, y }) =>
       [run.label, el("td", { class: "number" }, x[0].toLocaleString("en", { maximumSignificantDigits: 4 })), valueCell(y), el("bdi", {}, run.hardware)]),
   }),
@@ -153,8 +153,7 @@ document.getElementById("third").append(...curves.map((one) => one.element));
 
 function change(keep = false) {
   const group = pageData.runs.filter((run) => run.group === groups[Number(controls.group.value)]);
-  fill(controls.protocol, distinct(group.flatMap((run) => run.protocols)).sort((a, b) => (b === "paper") - (a === "paper"))
-    .map((name) => [name, name]));
+  fill(controls.protocol, paperFirst(distinct(group.flatMap((run) => run.protocols))).map((name) => [name, name]));
   const sequence = group.some((run) => run.sequence);
   controls.moment.closest("label").hidden = !sequence;
   document.getElementById("nosequence").hidden = sequence;
@@ -191,13 +190,16 @@ function save() {
     profile: profiled.join(",") });
 }
 
-// What the address says, as far as there is such a thing; a group of runs by one of its runs.
+// What the address says, as far as there is such a thing, and else the first; a group of runs by one of its runs.
 function readState() {
   const said = readHash();
   const group = groups.indexOf(pageData.runs.find((run) => run.id === said.group)?.group);
-  if (group >= 0) controls.group.value = String(group);
-  fill(controls.protocol, distinct(pageData.runs.flatMap((run) => run.protocols)).map((name) => [name, name]));
-  for (const id of IDS.slice(1)) if ([...controls[id].options].some((option) => option.value === said[id])) controls[id].value = said[id];
+  controls.group.value = String(Math.max(group, 0));
+  fill(controls.protocol, paperFirst(distinct(pageData.runs.flatMap((run) => run.protocols))).map((name) => [name, name]));
+  for (const id of IDS.slice(1)) {
+    const values = [...controls[id].options].map((option) => option.value);
+    controls[id].value = values.includes(said[id]) ? said[id] : values[0];
+  }
   profiled = (said.profile || "").split(",").filter((id) => pageData.runs.some((run) => run.id === id)).slice(0, PROFILED);
   change(true);
 }

@@ -50,7 +50,7 @@ if (run.sequence) {
 }
 redraw();
 
-const routed = Object.entries(pageData.router).sort(([a], [b]) => b.startsWith("paper") - a.startsWith("paper"));
+const routed = paperFirst(Object.keys(pageData.router)).map((name) => [name, pageData.router[name]]);
 if (routed.length) {
   document.getElementById("routing").hidden = false;
   const kinds = ["caught", "kept", ...KINDS.map(([, kind]) => kind)].filter((kind) => routed.some(([, groups]) => groups[kind]));
@@ -86,18 +86,16 @@ function list(title, pairs) {
     .flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value instanceof Element ? value : String(value))])));
 }
 const code = (text) => text && el("code", {}, text);
-const { editor, backbone, dataset, cost } = manifest;
+const { editor, backbone, dataset } = manifest;
 document.getElementById("what").append(
   list("Editor", [["class", code(editor.class)], ["checkpoint", code(editor.checkpoint)],
     ...Object.entries(editor.config).map(([name, value]) => [name, code(JSON.stringify(value))])]),
   list("Backbone", [["name", backbone.name], ["source", backbone.source], ["revision", code(backbone.revision)], ["input mode", backbone.input_mode]]),
   list("Data", [["name", `${dataset.name}/${dataset.split}`], ["revision", code(dataset.revision)], ["records", count(dataset.records)],
     ["limit", dataset.limit], ["protocols", manifest.protocols.join(", ")], ["edits in a row", manifest.sequence], ["rows, SHA-256", code(manifest.rows_sha256)]]),
-  list("Cost", [["seconds an edit", seconds(cost.edit_seconds / dataset.records)], ["seconds in all", seconds(cost.seconds)],
-    ["peak memory", bytes(cost.peak_memory_bytes)], ["encoded images", count(cost.encoded_images)],
-    ["trained parameters", cost.trained_parameters === null ? "not said" : count(cost.trained_parameters)],
+  list("Cost", [...Object.entries(COSTS).map(([key, { name }]) => [name.toLowerCase(), costText(run, key)]),
     ["hardware", el("span", {}, el("bdi", {}, run.hardware), `, ${manifest.dtype}`)]]),
   list("Software", [["python", manifest.python], ...Object.entries(manifest.packages)]),
-  pageData.others.length ? el("section", {}, el("h3", {}, "Compare probe by probe with"), el("ul", {}, pageData.others.map((other) =>
-    el("li", {}, el("a", { href: `../compare.html#${new URLSearchParams({ a: run.id, b: other.id })}` },
-      el("bdi", {}, other.backbone === run.backbone ? other.editor : `${other.editor} on ${other.backbone}`)))))) : "");
+  pageData.others ? el("section", {}, el("h3", {}, "Other runs on the same probes"), el("p", {},
+    el("a", { href: `../compare.html#${new URLSearchParams({ a: run.id })}` },
+      `Compare it probe by probe with ${pageData.others === 1 ? "the other one" : `one of ${count(pageData.others)}`}`))) : "");

@@ -20,6 +20,14 @@ const MEANS = {
   reference_out: "another entity, named only by its surroundings, keeps its answer",
 };
 const MINUS = "\u2212";
+// What a run cost: its name, how a number of it is written, where it is found in a run, and its unit on an axis.
+const COSTS = {
+  seconds_per_edit: { name: "Seconds an edit", text: seconds, of: (run) => run.cost.edit_seconds / run.records },
+  seconds: { name: "Seconds in all", text: seconds, of: (run) => run.cost.seconds },
+  peak_memory: { name: "Peak memory", text: mebibytes, of: (run) => run.cost.peak_memory_bytes / 2 ** 20, unit: "MiB" },
+  encoded_images: { name: "Encoded images", text: count, of: (run) => run.cost.encoded_images },
+  trained_parameters: { name: "Trained parameters", text: count, of: (run) => run.cost.trained_parameters },
+};
 
 document.body.prepend(
   el("a", { class: "skip", href: "#main" }, "To the content"),
@@ -49,8 +57,13 @@ function count(number) {
   return number.toLocaleString("en");
 }
 
-function bytes(number) {
-  return `${(number / 2 ** 20).toLocaleString("en", { maximumFractionDigits: 0 })} MiB`;
+function mebibytes(number) {
+  return `${number.toLocaleString("en", { maximumFractionDigits: 0 })} MiB`;
+}
+
+function costText(run, name) {
+  const value = COSTS[name].of(run);
+  return value === null ? "not said" : COSTS[name].text(value);
 }
 
 function seconds(number) {
@@ -112,6 +125,20 @@ function fill(select, options, value = select.value) {
 
 function distinct(values) {
   return [...new Set(values)];
+}
+
+// Names of protocols, with or without a moment: those of `paper` first.
+function paperFirst(names) {
+  const paper = (name) => name.split("@")[0] === "paper";
+  return [...names].sort((a, b) => paper(b) - paper(a) || (a < b ? -1 : 1));
+}
+
+// What runs that are ranked together have in common, in words; weights and input mode where `runs` hold others that
+// would read alike.
+function groupText(run, runs) {
+  const text = (one) => `${one.data} on ${one.backbone}, ${count(one.records)} records, ${editsText(one)}`;
+  const alike = runs.some((other) => other.group !== run.group && text(other) === text(run));
+  return text(run) + (alike ? ` (weights ${run.weights}, ${run.input_mode} input)` : "");
 }
 
 function editsText(run) {

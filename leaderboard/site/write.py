@@ -1,4 +1,4 @@
-"""The site's folder: made beside its place, then put there whole."""
+"""The site's folder: made beside its place, then put there."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from leaderboard.site import data
 HERE = Path(__file__).parent
 MARK = "site.json"  # in a folder that this module wrote
 MADE_BY = "leaderboard.site"
+BESIDE = ("CNAME", "README.md", "LICENSE")  # may be there before the site is, as may what begins with a dot
 
 
 def write_site(results: Path, out: Path) -> str:
     """Write the site of a results folder into `out`; what was written, in words.
 
-    A site that was there is replaced in one step. Raises `FGVEditError` where `out` holds anything else, and for
-    anything wrong with the results; `out` is then as it was.
+    The files and folders of a site that was there are replaced, whatever else lies beside them stays, be it `.git` or
+    `CNAME`. Raises `FGVEditError` where `out` holds anything else and is no site, and for anything wrong with the
+    results; `out` is then as it was.
     """
     _expect_ours(out)
     entries, reported = read_results(results)
@@ -40,7 +42,11 @@ def write_site(results: Path, out: Path) -> str:
             rows = entry.rows()
             runs.append(data.shown(entry, rows))
             _write_rows(made / "data", runs[-1], rows)
-        _write_pages(made, runs, data.board(runs, reported))
+        ranks = data.Ranks(runs)
+        for run, found in tqdm(data.differences(runs), desc="comparing", unit="run", total=len(runs), disable=None):
+            _write_script(made / "data", f"differences-{run.entry.id}", found)
+            ranks.count(run, found)
+        _write_pages(made, runs, data.board(runs, ranks, reported))
         write_json(made / MARK, {"made_by": MADE_BY, "runs": [entry.id for entry in entries]})
         made.chmod(0o755)
         _put(made, out)
@@ -67,7 +73,6 @@ def _write_pages(made: Path, runs: list[data.Shown], board: dict[str, Any]) -> N
         shown = {"root": "../", **data.page_of_run(run, row, runs), "metrics": board["metrics"]}
         title = f"{row['editor']} on {row['backbone']} · FGVEdit leaderboard"
         _write_page(made / "runs" / f"{run.entry.id}.html", title, shown, plots=True)
-        _write_script(made / "data", f"differences-{run.entry.id}", data.differences(run, runs))
     write_plotly(made)
 
 
@@ -87,8 +92,13 @@ def _write_script(folder: Path, name: str, value: Any) -> None:
 def _expect_ours(out: Path) -> None:
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise FGVEditError(f"'{out}' is no folder; expected a new one, an empty one or an earlier site")
-    if out.is_dir() and any(out.iterdir()) and not _is_site(out):
-        raise FGVEditError(f"'{out}' holds files that are no site of the leaderboard; expected a new or empty folder")
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    other = [name for name in names if not name.startswith(".") and name not in BESIDE]
+    if other and not _is_site(out):
+        raise FGVEditError(
+            f"'{out}' holds files that are no site of the leaderboard, such as '{other[0]}'; expected a new or empty "
+            f"folder, or one with hidden files and {', '.join(BESIDE)} alone"
+        )
 
 
 def _is_site(folder: Path) -> bool:
@@ -99,16 +109,23 @@ def _is_site(folder: Path) -> bool:
 
 
 def _put(made: Path, out: Path) -> None:
-    """Put the new folder in the place of the old one, which is taken back where that fails."""
+    """Put the new files in the place of the old ones, which are taken back where that fails."""
     if not out.exists():
         os.replace(made, out)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent)) / out.name
-    os.replace(out, old)
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
+    names = sorted(path.name for path in made.iterdir())
     try:
-        os.replace(made, out)
+        for name in names:
+            if os.path.lexists(out / name):
+                os.replace(out / name, old / name)
+            os.replace(made / name, out / name)
     except BaseException:
-        os.replace(old, out)
-        old.parent.rmdir()
+        for name in names:
+            if not (made / name).exists():
+                os.replace(out / name, made / name)
+            if os.path.lexists(old / name):
+                os.replace(old / name, out / name)
         raise
-    shutil.rmtree(old.parent, ignore_errors=True)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
