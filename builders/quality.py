@@ -13,6 +13,7 @@ from typing import Any
 from fgvedit.cli import ArgumentParser
 from fgvedit.errors import FGVEditError, command_line, printable
 from fgvedit.files import write_json
+from fgvedit.normalise import normalise
 from fgvedit.schema import EDIT
 
 FORMAT = 1  # of the JSON report
@@ -54,7 +55,6 @@ class Kind:
     def add(self, asked: Sequence[tuple[str, str]]) -> None:
         """The questions and answers of one record."""
         from builders.validate.texts import gives_away
-        from fgvedit.protocols.generation import normalise
 
         self.records += 1
         self.questions += len(asked)
@@ -74,7 +74,6 @@ class Split:
 
     def add(self, row: Mapping[str, Any]) -> None:
         from builders.validate.texts import answer_type
-        from fgvedit.protocols.generation import normalise
 
         self.records += 1
         question, target = normalise(row["question"]), normalise(row["target"])
@@ -202,8 +201,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def _labelled(lines: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:
     """(record, question) -> what was said of it."""
-    from fgvedit.protocols.generation import normalise
-
     return {
         (name.removeprefix(f"{line['labeller']}-"), normalise(label["question"])): label
         for name, line in lines.items()

@@ -43,10 +43,14 @@ class Route:
 @dataclass(frozen=True, eq=False)
 class Look:
     """Where in two images a scope classifier looked to compare a query with a stored edit: for the edit's fact in the
-    edit's image, and for the query's question in its own (None where it has none). (rows, columns), of sum 1."""
+    edit's image, and for the query's question in its own (None where it has none). (rows, columns), of sum 1.
+
+    `fit`: of how much of an image that is (see `fgvedit.pages.fit.area`).
+    """
 
     edit: torch.Tensor
     query: torch.Tensor | None
+    fit: str = "squash"
 
 
 class EditedModel(ABC):

@@ -14,9 +14,9 @@ before and after (the model's answers as text), expected (the right answer; None
 and age (how many of them were made after the record's own).
 
 Where edits are made one by one and a router says at what it looked, `looks.jsonl` holds a line a record: record_id,
-grid (rows and columns), edit (where it looked for the edit's fact in its image) and probes (for the question of the
-edit and of each probe, in its own image; None where it has none). Each is rows * columns bytes in base64, of which the
-largest is 255.
+grid (rows and columns), fit (of how much of an image; see `fgvedit.editing.Look`), edit (where it looked for the edit's
+fact in its image) and probes (for the question of the edit and of each probe, in its own image; None where it has
+none). Each is rows * columns bytes in base64, of which the largest is 255.
 """
 
 from __future__ import annotations
@@ -337,6 +337,7 @@ def in_bytes(record_id: str, looks: Sequence[Look]) -> dict[str, Any]:
     return {
         "record_id": record_id,
         "grid": list(looks[0].edit.shape),
+        "fit": looks[0].fit,
         "edit": text(looks[0].edit),
         "probes": [None if look.query is None else text(look.query) for look in looks],
     }

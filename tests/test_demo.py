@@ -28,11 +28,12 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
 from fgvedit.demo import session as limits
 from fgvedit.demo.__main__ import main
-from fgvedit.demo.heat import COLOUR, FADED, LONGEST, STRONGEST, area, heat_map
+from fgvedit.demo.heat import COLOUR, FADED, LONGEST, STRONGEST, heat_map
 from fgvedit.demo.session import Answer, Session, SharedModel, uploaded
 from fgvedit.demo.view import answer_html, edits_html, said_html
 from fgvedit.editing import EditedModel, Editor, Look, Route, open_editor, unedited
 from fgvedit.errors import FGVEditError
+from fgvedit.pages.fit import area
 from fgvedit.schema import Edit, record_from_row
 
 SCRIPT = (
@@ -114,6 +115,22 @@ def test_sessions_do_not_see_each_other(session: Session) -> None:
     assert other.edits == [] and other.asked is None
     assert other.ask("Which colour?", image_ref(0)).edits == ()
     assert session.ask("Which colour?", image_ref(0)).route.to == "edited"
+
+
+def test_nothing_is_kept_of_an_answer(session: Session, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate, asked = backbone.generate, []
+
+    def counted(queries: Sequence[Query], *rest: Any) -> list[str]:
+        asked.append(queries)
+        return generate(queries, *rest)
+
+    monkeypatch.setattr(backbone, "generate", counted)
+    session.edit("Which colour?", "blue", image_ref(0))
+    for _ in range(2):
+        asked.clear()
+        answer = session.ask("What?", None)
+        assert asked == [[answer.query]] and answer.before == answer.after  # once for both
+        session.ask("Something else?", None)
 
 
 @dataclass(frozen=True)
@@ -232,8 +249,9 @@ def test_what_a_cropping_classifier_did_not_see_is_faded() -> None:
     unseen = [(1 - FADED) * 90 + FADED * 255] * 3
     for x, expected in {0: unseen, 119: unseen, 120: seen, 359: seen, 360: unseen}.items():
         assert drawn.getpixel((x, 100)) == pytest.approx(expected, abs=2)
-    assert area((10, 20), "shortest") == (0, 5, 10, 10)
-    assert area((10, 20), "longest") == (-5, 0, 20, 20)
+    assert area(10, 20, "squash") == (0, 0, 10, 20)
+    assert area(10, 20, "shortest") == (0, 5, 10, 10)
+    assert area(10, 20, "longest") == (-5, 0, 20, 20)
     bordered = heat_map(image, torch.tensor([[1.0, 0.0], [0.0, 0.0]]), "longest")  # a square of 480, above it a border
     assert bordered.getpixel((100, 100)) == pytest.approx(seen, abs=2)
     assert bordered.getpixel((100, 130)) == (90, 90, 90)
@@ -466,6 +484,23 @@ def test_uploads(visit: Visit, tmp_path: Path) -> None:
     visit.click("Store this edit")
     visit.shows("#stored li", "“green”")
     assert visit.tab.locator("#answer .after").inner_text() == "green"
+
+
+def test_visitors_may_upload_the_same_file_at_once(visit: Visit, browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "both.png").write_bytes(png(size=91))
+    other = Visit(browser, visit.url)
+    held: list[Any] = []
+    for one in (visit, other):
+        one.tab.route("**/queue/join*", lambda route: held.append(route))
+        one.tab.locator("input[type=file]").first.set_input_files(tmp_path / "both.png")
+    for _ in range(400):  # both files are there before either is read
+        if len(held) == 2:
+            break
+        visit.tab.wait_for_timeout(50)
+    for route, one in zip(held, (visit, other), strict=True):
+        route.continue_()
+        one.shows("#picture", "both.png")
+    other.close()
 
 
 def test_texts_stay_text(visit: Visit) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,26 @@ def test_of_several_edits_the_one_that_counted_is_shown(build):
         torch.testing.assert_close(look.edit, by_hand(editor, EDITS[route.edit].fact, EDITS[route.edit].image))
 
 
+def test_of_several_edits_only_those_that_counted_are_looked_at(build, monkeypatch):
+    editor, texts = build(), []
+    look = editor.classifier.look
+    monkeypatch.setattr(editor.classifier, "look", lambda asked, images: texts.extend(asked) or look(asked, images))
+    with editor.edit(EDITS) as edited:
+        [route] = edited.explain(QUERIES[:1])
+        edited.looks(QUERIES[:1])
+    assert len(EDITS) > 1 and texts == [EDITS[route.edit].fact, QUERIES[0].question]
+
+
+@pytest.mark.parametrize("fit", ["squash", "shortest", "longest"])
+def test_it_says_how_much_of_an_image_it_sees(build, random_clip, tmp_path, fit):
+    clip = shutil.copytree(random_clip, tmp_path / "clip")
+    config = json.loads((clip / "open_clip_config.json").read_text())
+    config["preprocess_cfg"]["resize_mode"] = fit
+    (clip / "open_clip_config.json").write_text(json.dumps(config))
+    with build(clip=str(clip)).edit(EDITS[:1]) as edited:
+        assert edited.looks(QUERIES)[0].fit == fit
+
+
 @torch.no_grad()
 def test_cross_attention_is_the_mean_of_its_heads(build):
     editor = build(fusion="cross")
@@ -96,7 +117,7 @@ def test_a_run_writes_them_beside_its_rows(build, dataset_folder, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "out" / "looks.jsonl").read_text().splitlines()]
     assert [line["record_id"] for line in lines] == [record.id for record in data.records]
     for line, record in zip(lines, data.records, strict=True):
-        assert line["grid"] == list(GRID)
+        assert (line["grid"], line["fit"]) == (list(GRID), "squash")
         asked = [(record.question, record.image), *((probe.question, probe.image) for probe in record.probes)]
         expected = [(record.edit.fact, record.image), *asked]
         for written, (text, image) in zip([line["edit"], *line["probes"]], expected, strict=True):

@@ -23,9 +23,11 @@ from PIL import Image
 from builders.parquet import write_rows
 from fgvedit.dataset import load_records
 from fgvedit.errors import FGVEditError
+from fgvedit.pages import Images
 from fgvedit.report.__main__ import main
 from fgvedit.report.page import write_report
 from fgvedit.results import MUST_CHANGE, metrics_from_rows, router_from_rows
+from fgvedit.schema import ImageRef
 
 SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
 PROTOCOLS = ["paper", "generation"]
@@ -74,16 +76,18 @@ def rows_of(data: Path, routed: bool = True, sequence: int | None = None) -> Row
     return rows
 
 
-def look_of(record_id: str, probes: int, grid: tuple[int, int] = GRID) -> dict[str, Any]:
-    """Maps of which each has one strong place, the one of its own number; the first probe's is place 1."""
+def look_of(record_id: str, probes: int, fit: str | None = "squash") -> dict[str, Any]:
+    """Maps of which each has one strong place, the one of its own number; the first probe's is place 1. `fit` None: as
+    of an older run, which did not say it."""
 
     def one(place: int) -> str:
-        weights = bytearray(grid[0] * grid[1])
+        weights = bytearray(GRID[0] * GRID[1])
         weights[place % len(weights)] = 255
         return base64.b64encode(bytes(weights)).decode()
 
     maps = [one(place + 1) for place in range(probes + 1)]
-    return {"record_id": record_id, "grid": list(grid), "edit": one(0), "probes": maps}
+    look = {"record_id": record_id, "grid": list(GRID), "edit": one(0), "probes": maps}
+    return {**look, "fit": fit} if fit else look
 
 
 def write_run(folder: Path, data: Path, rows: Rows, looks: list[dict[str, Any]] | None = None, **changes: Any) -> Path:
@@ -183,15 +187,28 @@ def test_metrics_and_histograms_are_those_of_the_rows(run: Path) -> None:
     content, rows = page_data(run / "report"), read_rows(run)
     assert content["metrics"] == json.loads((run / "result.json").read_text())["metrics"]
     bins = Counter((row["protocol"], row["kind"], int(row["rho"] * 40)) for row in rows)
-    counts = content["rho"]["counts"]
-    found = {
-        (protocol, kind, bin): count
-        for protocol, kinds in counts.items()
-        for kind, own in kinds.items()
-        for bin, count in enumerate(own)
-        if count
-    }
+    found: Counter[tuple[str, str, int]] = Counter()
+    for protocol, kinds in content["rho"]["counts"].items():
+        for kind, sides in kinds.items():
+            for side in sides:
+                found.update({(protocol, kind, bin): count for bin, count in enumerate(side) if count})
     assert found == bins
+
+
+@pytest.mark.parametrize("threshold", [0.51, 0.7, 1, 1.5])
+def test_on_which_side_of_the_threshold_a_probe_is_hangs_on_no_bin(
+    two_records: Path, tmp_path: Path, threshold: float
+) -> None:
+    rows, rhos = rows_of(two_records), [0.0, 0.501, 0.509, 0.51, 0.524, 0.7, 1.0]
+    for number, row in enumerate(rows):
+        row["rho"] = rhos[number % 7]
+    editor = {"name": "mine", "class": "m:M", "config": {"threshold": threshold}, "checkpoint": None}
+    run = write_run(tmp_path / "run", two_records, rows, editor=editor)
+    write_report(run)
+    for kind, (below, above) in page_data(run / "report")["rho"]["counts"]["paper"].items():
+        own = [row["rho"] for row in rows if row["protocol"] == "paper" and row["kind"] == kind]
+        assert sum(below) == sum(rho < threshold for rho in own)
+        assert sum(above) == sum(rho >= threshold for rho in own)
 
 
 def test_a_rho_that_is_no_number_is_shown_as_it_is(data: Path, tmp_path: Path) -> None:
@@ -296,6 +313,8 @@ def test_deep_links(browser: Any, run: Path) -> None:
     rows = read_rows(run)
     page = opened(browser, run / "report", "protocol=generation&show=wrong&record=record-27")
     wait_for_focus(page, "record-27")
+    own_link = page.tab.get_by_role("link", name="record-27", exact=True)
+    assert own_link.get_attribute("href") == "#protocol=generation&record=record-27"
     own = {row["record_id"] for row in rows if row["protocol"] == "generation" and shows(row, "wrong")}
     ids = [f"record-{number}" for number in range(RECORDS) if f"record-{number}" in own]
     assert shown_ids(page) == ids[ids.index("record-27") // 10 * 10 :][:10]
@@ -354,7 +373,25 @@ def test_a_view_is_small_whatever_the_run(page: Opened) -> None:
     page.tab.get_by_role("button", name="Next page").last.click()
     wait_for_focus(page, "record-20")
     assert [Path(url).name[:4] for url in page.requests if "/records/" in url] == ["0000", "0001"]
+    scripts = page.tab.evaluate("[...document.querySelectorAll('script[src^=records]')].map(script => script.src)")
+    assert sorted(Path(url).name[:4] for url in scripts) == ["0000", "0001"]
     assert page.tab.get_by_role("button", name="Next page").first.is_disabled()
+
+
+def test_records_that_did_not_come_are_asked_for_again(browser: Any, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    write_report(run, folder)
+    (script,) = (folder / "records").glob("0001-*")
+    page = opened(browser, folder)
+    script.rename(tmp_path / script.name)
+    page.tab.get_by_label("Record id").fill("record-27")
+    page.tab.get_by_role("alert").get_by_text("The folder records is not beside this page").wait_for()
+    (tmp_path / script.name).rename(script)
+    page.tab.get_by_label("Record id").fill("record-28")
+    page.until("() => document.querySelector('.card').dataset.record === 'record-28'")
+    assert page.tab.locator("#trouble").text_content() == ""
+    assert len(page.complaints) == 1 and "ERR_FILE_NOT_FOUND" in page.complaints.pop()
+    page.close()
 
 
 def test_answers_scores_and_routes(page: Opened, run: Path) -> None:
@@ -400,28 +437,84 @@ def pixels(picture: Any) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(picture.screenshot())).convert("RGB"), dtype=float)
 
 
-def photo(width: int, height: int) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, height), (90, 140, 60)).save(buffer, "JPEG")
+def photo(width: int, height: int, kind: str = "JPEG", **options: Any) -> dict[str, Any]:
+    """A green photo with a red square at its left."""
+    image, buffer = Image.new("RGB", (width, height), (90, 140, 60)), io.BytesIO()
+    image.paste((200, 40, 40), (0, 0, height, height))
+    image.save(buffer, kind, **options)
     return {"bytes": buffer.getvalue(), "path": None}
 
 
-@pytest.mark.parametrize("clip, whole", [("ViT-B-32", False), ("tiny-clip", True)])
+@pytest.mark.parametrize(
+    "fit, clip, seen, said",
+    [
+        ("shortest", "folder/of/then", (1, 1), None),
+        ("squash", "folder/of/then", (3, 1), None),
+        ("longest", "folder/of/then", (3, 3), None),
+        (None, "ViT-B-32", (1, 1), "on the assumption that it was the square in the middle"),
+        (None, "tiny-clip", (3, 1), "on the assumption that it was the whole image"),
+    ],
+)
 def test_on_a_wide_photo_the_heat_map_lies_where_clip_looked(
-    browser: Any, tmp_path: Path, clip: str, whole: bool
+    browser: Any, tmp_path: Path, fit: str | None, clip: str, seen: tuple[int, int], said: str | None
 ) -> None:
     write_rows([make_row(0, image=photo(300, 100))], tmp_path / "records", "test")
     rows = rows_of(tmp_path / "records")
     editor = {"name": "mine", "class": "m:M", "config": {"clip": clip}, "checkpoint": None}
-    run = write_run(tmp_path / "run", tmp_path / "records", rows, [look_of("record-0", 5)], editor=editor)
+    run = write_run(tmp_path / "run", tmp_path / "records", rows, [look_of("record-0", 5, fit)], editor=editor)
     write_report(run)
     page = opened(browser, run / "report")
     image, heat = (page.tab.locator(f".edit {tag}").bounding_box() for tag in ("img", "canvas"))
     assert image["width"] == pytest.approx(3 * image["height"], abs=2)
-    assert heat["width"] == pytest.approx(image["width"] if whole else image["height"], abs=2)
-    assert heat["x"] + heat["width"] / 2 == pytest.approx(image["x"] + image["width"] / 2, abs=2)
-    assert (heat["y"], heat["height"]) == (pytest.approx(image["y"], abs=2), pytest.approx(image["height"], abs=2))
+    for start, size, part in (("x", "width", seen[0]), ("y", "height", seen[1])):
+        assert heat[size] == pytest.approx(part * image["height"], abs=2)
+        assert heat[start] + heat[size] / 2 == pytest.approx(image[start] + image[size] / 2, abs=2)
+    text = page.tab.locator("main").inner_text()
+    assert said in text if said else "assumption" not in text
     page.close()
+
+
+def turned() -> Image.Exif:
+    """What a camera says that was held on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+def test_a_photo_that_its_camera_wants_turned_is_shown_as_models_see_it(browser: Any, tmp_path: Path) -> None:
+    image = photo(300, 100, exif=turned(), quality=95)
+    entity = {"name": "card", "box": [0.0, 0.0, 100.0, 100.0]}  # the red square
+    write_rows([make_row(0, image=image, entity=entity)], tmp_path / "records", "test")
+    rows = rows_of(tmp_path / "records")
+    run = write_run(tmp_path / "run", tmp_path / "records", rows, [look_of("record-0", 5)])
+    write_report(run)
+    record = load_records(str(tmp_path / "records")).records[0]
+    assert record.image.open().size == (300, 100)  # what models are given
+    page = opened(browser, run / "report")
+    page.press("h")  # the heat map off
+    shown = page.tab.locator(".edit .picture")
+    page.until("image => image.complete", shown.locator("img").element_handle())
+    size = "image => [image.naturalWidth, image.naturalHeight, image.width, image.height]"
+    *natural, width, height = shown.locator("img").evaluate(size)
+    assert natural == [300, 100] and width == pytest.approx(3 * height, abs=2)
+    box, heat = (shown.locator(name).bounding_box() for name in ("rect.over", "img"))
+    assert (box["x"], box["y"]) == (pytest.approx(heat["x"], abs=4), pytest.approx(heat["y"], abs=4))
+    assert box["width"] == pytest.approx(heat["width"] / 3, abs=4)
+    colours = pixels(shown)
+    middle = colours.shape[0] // 2
+    assert np.abs(colours[middle, middle] - (200, 40, 40)).max() < 20
+    assert np.abs(colours[middle, -middle] - (90, 140, 60)).max() < 20
+    page.close()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("exif", [turned(), b"Exif\0\0broken"], ids=["turned", "broken"])
+def test_no_image_of_a_page_says_how_it_is_to_be_turned(kind: str, exif: Any, tmp_path: Path) -> None:
+    image = ImageRef("photo", photo(30, 10, kind, exif=exif)["bytes"])
+    found = Images(tmp_path).file(image)
+    shown = Image.open(tmp_path / found["file"])
+    assert shown.size == (found["width"], found["height"]) == (30, 10)
+    assert 0x0112 not in shown.getexif()
 
 
 def test_the_shipped_clip_and_those_known_by_name_take_the_part_that_the_page_says() -> None:
@@ -461,15 +554,18 @@ def test_anyone_can_read_it(browser: Any, run: Path, scheme: str, viewport: dict
     page.close()
 
 
+RHO_TABLE = (
+    "[...document.querySelectorAll('#rho-table tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))"
+)
+
+
 def test_the_plots_follow_dark_mode_and_say_the_same_as_their_table(page: Opened, run: Path) -> None:
     page.tab.wait_for_selector("#rho-plot svg .bars")
     ink = "getComputedStyle(document.querySelector('#rho-plot .annotation-text')).fill"
     light = page.tab.evaluate(ink)
     page.tab.emulate_media(color_scheme="dark")
     page.until(f"light => {ink} !== light", light)
-    lines = page.tab.evaluate(
-        "[...document.querySelectorAll('#rho-table tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))"
-    )
+    lines = page.tab.evaluate(RHO_TABLE)
     rows = [row for row in read_rows(run) if row["protocol"] == "paper"]
     for kind, *counts in lines:
         bins = Counter(int(row["rho"] * 10) for row in rows if row["kind"] == kind)
@@ -477,6 +573,24 @@ def test_the_plots_follow_dark_mode_and_say_the_same_as_their_table(page: Opened
     assert {line[0] for line in lines} == {row["kind"] for row in rows}
     shapes = page.tab.evaluate("document.querySelector('#rho-plot').layout.shapes.map(shape => shape.x0)")
     assert shapes == [0.5] * len(lines)
+
+
+def test_in_the_bin_of_the_threshold_each_colour_has_its_own_side(browser: Any, data: Path, tmp_path: Path) -> None:
+    rows = rows_of(data)
+    for number, row in enumerate(rows):
+        row["rho"] = 0.505 if number % 5 else 0.52  # of one bin
+    editor = {"name": "mine", "class": "m:M", "config": {"threshold": 0.51}, "checkpoint": None}
+    run = write_run(tmp_path / "run", data, rows, editor=editor)
+    write_report(run)
+    page = opened(browser, run / "report")
+    page.tab.wait_for_selector("#rho-plot svg .bars")
+    sums = "document.querySelector('#rho-plot').data.map(trace => trace.y.reduce((one, other) => one + other, 0))"
+    fine, off = (page.tab.evaluate(sums)[side::2] for side in (0, 1))
+    kinds = [line[0] for line in page.tab.evaluate(RHO_TABLE)]
+    for kind, right, wrong in zip(kinds, fine, off, strict=True):
+        own = [row["rho"] >= 0.51 for row in rows if row["protocol"] == "paper" and row["kind"] == kind]
+        assert right == own.count(kind in MUST_CHANGE) and wrong == len(own) - right > 0
+    page.close()
 
 
 def test_texts_are_text(browser: Any, tmp_path: Path) -> None:
@@ -528,6 +642,16 @@ def test_an_editor_without_a_router(browser: Any, data: Path, tmp_path: Path) ->
     page.close()
 
 
+def test_a_run_in_which_everything_is_to_change(browser: Any, tmp_path: Path) -> None:
+    write_rows([make_row(0, probes=[make_probe("in_scope", image_id="image-0")])], tmp_path / "records", "test")
+    run = write_run(tmp_path / "run", tmp_path / "records", rows_of(tmp_path / "records"))
+    write_report(run)
+    page = opened(browser, run / "report")
+    table = page.tab.locator("#router table")
+    assert table.evaluate("table => [...table.childNodes].map(node => node.nodeName)") == ["CAPTION", "TBODY"]
+    page.close()
+
+
 def test_a_run_of_format_1(data: Path, run: Path, tmp_path: Path) -> None:
     rows = [{key: value for key, value in row.items() if key not in ("edits", "age")} for row in read_rows(run)]
     old = write_run(tmp_path / "run", data, rows)
@@ -549,6 +673,8 @@ def test_edits_in_a_row(browser: Any, data: Path, tmp_path: Path) -> None:
     first = [row for row in rows if row["age"] == 0]
     assert len(end) == len(first) == 28 * 6 * 2
     wait_for_count(page, end, "wrong")
+    card = page.tab.locator(".card").first
+    assert card.get_by_role("link").first.get_attribute("href") == f"#moment=%40end&record={shown_ids(page)[0]}"
     page.tab.get_by_label("Asked").select_option("right after its own edit")
     wait_for_count(page, first, "wrong")
     page.tab.get_by_role("button", name="Show all", exact=True).click()
@@ -616,6 +742,7 @@ def looks_altered(**changes: Any) -> Callable[[Path], object]:
         (lambda run: (run / "looks.jsonl").write_text("[]\n"), "looks.jsonl': line 1 is damaged"),
         (looks_altered(probes=[]), "found 0 maps .*expected 6"),
         (looks_altered(grid=[3, 2]), r"line 1: found maps of \[8\] bytes, expected 3 \* 2"),
+        (looks_altered(fit="middle"), "line 1: fit: found 'middle', expected one of squash, shortest, longest"),
     ],
 )
 def test_damaged_runs_are_refused(
@@ -700,6 +827,13 @@ def test_a_page_that_fails_leaves_nothing(data: Path, tmp_path: Path) -> None:
     with pytest.raises(FGVEditError, match=r"image 'image-0'.*do not decode"):
         write_report(run, tmp_path / "page")
     assert {path.name for path in tmp_path.iterdir()} == {"records", "run"}
+
+
+def test_a_page_needs_a_folder_with_a_name(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FGVEditError, match=r"^--out \.: found no name of a folder, expected one, such as page$"):
+        main([str(run), "--out", "."])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_line(run: Path, tmp_path: Path) -> None:

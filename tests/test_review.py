@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import image_ref, make_probe, make_row, png
 from pages import Opened
+from PIL import Image
 
 from builders.parquet import write_rows
 from builders.quality import report
@@ -292,6 +294,30 @@ def test_an_import_goes_on_from_exported_marks(page: Page, browser: Any, tmp_pat
     other.close()
 
 
+COUNTED = """() => {
+  globalThis.made = { transactions: 0, puts: 0 };
+  for (const [kind, method, name] of [[IDBDatabase, "transaction", "transactions"], [IDBObjectStore, "put", "puts"]]) {
+    const own = kind.prototype[method];
+    kind.prototype[method] = function (...given) {
+      made[name] += 1;
+      return own.apply(this, given);
+    };
+  }
+}"""
+
+
+def test_an_import_is_stored_in_one_go(page: Page, folder: Path, tmp_path: Path) -> None:
+    marks = {f"record-{number}": {"edit": "right"} for number in range(3)}
+    page.tab.evaluate(COUNTED)
+    file = write_marks(tmp_path / "marks.json", folder, marks, reviewer="Ada")
+    page.tab.get_by_label("Go on with exported marks").set_input_files(file)
+    page.tab.get_by_text("Marks of 3 records read").wait_for()
+    assert page.tab.evaluate("made") == {"transactions": 1, "puts": 4}
+    page.reload()
+    found = page.export(tmp_path / "more.json")
+    assert (found["marks"], found["reviewer"]) == (marks, "Ada")
+
+
 @pytest.mark.parametrize(
     "changes, expected",
     [
@@ -407,13 +433,32 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+def test_a_photo_that_its_camera_wants_turned_is_shown_as_models_see_it(browser: Any, tmp_path: Path) -> None:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    Image.new("RGB", (300, 100), (90, 140, 60)).save(buffer, "JPEG", exif=exif)
+    entity = {"name": "card", "box": [0.0, 0.0, 100.0, 100.0]}
+    row = make_row(0, image={"bytes": buffer.getvalue(), "path": None}, entity=entity)
+    write_rows([row], tmp_path / "records", "test")
+    write_page(str(tmp_path / "records"), tmp_path / "page")
+    page = Page(browser, tmp_path / "page")
+    shown = page.tab.locator(".sight img")
+    page.until("image => image.complete", shown.element_handle())
+    assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [300, 100]
+    image, box = shown.bounding_box(), page.tab.locator(".sight rect.over").bounding_box()
+    assert image["width"] == pytest.approx(3 * image["height"], abs=2)
+    assert box["width"] == pytest.approx(image["width"] / 3, abs=4)
+    assert box["height"] == pytest.approx(image["height"], abs=4)
+    page.close()
+
+
 def test_scenes_as_a_page(browser: Any, tmp_path: Path) -> None:
     table = load_records("scenes", "test", limit=3).records.table  # type: ignore[attr-defined]
     write_rows(list(table), tmp_path / "records", "test")
     write_page(str(tmp_path / "records"), tmp_path / "page")
     page = Page(browser, tmp_path / "page")
-    loaded = "[...document.images].every(image => image.complete && image.naturalWidth === 144)"
-    page.tab.wait_for_function(loaded)
+    page.tab.locator("main img").last.scroll_into_view_if_needed()
+    page.until("[...document.images].every(image => image.complete && image.naturalWidth === 144)")
     assert page.tab.locator("main img").count() == 2  # its own, and that of the probe about another image
     page.close()
 
@@ -716,6 +761,13 @@ def test_a_card_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(FGVEditError, match=r"data card '.*README.md'"):
         apply_marks(str(own), marks, tmp_path / "reviewed")
     assert not (tmp_path / "reviewed").exists()
+
+
+def test_nothing_needs_torch() -> None:
+    modules = ["labelling.tasks", "quality", "review.page", "validate.checks", "validate.texts", "vqav2.official"]
+    code = f"import sys, {', '.join('builders.' + name for name in modules)}; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from builders.labelling.base import Effect, Labelled, Refused, Told, Unanswered, Value
 from fgvedit.errors import one_line
+from fgvedit.normalise import normalise
 from fgvedit.schema import ImageRef
 
 RELATIONS = ("entailed", "unaffected", "unclear")
@@ -316,8 +317,6 @@ def new_question(text: str, others: Sequence[str]) -> str:
 
 def same(one: str, other: str) -> bool:
     """Whether two texts are the same as VQA v2 compares answers."""
-    from fgvedit.protocols.generation import normalise  # which brings torch
-
     return normalise(one) == normalise(other)
 
 

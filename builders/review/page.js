@@ -26,7 +26,7 @@ function change(record, alter) {
   alter(own);
   if (own.edit || own.note || Object.keys(own.probes).length) state.marks[record.id] = own;
   else delete state.marks[record.id];
-  keepMarks(record.id);
+  keep([keptMarks(record.id)]);
 }
 
 function setMark(record, item, mark) {
@@ -69,8 +69,9 @@ async function recall() {
   keys.forEach(([, name], place) => take(name, texts[place]));
 }
 
-function keep(name, text) {
-  pending.set(name, text);
+// Store texts under names, pairs of the two, in one go.
+function keep(texts) {
+  for (const [name, text] of texts) pending.set(name, text);
   const storing = new Map(pending);
   try {
     const transaction = database.transaction("kept", "readwrite", { durability: "strict" });
@@ -88,10 +89,8 @@ function keep(name, text) {
 }
 
 function stored(these) {
-  for (const [name, text] of these) {
-    if (pending.get(name) === text) pending.delete(name);
-    others.postMessage([name, text]);
-  }
+  for (const [name, text] of these) if (pending.get(name) === text) pending.delete(name);
+  others.postMessage([...these]);
   progress();
 }
 
@@ -99,9 +98,8 @@ function unkept(error) {
   trouble(`This browser cannot keep the marks (${error ? error.name : "no reason given"}): export them before you leave the page.`);
 }
 
-function keepMarks(id) {
-  keep(`marks ${id}`, state.marks[id] ? JSON.stringify(state.marks[id]) : "");
-}
+// A record's marks as they are kept: their name and text.
+const keptMarks = (id) => [`marks ${id}`, state.marks[id] ? JSON.stringify(state.marks[id]) : ""];
 
 // Take over what is kept under a name; "": nothing.
 function take(name, text) {
@@ -120,9 +118,8 @@ function take(name, text) {
 }
 
 // What another page of this data stored; each has its own place.
-others.addEventListener("message", ({ data: [name, text] }) => {
-  if (name === "at" || pending.has(name)) return;
-  take(name, text);
+others.addEventListener("message", ({ data: texts }) => {
+  for (const [name, text] of texts) if (name !== "at" && !pending.has(name)) take(name, text);
   refresh();
 });
 
@@ -180,11 +177,12 @@ async function goOn(file) {
     return;
   }
   Object.assign(state.marks, found.marks);
-  Object.keys(found.marks).forEach(keepMarks);
+  const texts = Object.keys(found.marks).map(keptMarks);
   if (found.reviewer && !state.reviewer) {
     $("reviewer").value = state.reviewer = String(found.reviewer);
-    keep("reviewer", state.reviewer);
+    texts.push(["reviewer", state.reviewer]);
   }
+  keep(texts);
   trouble("");
   show(at < 0 ? step(-1, 1) : at);
   say(`Marks of ${Object.keys(found.marks).length} records read from ${file.name}.`);
@@ -194,13 +192,6 @@ const short = (text) => text.slice(0, 12);
 
 // -- what is shown ----------------------------------------------------------------------------------------------------
 
-// Texts of the data only ever become text nodes and attributes, never markup.
-function element(tag, properties, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
 function say(text) {
   $("status").textContent = text;
 }
@@ -209,40 +200,15 @@ function trouble(text) {
   $("trouble").textContent = text;
 }
 
-function figure(image, alt, className, box) {
-  const img = element("img", { src: image.file, width: image.width, height: image.height, alt });
-  const node = element("figure", { className }, img);
-  if (box) {
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
-    svg.setAttribute("aria-hidden", "true");
-    for (const name of ["under", "over"]) {
-      const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-      ["x", "y", "width", "height"].forEach((side, number) => rect.setAttribute(side, box[number]));
-      rect.setAttribute("class", name);
-      svg.append(rect);
-    }
-    node.append(svg);
-  }
-  return node;
-}
-
 function fieldset(record, item, legend, ...about) {
-  const node = element("fieldset", { className: "item", tabIndex: -1 }, element("legend", {}, legend), ...about);
-  node.dataset.item = item;
-  const marks = element("div", { className: "marks" });
-  for (const mark of MARKS) {
-    const input = element("input", { type: "radio", name: `mark-${item}`, value: mark });
-    input.addEventListener("change", () => give(record, item, mark));
-    marks.append(element("label", {}, input, mark));
-  }
-  const clear = element("button", { type: "button", className: "clear", title: "x" }, "take back");
-  clear.addEventListener("click", () => {
+  const takeBack = () => {
     give(record, item, "");
     node.focus();
-  });
-  marks.append(clear);
-  node.append(marks);
+  };
+  const marks = MARKS.map((mark) => el("label", {},
+    el("input", { type: "radio", name: `mark-${item}`, value: mark, onchange: () => give(record, item, mark) }), mark));
+  const node = el("fieldset", { tabindex: -1, "data-item": item }, el("legend", {}, legend), ...about,
+    el("div", { class: "marks" }, marks, el("button", { type: "button", class: "clear", title: "x", onclick: takeBack }, "take back")));
   paint(node, markOf(record, item));
   return node;
 }
@@ -260,33 +226,29 @@ function give(record, item, mark) {
 }
 
 function card(record) {
-  const about = element("p", {}, `${record.id} (${record.split}), image ${record.image_id}`);
-  const sight = element("section", { className: "sight" }, figure(record.image, `Image ${record.image_id}`, "", record.box), about);
-  if (record.entity) sight.append(element("p", {}, `Edited entity: ${record.entity}${record.box ? " (in the box)" : ""}`));
-  if (record.labeller) sight.append(element("p", { className: "reason" }, `Labelled by ${record.labeller}`));
-  for (const [step, reason] of Object.entries(record.reasons)) {
-    sight.append(element("p", { className: "reason" }, `${step}: ${reason}`));
-  }
+  const about = (text) => el("p", { class: "reason" }, text);
+  const sight = el("section", { class: "sight" },
+    el("figure", {}, picture(record.image, `Image ${record.image_id}`, record.box)),
+    el("p", {}, `${record.id} (${record.split}), image ${record.image_id}`),
+    record.entity && el("p", {}, `Edited entity: ${record.entity}${record.box ? " (in the box)" : ""}`),
+    record.labeller && about(`Labelled by ${record.labeller}`),
+    Object.entries(record.reasons).map(([step, reason]) => about(`${step}: ${reason}`)));
 
-  const items = element("section", {}, element("h2", {}, "Is this right?"));
-  items.append(
+  const items = el("section", {}, el("h2", {}, "Is this right?"),
     fieldset(record, 0, "The edit",
-      element("p", { className: "question" }, record.question),
-      element("p", {}, `Before the edit “${record.answer}”, after it “${record.target}”.`),
-      element("p", { className: "reason" }, "Right where the question is about one thing in the image and both are answers to it, of which one is true.")),
-  );
-  record.probes.forEach((probe, number) => {
-    const parts = [element("p", { className: "question" }, probe.question), element("p", {}, probe.expected)];
-    if (probe.image) parts.unshift(figure(probe.image, `The image of probe ${number}`, "other"));
-    if (probe.reason) parts.push(element("p", { className: "reason" }, `Labeller: ${probe.reason}`));
-    items.append(fieldset(record, number + 1, `${number}. ${probe.asks} (${probe.kind})`, ...parts));
-  });
-  const note = element("textarea", { id: "note", value: (state.marks[record.id] || {}).note || "" });
-  note.addEventListener("input", () => change(record, (own) => {
+      el("p", { class: "question" }, record.question),
+      el("p", {}, `Before the edit “${record.answer}”, after it “${record.target}”.`),
+      about("Right where the question is about one thing in the image and both are answers to it, of which one is true.")),
+    record.probes.map((probe, number) => fieldset(record, number + 1, `${number}. ${probe.asks} (${probe.kind})`,
+      probe.image && el("figure", { class: "other" }, picture(probe.image, `The image of probe ${number}`, null)),
+      el("p", { class: "question" }, probe.question),
+      el("p", {}, probe.expected),
+      probe.reason && about(`Labeller: ${probe.reason}`))));
+  const note = el("textarea", { id: "note", oninput: () => change(record, (own) => {
     if (note.value.trim()) own.note = note.value;
     else delete own.note;
-  }));
-  items.append(element("label", { htmlFor: "note" }, "Note on this record"), note);
+  }) }, (state.marks[record.id] || {}).note || "");
+  items.append(el("label", { for: "note" }, "Note on this record"), note);
   return [sight, items];
 }
 
@@ -295,7 +257,7 @@ function show(index) {
   const main = $("record");
   main.classList.toggle("shown", at >= 0);
   if (at < 0) {
-    main.replaceChildren(element("p", {}, "No record is like this."));
+    main.replaceChildren(el("p", {}, "No record is like this."));
   } else {
     main.replaceChildren(...card(records[at]));
   }
@@ -317,7 +279,7 @@ const placeOf = (id) => Math.max(0, records.findIndex((record) => record.id === 
 
 function keepPlace() {
   state.at = at < 0 ? "" : records[at].id;
-  keep("at", state.at);
+  keep([["at", state.at]]);
 }
 
 function progress() {
@@ -419,7 +381,7 @@ $("import").addEventListener("change", async (event) => {
 });
 $("reviewer").addEventListener("input", (event) => {
   state.reviewer = event.target.value.trim();
-  keep("reviewer", state.reviewer);
+  keep([["reviewer", state.reviewer]]);
 });
 $("filter").addEventListener("change", () => {
   show(at >= 0 && matches(records[at]) ? at : step(-1, 1));

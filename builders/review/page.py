@@ -15,8 +15,8 @@ from builders.review.reading import labels_of, rows
 from builders.validate.sources import open_source
 from fgvedit.errors import FGVEditError
 from fgvedit.files import write_text
-from fgvedit.pages import Images, html
-from fgvedit.protocols.generation import normalise
+from fgvedit.normalise import normalise
+from fgvedit.pages import PICTURE, Images, html
 from fgvedit.schema import EXPECTED_NEW, Probe, Record, record_from_row
 
 HERE = Path(__file__).parent
@@ -62,10 +62,8 @@ def write_page(name: str, out: Path, sample: int | None = None, seed: int = 0, c
                 records.append({"split": split, **_shown(record, labels.get(record.id), images)})
         if not records:
             raise FGVEditError(f"data set '{name}' has no records; expected at least 1")
-        write_text(
-            out / "index.html",
-            html(HERE / "page.html", "Review", {"name": name, "revision": source.revision, "records": records}),
-        )
+        content = {"name": name, "revision": source.revision, "records": records}
+        write_text(out / "index.html", html(HERE / "page.html", "Review", content, shared=[PICTURE]))
     except BaseException:
         images.remove(images.shown() - shown_before)
         raise

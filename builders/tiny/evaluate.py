@@ -18,7 +18,7 @@ from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
 from fgvedit.mscke.clip import Clip
-from fgvedit.protocols.generation import normalise
+from fgvedit.normalise import normalise
 from fgvedit.schema import ImageRef, Record
 
 DEMONSTRATIONS = 4

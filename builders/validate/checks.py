@@ -15,7 +15,7 @@ from builders.validate.looks import Looks, look
 from builders.validate.report import Report
 from builders.validate.sources import Misfit, Source, misfits, rows_of
 from fgvedit.errors import FGVEditError, unknown
-from fgvedit.protocols.generation import normalise
+from fgvedit.normalise import normalise
 from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS, ImageRef, Probe, Record, record_from_row
 
 REQUIRED = ("rephrase", "in_scope", "out_of_scope", "text_locality")

@@ -18,7 +18,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from fgvedit.errors import FGVEditError, one_line, unknown
-from fgvedit.protocols.generation import normalise
+from fgvedit.normalise import normalise
 
 SUBTYPES = ("train2014", "val2014")
 FIELDS = {"questions": {"question_id": int, "image_id": int, "question": str}}

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fgvedit.pages.fit import area
+
 LONGEST = 480  # pixels, of the longer side of what is drawn
 COLOUR = (255, 80, 0)
 STRONGEST = 0.8  # how much of the colour covers the part that counted most
@@ -14,14 +16,14 @@ FADED = 0.7  # how much white covers what the classifier did not see
 
 def heat_map(image: Image.Image, weights: torch.Tensor, fit: str = "squash") -> Image.Image:
     """`image` in grey, scaled so that its longer side is `LONGEST`, the colour over each part the stronger, the more it
-    counted: `weights` (rows, columns), not negative, relative to the largest. `fit`: see `area`.
+    counted: `weights` (rows, columns), not negative, relative to the largest. `fit`: see `fgvedit.pages.fit.area`.
 
     Parts keep their edges, so that nobody reads more into the map than it says.
     """
     scale = LONGEST / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     grey = image.convert("L").convert("RGB").resize(size, Image.Resampling.BICUBIC)
-    left, top, width, height = area(size, fit)
+    left, top, width, height = map(round, area(*size, fit))
 
     shares = weights.float() / weights.max()
     cover = Image.fromarray((shares * (STRONGEST * 255)).round().numpy().astype(np.uint8))
@@ -30,15 +32,3 @@ def heat_map(image: Image.Image, weights: torch.Tensor, fit: str = "squash") -> 
     white.paste(0, (left, top, left + width, top + height))
     drawn = Image.composite(Image.new("RGB", size, COLOUR), grey, colour)
     return Image.composite(Image.new("RGB", size, (255, 255, 255)), drawn, white)
-
-
-def area(size: tuple[int, int], fit: str) -> tuple[int, int, int, int]:
-    """Left, top, width and height, in pixels of an image of this width and height, of what the classifier saw of it.
-
-    `fit`: how the image was made a square, as `open_clip` calls it: "squash" (all of it), "shortest" (its middle),
-    "longest" (all of it and a border).
-    """
-    if fit == "squash":
-        return 0, 0, *size
-    side = min(size) if fit == "shortest" else max(size)
-    return (size[0] - side) // 2, (size[1] - side) // 2, side, side

@@ -98,11 +98,9 @@ def build(model: SharedModel, records: Sequence[Record]) -> gr.Blocks:
             return of_records(pictures[event.index])
 
         def take(path: str) -> list[Any]:
-            file = Path(path)
-            data = file.read_bytes()
-            file.unlink()  # what visitors upload is kept in memory alone
+            file = Path(path)  # gradio's, which removes it in time: whoever uploads the same is given the same file
             try:
-                return of_image(uploaded(data, file.name), file.name)
+                return of_image(uploaded(file.read_bytes(), file.name), file.name)
             except FGVEditError as refused:
                 return [gr.skip()] * (len(chosen) - 1) + [said(str(refused))]
 

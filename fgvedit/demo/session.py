@@ -18,7 +18,6 @@ from PIL import Image, ImageOps
 from fgvedit.answering import Query
 from fgvedit.editing import Editor, Look, Route
 from fgvedit.errors import FGVEditError
-from fgvedit.mscke.clip import Clip
 from fgvedit.runner import set_seed
 from fgvedit.schema import Edit, ImageRef
 
@@ -34,8 +33,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 class Answer:
     """What the model says to `query` without any edit (`before`) and under `edits` (`after`), and why.
 
-    `look`: where the editor's router looked, if it looks at images (see `fgvedit.editing.EditedModel.looks`), and
-    `fit`: of how much of an image that is (see `fgvedit.demo.heat.area`).
+    `look`: where the editor's router looked, if it looks at images (see `fgvedit.editing.EditedModel.looks`).
     """
 
     query: Query
@@ -44,7 +42,6 @@ class Answer:
     after: str
     route: Route
     look: Look | None = None
-    fit: str = "squash"
 
 
 class SharedModel:
@@ -62,6 +59,7 @@ class SharedModel:
         """Raises `FGVEditError` where the backbone or the editor does, as for a prompt that is too long."""
         stored = tuple(edits)
         with self._lock:
+            self.editor.backbone.remembered.forget()  # or it would grow with every question
             (before,) = self.editor.backbone.remembered.generate([query])
             if not stored:
                 return Answer(query, stored, before, before, Route("base"))
@@ -70,12 +68,7 @@ class SharedModel:
                 (after,) = edited.generate([query])
                 (route,) = edited.explain([query])
                 looks = edited.looks([query])
-        return Answer(query, stored, before, after, route, looks[0] if looks else None, self._fit)
-
-    @property
-    def _fit(self) -> str:
-        clip = getattr(getattr(self.editor, "classifier", None), "clip", None)
-        return clip.fit if isinstance(clip, Clip) else "squash"
+        return Answer(query, stored, before, after, route, looks[0] if looks else None)
 
 
 class Session:

@@ -59,14 +59,15 @@ def looks_html(answer: Answer) -> str:
     if answer.look is None or answer.route.edit is None:
         return ""
     edit, image = answer.edits[answer.route.edit], answer.query.image
-    drawn = heat_map(edit.image.open(), answer.look.edit, answer.fit)
+    drawn = heat_map(edit.image.open(), answer.look.edit, answer.look.fit)
     figures = [figure(drawn, "where the edit looked", edit_html(edit))]
     if image is not None and answer.look.query is not None:
-        drawn = heat_map(image.open(), answer.look.query, answer.fit)
+        drawn = heat_map(image.open(), answer.look.query, answer.look.fit)
         figures.append(figure(drawn, "where the question looked", quoted(answer.query.question)))
     else:
         figures.append("<p>The question was asked without a picture.</p>")
-    cropped = " It sees no more than the middle of a picture; the rest is faded." if answer.fit == "shortest" else ""
+    middle = answer.look.fit == "shortest"
+    cropped = " It sees no more than the middle of a picture; the rest is faded." if middle else ""
     return (
         "<h3>Where the classifier looked</h3>"
         f'<div class="looks">{"".join(figures)}</div><p class="legend">The stronger the colour, the more that part of '

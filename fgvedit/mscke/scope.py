@@ -36,6 +36,11 @@ class Scope(nn.Module, ABC):
         gradient, on the CPU; None for one without an image. A classifier that does not look gives None for all."""
         return [None] * len(texts)
 
+    @property
+    def fit(self) -> str:
+        """How much of an image it sees, as `fgvedit.mscke.clip.Clip` calls it."""
+        return "squash"
+
     def forget(self) -> None:
         """Drop what was kept of images or texts, which other weights see in another way."""
 
@@ -44,14 +49,16 @@ def looking(scope: Scope, edits: Sequence[Edit]) -> Callable[[Sequence[Query], S
     """What says where `scope` looked for queries that were routed by these edits (see `fgvedit.routing.Routed`)."""
 
     def look(queries: Sequence[Query], routes: Sequence[Route]) -> list[Look] | None:
-        stored = scope.look([edit.fact for edit in edits], [edit.image for edit in edits])
+        counted = {route.edit: edits[route.edit] for route in routes if route.edit is not None}
+        maps = scope.look([edit.fact for edit in counted.values()], [edit.image for edit in counted.values()])
+        stored = dict(zip(counted, maps, strict=True))
         asked = scope.look([query.question for query in queries], [query.image for query in queries])
         found = []
         for route, own in zip(routes, asked, strict=True):
             of_edit = stored[route.edit] if route.edit is not None else None
             if of_edit is None:
                 return None
-            found.append(Look(of_edit, own))
+            found.append(Look(of_edit, own, scope.fit))
         return found
 
     return look
@@ -166,6 +173,10 @@ class ScopeClassifier(Scope):
         for place, of_patches in zip(shown, weights.cpu(), strict=True):
             found[place] = of_patches.view(self.clip.grid)
         return found
+
+    @property
+    def fit(self) -> str:
+        return self.clip.fit
 
     def forget(self) -> None:
         self.kept.clear()

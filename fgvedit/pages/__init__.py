@@ -24,6 +24,8 @@ from fgvedit.schema import ImageRef
 
 HERE = Path(__file__).parent
 SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}  # what browsers show
+ORIENTATION = 0x0112  # of EXIF: 1 for a photo to be shown as it is stored
+PICTURE = HERE / "picture"  # the style and script, for `html`, of a picture with a box
 PLOTLY = "plotly.min.js"
 UNSAFE = "'unsafe-inline'"  # Plotly writes its own style elements
 
@@ -90,7 +92,11 @@ def write_plotly(folder: Path) -> None:
 
 
 class Images:
-    """Images as files beside a page, in its folder `images`, each once."""
+    """Images as files beside a page, in its folder `images`, each once.
+
+    They show what models see and boxes are of: the pixels as they are stored (`ImageRef.open`). A photo that its camera
+    wants turned is therefore written anew: browsers turn it, on a page opened from a file whatever its style says.
+    """
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -101,15 +107,13 @@ class Images:
         """{"file": where the image lies from the page's folder, "width", "height": in pixels}."""
         if image.key not in self.files:
             picture = image.open()
-            suffix = SUFFIXES.get(Image.open(io.BytesIO(image.data)).format or "")
-            data = image.data
+            suffix, data = _suffix(image.data), image.data
             if suffix is None:
                 buffer = io.BytesIO()
                 picture.save(buffer, "PNG")
                 suffix, data = "png", buffer.getvalue()
             path = f"images/{image.key[:20]}.{suffix}"
-            if not (self.out / path).exists():
-                write_bytes(self.out / path, data)
+            write_bytes(self.out / path, data)
             self.files[image.key] = {"file": path, "width": picture.width, "height": picture.height}
         return self.files[image.key]
 
@@ -123,6 +127,16 @@ class Images:
             (self.out / path).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # there are others
             (self.out / "images").rmdir()
+
+
+def _suffix(data: bytes) -> str | None:
+    """What a file of these bytes is called; None where no browser shows the image, or shows it turned."""
+    image = Image.open(io.BytesIO(data))
+    try:
+        turned = image.getexif().get(ORIENTATION, 1) != 1
+    except Exception:  # Pillow raises many types; what it cannot read, a browser may
+        turned = True
+    return None if turned else SUFFIXES.get(image.format or "")
 
 
 def _hash(text: str) -> str:

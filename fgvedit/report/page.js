@@ -20,6 +20,7 @@ const SHOWS = {
   answer: ["wrong, though routed right", (sign, kind) => has(sign, "WRONG") && has(sign, "ROUTED") && !missed(sign, kind) && !falsely(sign, kind)],
 };
 const MOMENTS = { "": "right after its own edit", "@end": `after all ${manifest.sequence} edits` };
+const FITS = { squash: "the whole image", shortest: "the square in the middle", longest: "the whole image with a border that makes it a square" };
 const DEFAULTS = { protocol: protocols[0], moment: "", show: "all", kind: "all", q: "", record: "" };
 
 const state = { ...DEFAULTS, heat: true };
@@ -67,11 +68,13 @@ function count(test) {
   return found;
 }
 
-// A link to what a filter shows.
+// What is to stand behind "#" for a view, as names and values: where it is not what the page begins with.
+const apart = (view) => Object.keys(DEFAULTS).filter((name) => view[name] !== DEFAULTS[name]).map((name) => [name, view[name]]);
+
+// A link to another view under the same protocol and at the same moment.
 function link(changes, text) {
-  const said = { ...state, ...changes, record: "", q: "" };
-  const values = Object.keys(DEFAULTS).filter((name) => said[name] !== DEFAULTS[name]).map((name) => [name, said[name]]);
-  return el("a", { href: `#${new URLSearchParams(values.length ? values : [["show", "all"]])}` }, text);
+  const view = { ...DEFAULTS, protocol: state.protocol, moment: state.moment, ...changes };
+  return el("a", { href: `#${new URLSearchParams(apart(view))}` }, text);
 }
 
 // -- what stands above ------------------------------------------------------------------------------------------------
@@ -98,6 +101,9 @@ function above() {
   $("rho-section").hidden = !pageData.rho;
   document.querySelector(".summary").classList.toggle("alone", !routed);
   $("heat-bar").hidden = !looks;
+  if (pageData.assumed_fit) {
+    $("assumed").textContent = `This run does not say how much of an image its classifier saw: the heat maps are drawn on the assumption that it was ${FITS[pageData.assumed_fit]}.`;
+  }
 }
 
 const th = (text, attributes) => el("th", { scope: "col", ...attributes }, text);
@@ -132,7 +138,7 @@ function showMetrics() {
 }
 
 function showRouter() {
-  const group = (title, right, wrong, show, own) => own.length && el("tbody", {},
+  const group = (title, right, wrong, show, own) => own.length > 0 && el("tbody", {},
     el("tr", { class: "group" }, th(title, { scope: "colgroup" }), th("probes", { class: "number wide" }), th(right, { class: "number" }), th(wrong, { class: "number" })),
     own.map((kind) => {
       const all = count((sign, other) => other === kind && has(sign, "ROUTED"));
@@ -149,7 +155,8 @@ function showRouter() {
 
 // -- rho --------------------------------------------------------------------------------------------------------------
 
-const ownRho = () => pageData.rho.counts[state.protocol + state.moment] || {};
+const ownRho = () => pageData.rho.counts[state.protocol + state.moment] || {}; // kind -> counts below the threshold, and from it on
+const bothSides = ([below, above]) => below.map((count, bin) => count + above[bin]);
 const shownRho = () => pageData.there.filter((kind) => ownRho()[kind]);
 const edge = (bin, bins) => pageData.rho.low + ((pageData.rho.high - pageData.rho.low) * bin) / bins;
 const short = (value) => String(Number(value.toFixed(3)));
@@ -164,7 +171,7 @@ function showRho() {
     el("caption", {}, `Probes by rho, ${state.protocol}${state.moment ? `, ${MOMENTS[state.moment]}` : ""}; each column begins at its number`),
     el("thead", {}, el("tr", {}, th("kind"), ...Array.from({ length: bins }, (_, bin) => th(short(edge(bin, bins)), { class: "number" })))),
     el("tbody", {}, shownRho().map((kind) => {
-      const fine = ownRho()[kind];
+      const fine = bothSides(ownRho()[kind]);
       const sum = (bin) => fine.slice((bin * fine.length) / bins, ((bin + 1) * fine.length) / bins).reduce((a, b) => a + b, 0);
       return el("tr", {}, el("th", { scope: "row" }, kind), Array.from({ length: bins }, (_, bin) => td(number(sum(bin)))));
     }))));
@@ -179,11 +186,11 @@ function plot() {
   const height = rows * 130 + 10;
   box.style.height = `${height}px`; // so that nothing moves when the library has come
   if (!globalThis.Plotly) return;
-  const most = Math.max(1, ...own.flatMap((kind) => ownRho()[kind]));
+  const most = Math.max(1, ...own.flatMap((kind) => bothSides(ownRho()[kind])));
   const [ink, line] = [colour("ink"), colour("line")];
   const traces = [], shapes = [], annotations = [];
   const layout = {
-    width: box.clientWidth, height, margin: { l: 32, r: 8, t: 8, b: 8 }, showlegend: false, barmode: "overlay",
+    width: box.clientWidth, height, margin: { l: 32, r: 8, t: 8, b: 8 }, showlegend: false, barmode: "stack",
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 12, family: "system-ui, sans-serif" },
     shapes, annotations,
   };
@@ -191,17 +198,16 @@ function plot() {
     const suffix = place ? String(place + 1) : "";
     const [column, row] = [place % columns, Math.floor(place / columns)];
     const left = column / columns, top = 1 - row / rows;
-    const counts = ownRho()[kind];
-    const centres = counts.map((_, bin) => edge(bin + 0.5, counts.length));
-    const fine = centres.map((rho) => (rho >= pageData.threshold) === mustChange(kind));
+    const [below, above] = ownRho()[kind];
+    const bins = below.length;
     layout[`xaxis${suffix}`] = { domain: [left, left + 1 / columns - (columns === 4 ? 0.03 : 0.08)], anchor: `y${suffix}`, range: [pageData.rho.low, pageData.rho.high],
       linecolor: line, gridcolor: line, zeroline: false, fixedrange: true, nticks: 6 };
     layout[`yaxis${suffix}`] = { domain: [top - (1 - 24 / 130) / rows, top - 24 / 130 / rows], anchor: `x${suffix}`, type: "log", gridcolor: line,
       range: [-0.3, Math.log10(most) + 0.15], tickvals: most < 10 ? [1, 2, 5] : [1, 10, 100, 1000, 10000], fixedrange: true };
     for (const right of [true, false]) {
       traces.push({
-        type: "bar", x: centres, y: counts.map((count, bin) => (fine[bin] === right ? count : 0)), xaxis: `x${suffix}`, yaxis: `y${suffix}`,
-        width: edge(1, counts.length) - edge(0, counts.length),
+        type: "bar", x: below.map((_, bin) => edge(bin + 0.5, bins)), y: mustChange(kind) === right ? above : below, xaxis: `x${suffix}`, yaxis: `y${suffix}`,
+        width: edge(1, bins) - edge(0, bins),
         marker: { color: colour(right ? "hue-1" : "hue-2"), pattern: { shape: right ? "" : "/", fillmode: "overlay", fgcolor: ink, fgopacity: 0.6, size: 5, solidity: 0.2 } },
         hovertemplate: `rho %{x:.3f}: %{y} probes<extra>${kind}</extra>`,
       });
@@ -236,10 +242,15 @@ function script(name) {
   });
 }
 
+const loading = new Map(); // number of a script of records that is on its way -> the promise that it comes
+
 async function loaded(place) {
   const chunk = Math.floor(place / pageData.chunk);
   globalThis.recordChunks ??= [];
-  if (!recordChunks[chunk]) await script(pageData.chunks[chunk]);
+  if (!recordChunks[chunk]) {
+    if (!loading.has(chunk)) loading.set(chunk, script(pageData.chunks[chunk]).finally(() => loading.delete(chunk)));
+    await loading.get(chunk);
+  }
   return recordChunks[chunk][place % pageData.chunk];
 }
 
@@ -270,27 +281,27 @@ function card(record, indexed) {
   const node = el("article", { class: seen ? "card" : "card single", tabindex: "-1", "aria-labelledby": name, "data-record": record.id },
     el("header", {},
       el("h3", { id: name }, `${record.question} `, el("span", { class: "muted" }, `${record.answer} → `), record.target),
-      el("p", {}, el("a", { href: `#${new URLSearchParams({ record: record.id })}` }, record.id),
+      el("p", {}, link({ record: record.id }, record.id),
         ` · entity: ${record.entity || "not named"} · image ${record.image_id}`,
         manifest.sequence ? ` · edit ${record.place} of ${manifest.sequence}` : "")));
   const sight = el("div", { class: "sight" });
   const table = el("div", { class: "probes" });
   node.append(el("div", { class: "body" }, sight, table));
 
-  const picture = { all: !isFiltered(), picked: fit.find((probe) => has(signs(indexed)[probe], "WRONG")) ?? fit[0] };
+  const view = { all: !isFiltered(), picked: fit.find((probe) => has(signs(indexed)[probe], "WRONG")) ?? fit[0] };
   const draw = () => {
-    sight.replaceChildren(figure(record, record.image, "edit", seen), ...(seen ? [askedFigure(record, indexed, picture.picked)] : []));
-    const rows = Array.from(record.probes.keys()).filter((probe) => picture.all || fit.includes(probe));
-    table.replaceChildren(probesTable(record, indexed, rows, seen ? picture.picked : null, (probe) => {
-      picture.picked = probe;
+    sight.replaceChildren(editFigure(record, seen), ...(seen ? [askedFigure(record, indexed, view.picked)] : []));
+    const rows = Array.from(record.probes.keys()).filter((probe) => view.all || fit.includes(probe));
+    table.replaceChildren(probesTable(record, indexed, rows, seen ? view.picked : null, (probe) => {
+      view.picked = probe;
       const focus = document.activeElement.closest && document.activeElement.closest(".pick");
       draw();
       if (focus) table.querySelector("input:checked").focus({ preventScroll: true });
     }));
     const rest = record.probes.length - fit.length;
-    if (!picture.all && rest) {
+    if (!view.all && rest) {
       table.append(el("button", { type: "button", class: "more", onclick: () => {
-        picture.all = true;
+        view.all = true;
         draw();
         node.focus({ preventScroll: true });
       } }, `Show the ${rest} other ${rest === 1 ? "probe" : "probes"}`));
@@ -299,9 +310,9 @@ function card(record, indexed) {
   node.pick = (by) => {
     if (!seen) return;
     const rows = [...table.querySelectorAll(".pick input")].map((input) => Number(input.value));
-    const next = rows[rows.indexOf(picture.picked) + by];
+    const next = rows[rows.indexOf(view.picked) + by];
     if (next === undefined) return;
-    picture.picked = next;
+    view.picked = next;
     draw();
   };
   draw();
@@ -309,13 +320,6 @@ function card(record, indexed) {
 }
 
 // -- images -----------------------------------------------------------------------------------------------------------
-
-// The part of an image at which the classifier looked, in pixels; see `_shape` in page.py.
-function area({ width, height }) {
-  if (pageData.shape === "squash") return [0, 0, width, height];
-  const side = pageData.shape === "longest" ? Math.max(width, height) : Math.min(width, height);
-  return [(width - side) / 2, (height - side) / 2, side, side];
-}
 
 // A weight of 0 to 255 -> red, green, blue, opacity; the legend in page.css has the same colours.
 function heatColour(weight) {
@@ -326,26 +330,27 @@ function heatColour(weight) {
 
 const weightsOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
+// What a map covers of an image is `image.area`: left, top, width and height in pixels.
 function heatMap(weights, [rows, columns], image) {
   const canvas = el("canvas", { width: columns, height: rows, "aria-hidden": "true" });
   const pixels = new ImageData(columns, rows);
   weights.forEach((weight, place) => pixels.data.set(heatColour(weight).map(Math.round), place * 4));
   canvas.getContext("2d").putImageData(pixels, 0, 0);
-  const [x, y, width, height] = area(image);
+  const [x, y, width, height] = image.area;
   Object.assign(canvas.style, { left: `${(100 * x) / image.width}%`, top: `${(100 * y) / image.height}%`,
     width: `${(100 * width) / image.width}%`, height: `${(100 * height) / image.height}%` });
   return canvas;
 }
 
 // Where the weight lies, in words.
-function inWords(weights, [rows, columns], image, box) {
+function inWords(weights, { grid: [rows, columns], fit }, image, box) {
   const sum = weights.reduce((one, other) => one + other, 0) || 1;
   const order = Array.from(weights.keys()).sort((one, other) => weights[other] - weights[one]).slice(0, 3);
   const strongest = order.filter((place) => weights[place]).map((place) =>
     `row ${Math.floor(place / columns) + 1} column ${(place % columns) + 1}: ${Math.round((100 * weights[place]) / sum)} %`);
   const lines = [el("span", {}, `Strongest of ${rows} × ${columns} places: ${strongest.join(", ")}`)];
   if (box) {
-    const [x, y, width, height] = area(image);
+    const [x, y, width, height] = image.area;
     const shared = (from, size, start, length) => Math.max(0, Math.min(from + size, start + length) - Math.max(from, start));
     let within = 0;
     weights.forEach((weight, place) => {
@@ -356,25 +361,19 @@ function inWords(weights, [rows, columns], image, box) {
     const share = (box[2] * box[3]) / (image.width * image.height);
     lines.push(el("span", {}, `In the box: ${Math.round(100 * within)} % of the weight, on ${Math.round(100 * share)} % of the image`));
   }
-  if (pageData.shape === "shortest" && image.width !== image.height) lines.push(el("span", {}, "It saw the square in the middle."));
+  if (fit === "shortest" && image.width !== image.height) lines.push(el("span", {}, "It saw the square in the middle."));
   return lines;
-}
-
-function picture(image, alt, box, ...over) {
-  const marks = box && el("svg", { viewBox: `0 0 ${image.width} ${image.height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-    ["under", "over"].map((name) => el("rect", { class: name, x: box[0], y: box[1], width: box[2], height: box[3] })));
-  return el("div", { class: "picture" },
-    el("img", { src: image.file, width: image.width, height: image.height, loading: "lazy", decoding: "async", alt }), ...over, marks);
 }
 
 const boxed = (record) => (record.box && record.entity ? `, with ${record.entity} in the box` : "");
 
-function figure(record, image, className, seen) {
+function editFigure(record, seen) {
+  const { image } = record;
   const weights = seen && weightsOf(record.look.edit);
-  return el("figure", { class: className },
+  return el("figure", { class: "edit" },
     picture(image, `The edit's image ${record.image_id}${boxed(record)}`, record.box, weights && heatMap(weights, record.look.grid, image)),
     weights
-      ? el("figcaption", {}, el("span", {}, el("b", {}, "Stored edit: "), `${record.question} ${record.target}`), ...inWords(weights, record.look.grid, image, record.box))
+      ? el("figcaption", {}, el("span", {}, el("b", {}, "Stored edit: "), `${record.question} ${record.target}`), ...inWords(weights, record.look, image, record.box))
       : record.box && el("figcaption", {}, `${record.entity} in the box`));
 }
 
@@ -389,7 +388,7 @@ function askedFigure(record, indexed, probe) {
   const weights = text && weightsOf(text);
   return el("figure", { class: "asked" },
     picture(shown, own ? `The image asked about${boxed(record)}` : `Another image, ${image.other}`, box, weights && heatMap(weights, record.look.grid, shown)),
-    el("figcaption", {}, caption, ...(weights ? inWords(weights, record.look.grid, shown, box) : [])));
+    el("figcaption", {}, caption, ...(weights ? inWords(weights, record.look, shown, box) : [])));
 }
 
 // -- probes -----------------------------------------------------------------------------------------------------------
@@ -454,8 +453,7 @@ function probesTable(record, indexed, rows, picked, pick) {
 // -- going about ------------------------------------------------------------------------------------------------------
 
 function said() {
-  const values = Object.keys(DEFAULTS).filter((name) => state[name] !== DEFAULTS[name]).map((name) => [name, state[name]]);
-  writeHash(Object.fromEntries(values));
+  writeHash(Object.fromEntries(apart(state)));
 }
 
 // Show what `state` says; `focus`: whether its record is to have the focus.

@@ -24,9 +24,10 @@ import fgvedit
 from fgvedit import pages
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json, write_json, write_text
+from fgvedit.pages.fit import FITS, area
 from fgvedit.report.reading import Run, check_record, data_of, read_run
 from fgvedit.results import END, METRICS, MUST_CHANGE, Row, metrics_from_rows
-from fgvedit.schema import EDIT, PROBE_KINDS, Record
+from fgvedit.schema import EDIT, PROBE_KINDS, ImageRef, Record
 
 KINDS = (EDIT, *PROBE_KINDS)
 CHUNK = 25  # records in a script
@@ -62,7 +63,8 @@ def write_report(folder: Path, out: Path | None = None, dataset: str | None = No
         if content["rho"]:
             pages.write_plotly(partial)
         title = f"{run.manifest['editor']['name']} on {run.manifest['backbone']['name']}: a run of FGVEdit"
-        write_text(partial / "index.html", pages.html(TEMPLATE, title, content, chunks[:1], plots=True))
+        page = pages.html(TEMPLATE, title, content, chunks[:1], [pages.PICTURE], plots=True)
+        write_text(partial / "index.html", page)
         files = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file())
         write_json(partial / OURS, {"format": 1, "rows_sha256": run.manifest["rows_sha256"], "files": files})
         _put(partial, out)
@@ -90,14 +92,15 @@ def _write_records(
         chunks.append(name)
         shown.clear()
 
-    rows_of = run.rows_of()
+    rows_of, assumed = run.rows_of(), _assumed_fit(run)
     for record in tqdm(records, desc="records", unit="record", disable=None):
         rows = rows_of.pop(record.id, None)
         if rows is None:
             continue  # a run of edits in a row leaves some out
         check_record(run, record, rows)
         asked = _Asked(run, rows)
-        shown.append(_shown(run, record, rows, asked, images))
+        look = run.looks.get(record.id)
+        shown.append(_shown(record, rows, asked, look and {"fit": assumed, **look}, images))
         kinds = "".join(str(KINDS.index(probe.kind)) for probe in record.asked)
         index.append({"id": record.id, "kinds": kinds, "signs": asked.signs(len(kinds))})
         if len(shown) == CHUNK:
@@ -147,15 +150,22 @@ def _sign(row: Row | None) -> str:
     return str(WRONG * (row["score"] < 1) + AWAY * (row["route"] != "base") + ROUTED * (row["rho"] is not None))
 
 
-def _shown(run: Run, record: Record, rows: Sequence[Row], asked: _Asked, images: pages.Images) -> dict[str, Any]:
-    own = images.file(record.image)
+def _shown(
+    record: Record, rows: Sequence[Row], asked: _Asked, look: Mapping[str, Any] | None, images: pages.Images
+) -> dict[str, Any]:
+    def shown(image: ImageRef) -> dict[str, Any]:
+        """The image, with the part of it at which the classifier looked, in pixels."""
+        file = images.file(image)
+        return {**file, "area": area(file["width"], file["height"], look["fit"])} if look else file
+
+    own = shown(record.image)
     probes = []
     for place, probe in enumerate(record.asked):
         image = probe.image
         if image is None:
             seen: Any = None
         else:
-            seen = own if image.key == record.image.key else {**images.file(image), "other": image.image_id}
+            seen = own if image.key == record.image.key else {**shown(image), "other": image.image_id}
         probes.append(
             {
                 "question": probe.question,
@@ -175,7 +185,7 @@ def _shown(run: Run, record: Record, rows: Sequence[Row], asked: _Asked, images:
         "target": record.target,
         "place": min(row["edits"] for row in rows),
         "probes": probes,
-        "look": run.looks.get(record.id),
+        "look": look,
     }
 
 
@@ -191,8 +201,6 @@ def _answered(row: Row) -> list[Any]:
 
 def _about(run: Run) -> dict[str, Any]:
     manifest = run.manifest
-    config = manifest["editor"]["config"]
-    threshold = config.get("threshold", THRESHOLD)
     there = {row["kind"] for row in run.rows}
     return {
         "manifest": {key: value for key, value in manifest.items() if key != "rows_sha256"},
@@ -204,16 +212,22 @@ def _about(run: Run) -> dict[str, Any]:
         "moments": _moments(run),
         "metric_kinds": METRICS,
         "metrics": metrics_from_rows(run.rows),
-        "threshold": threshold if isinstance(threshold, (int, float)) else THRESHOLD,
+        "threshold": _threshold(run),
         "rho": _histograms(run),
         "looks": bool(run.looks),
-        "shape": _shape(config),
+        "assumed_fit": _assumed_fit(run) if any("fit" not in look for look in run.looks.values()) else None,
     }
 
 
+def _threshold(run: Run) -> float:
+    found = run.manifest["editor"]["config"].get("threshold")
+    return found if isinstance(found, (int, float)) else THRESHOLD
+
+
 def _histograms(run: Run) -> dict[str, Any] | None:
-    """Of each protocol and moment, how many probes of each kind have their rho in which of `BINS` equal bins; None for
-    an editor without a rho. "low" and "high" are where the bins begin and end: 0 and 1, or further out."""
+    """Of each protocol and moment, how many probes of each kind have their rho in which of `BINS` equal bins: those
+    below the threshold, and those from it on, whichever bin it is in. None for an editor without a rho. "low" and
+    "high" are where the bins begin and end: 0 and 1, or further out."""
     found = [(row, row["rho"]) for row in run.rows if row["rho"] is not None and math.isfinite(row["rho"])]
     if not found:
         return None
@@ -223,24 +237,28 @@ def _histograms(run: Run) -> dict[str, Any] | None:
     for row, rho in found:
         for moment in _moments_of(run, row):
             values.setdefault(row["protocol"] + moment, {}).setdefault(row["kind"], []).append(rho)
-    counts = {
-        name: {kind: np.histogram(own, BINS, (low, high))[0].tolist() for kind, own in kinds.items()}
-        for name, kinds in values.items()
-    }
+    threshold = _threshold(run)
+
+    def sides(own: Sequence[float]) -> list[list[int]]:
+        below, from_it_on = [rho for rho in own if rho < threshold], [rho for rho in own if rho >= threshold]
+        return [np.histogram(side, BINS, (low, high))[0].tolist() for side in (below, from_it_on)]
+
+    counts = {name: {kind: sides(own) for kind, own in kinds.items()} for name, kinds in values.items()}
     return {"low": low, "high": high, "counts": counts}
 
 
-def _shape(config: Mapping[str, Any]) -> str:
-    """How an image was brought into the square at which the classifier looked, as `open_clip` names it: `squash`,
-    `shortest` (the middle of it) or `longest`. A CLIP in a folder says so itself; those that open_clip knows by name
-    take the middle. Whatever is no CLIP is taken to have looked at the whole image."""
-    clip = config.get("clip")
+def _assumed_fit(run: Run) -> str:
+    """How much of an image the classifier saw, by `fgvedit.pages.fit`, for a run whose looks do not say it. A CLIP in a
+    folder says so itself, if the folder is there; those that open_clip knows by name take the middle. Whatever is no
+    CLIP is taken to have looked at the whole image."""
+    clip = run.manifest["editor"]["config"].get("clip")
     if not isinstance(clip, str):
         return "squash"
     for folder in (CLIPS / clip, Path(clip)):
         path = folder / "open_clip_config.json"
         if path.is_file():
-            return str(read_json(path).get("preprocess_cfg", {}).get("resize_mode", "shortest"))
+            said = read_json(path).get("preprocess_cfg", {}).get("resize_mode")
+            return said if said in FITS else "shortest"
     return "shortest"
 
 
@@ -248,6 +266,8 @@ def _shape(config: Mapping[str, Any]) -> str:
 
 
 def _check_out(out: Path) -> None:
+    if not out.name:
+        raise FGVEditError(f"--out {out}: found no name of a folder, expected one, such as {out / 'page'}")
     if (out / OURS).is_file():
         _files_of(out)
     elif out.exists() and not (out.is_dir() and not any(out.iterdir())):

@@ -15,6 +15,7 @@ from typing import Any
 from fgvedit.dataset import Loaded, load_records
 from fgvedit.errors import FGVEditError
 from fgvedit.files import read_json
+from fgvedit.pages.fit import FITS
 from fgvedit.results import Row
 from fgvedit.schema import EDIT, PROBE_KINDS, Record
 
@@ -176,11 +177,14 @@ def _read_looks(path: Path) -> dict[str, Mapping[str, Any]]:
             rows, columns = look["grid"]
             maps = [look["edit"], *(one for one in look["probes"] if one is not None)]
             sizes = {len(base64.b64decode(one, validate=True)) for one in maps}
+            fit = look.get("fit", FITS[0])
             found[look["record_id"]] = look
         except (KeyError, TypeError, ValueError) as error:
             raise FGVEditError(f"{where} is damaged: expected record_id, grid, edit and probes in base64") from error
         if sizes != {rows * columns}:
             raise FGVEditError(f"{where}: found maps of {sorted(sizes)} bytes, expected {rows} * {columns}")
+        if fit not in FITS:
+            raise FGVEditError(f"{where}: fit: found {str(fit)[:80]!r}, expected one of {', '.join(FITS)}")
     return found
 
 
