@@ -1,6 +1,6 @@
 """Which run it is, and whether it is another's.
 
-A run is compared with those before it in what decides its numbers, its scores, whatever order its rows come in and
+A run is compared with those before it in its scores and its router's similarities, whatever order its rows come in and
 whatever it is called; and in what its editor has no part in, the base model's answers.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,8 @@ import numpy as np
 
 from leaderboard.verify import Row, normalised
 
-# protocol -> the share of rows of the same score from which on a run counts as a copy. Of different methods those that
-# agree most do so in 94.1 % of rows by `paper` (mscke and serac), and in 98.8 % by `generation` (ft-llm and ft-linf).
-COPY = {"paper": 0.99, "generation": 0.999}
-NEAR = 0.015  # scores that are less apart are the same
+COPY = 0.999  # the share of rows that are the same, under each protocol, from which on a run counts as a copy
+NEAR = 0.015  # scores, and similarities, that are less apart are the same
 # The share of probes to which the base model may answer otherwise. Rounding differs between machines, and decides where
 # two tokens are nearly as likely; that is rare within one type of numbers, and less so between two.
 OTHERWISE = 0.02
@@ -46,19 +45,31 @@ def identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Scored:
-    """A run's rows under one protocol, in the order of their probes. `texts`: a hash of what was answered."""
+class Scored:
+    """A run's rows under one protocol, in the order of their probes. `probes`: a hash of these; `rhos`: NaN where there
+    is none; `texts`: a hash of what was answered."""
 
-    id: str
-    about: dict[str, Any]  # its identity
+    probes: str
     scores: np.ndarray
+    rhos: np.ndarray
     texts: np.ndarray
 
-    def alike(self, other: _Scored) -> np.ndarray:
-        """Which rows are the same in both. Two backbones may be right in the same places: there texts count too."""
-        same = np.abs(self.scores - other.scores) < NEAR
-        backbone = ("backbone.revision", "backbone.input_mode")
-        return same if all(self.about[of] == other.about[of] for of in backbone) else same & (self.texts == other.texts)
+    def same(self, other: Scored, texts: bool) -> int:
+        """In how many rows the two agree; `texts`: whether these count."""
+        alike = np.abs(self.scores - other.scores) < NEAR
+        alike &= (np.abs(self.rhos - other.rhos) < NEAR) | (np.isnan(self.rhos) & np.isnan(other.rhos))
+        return int((alike & (self.texts == other.texts) if texts else alike).sum())
+
+
+def scored(rows: Sequence[Row]) -> Scored:
+    """The rows of a run under one protocol."""
+    rows = sorted(rows, key=_place)
+    return Scored(
+        hashlib.sha256(json.dumps([_place(row) for row in rows]).encode()).hexdigest(),
+        np.array([row["score"] for row in rows]),
+        np.array([math.nan if row["rho"] is None else row["rho"] for row in rows]),
+        np.array([hash((normalised(row["before"]), normalised(row["after"]))) for row in rows]),
+    )
 
 
 class Seen:
@@ -66,7 +77,7 @@ class Seen:
 
     def __init__(self) -> None:
         self._runs: dict[str, str] = {}  # identity -> id
-        self._scored: dict[tuple[str, ...], list[_Scored]] = {}  # by the probes
+        self._scored: list[tuple[str, dict[str, Any], dict[str, Scored]]] = []  # id, identity, by protocol
         self._base: dict[tuple[str, ...], dict[tuple[str, int], tuple[str, str]]] = {}  # probe -> answer, and whose run
 
     def add(self, id: str, manifest: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
@@ -74,15 +85,16 @@ class Seen:
         about = identity(manifest)
         data = (about["dataset.revision"], about["dataset.split"])
         base = (*data, about["backbone.revision"], about["backbone.input_mode"])
-        found = [self._same(id, about)]
-        for protocol in COPY:
-            own = sorted((row for row in rows if row["protocol"] == protocol), key=_place)
-            if own:
-                found.append(self._copy((*data, protocol), id, about, own))
-                found.append(
-                    self._other_base((*base, protocol, about["dtype"]), id, own, OTHERWISE)
-                    or self._other_base((*base, protocol), id, own, OTHERWISE_OF_TYPE)
-                )
+        by_protocol = {name: [row for row in rows if row["protocol"] == name] for name in about["protocols"]}
+        found = [
+            self._same(id, about),
+            self._copy(id, about, {name: scored(own) for name, own in by_protocol.items()}),
+        ]
+        found += [
+            self._other_base((*base, protocol, about["dtype"]), id, own, OTHERWISE)
+            or self._other_base((*base, protocol), id, own, OTHERWISE_OF_TYPE)
+            for protocol, own in by_protocol.items()
+        ]
         return [sentence for sentence in found if sentence]
 
     def _same(self, id: str, about: Mapping[str, Any]) -> str | None:
@@ -90,28 +102,24 @@ class Seen:
         what = "the same editor, configuration, checkpoint, backbone, data and seed"
         return None if first == id else f"the run is there already as '{first}' ({what}); expected a run of its own"
 
-    def _copy(self, of: tuple[str, ...], id: str, about: dict[str, Any], rows: Sequence[Row]) -> str | None:
-        run = _Scored(
-            id,
-            about,
-            np.array([row["score"] for row in rows]),
-            np.array([hash((normalised(row["before"]), normalised(row["after"]))) for row in rows]),
-        )
-        probes = hashlib.sha256(json.dumps([_place(row) for row in rows]).encode()).hexdigest()
-        others = self._scored.setdefault((*of, probes), [])
-        copied = None
-        for other in others:
-            same = int(run.alike(other).sum())
-            if same >= COPY[of[-1]] * len(rows):
-                changed = [field for field in about if about[field] != other.about[field]]
+    def _copy(self, id: str, about: dict[str, Any], run: dict[str, Scored]) -> str | None:
+        self._scored.append((id, about, run))
+        for other_id, other_about, other in self._scored[:-1]:
+            changed = [field for field in about if about[field] != other_about[field]]
+            common = [name for name, own in run.items() if name in other and own.probes == other[name].probes]
+            if not common or not {"dataset.revision", "dataset.split"}.isdisjoint(changed):
+                continue
+            # Two backbones may be right in the same places: there texts count too.
+            texts = not {"backbone.revision", "backbone.input_mode"}.isdisjoint(changed)
+            same = {name: run[name].same(other[name], texts) for name in common}
+            of = {name: len(run[name].scores) for name in common}
+            if all(same[name] >= COPY * of[name] for name in common):
                 seed = "; only its seed is another, and the editor draws nothing from it" if changed == ["seed"] else ""
-                copied = (
-                    f"the run is there already as '{other.id}' (the same score in {same:,} of {len(rows):,} rows under "
-                    f"protocol '{of[-1]}'{seed}); expected a run of its own"
+                return (
+                    f"the run is there already as '{other_id}' (the same score and similarity in "
+                    f"{sum(same.values()):,} of {sum(of.values()):,} rows{seed}); expected a run of its own"
                 )
-                break
-        others.append(run)
-        return copied
+        return None
 
     def _other_base(self, of: tuple[str, ...], id: str, rows: Sequence[Row], most: float) -> str | None:
         answers = self._base.setdefault(of, {})

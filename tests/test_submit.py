@@ -675,7 +675,9 @@ def test_a_copy_under_a_new_name_is_refused(how: Change, mine: Path, results: Pa
     change(mine, how)
     before = content(results)
     seed = "; only its seed is another, and the editor draws nothing from it" if how is another_seed else ""
-    sentence = rf"is there already as 'mine-tiny-cards-dddddddd-0' \(the same score in 84 of 84 rows under .*'{seed}\)"
+    rows = 84 if how is one_protocol else 168
+    alike = rf"the same score and similarity in {rows} of {rows} rows{seed}"
+    sentence = rf"is there already as 'mine-tiny-cards-dddddddd-0' \({alike}\)"
     with pytest.raises(FGVEditError, match=sentence):
         send(mine, results, name="All my own work")
     assert content(results) == before
@@ -691,17 +693,28 @@ def changed_scores(number: int) -> Change:
     return how
 
 
+def own_similarities(result, rows):
+    rename(result, rows)
+    for row in rows:
+        row["rho"] = row["rho"] * 0.9
+
+
 def test_a_copy_with_a_few_changed_rows_is_refused_and_a_run_that_differs_in_more_is_not(tmp_path: Path):
     results = tmp_path / "results"
-    folder = write_entry(results, "first", records=60, protocols=("paper",))
-    mine = write_run(tmp_path / "mine", "first", records=60, protocols=("paper",))
-    change(mine, changed_scores(4))
-    with pytest.raises(
-        FGVEditError, match=f"'{folder.name}' .the same score in 416 of 420 rows under protocol 'paper'"
-    ):
+    folder = write_entry(results, "first", records=150, protocols=("paper",))
+    mine = write_run(tmp_path / "mine", "first", records=150, protocols=("paper",))
+    change(mine, changed_scores(1))
+    with pytest.raises(FGVEditError, match=f"'{folder.name}' .the same score and similarity in 1,049 of 1,050 rows"):
         send(mine, results)
-    change(mine, changed_scores(5))
+    change(mine, changed_scores(2))
     send(mine, results)
+
+
+def test_a_router_of_ones_own_may_be_right_in_the_same_places(mine: Path, results: Path):
+    send(mine, results)
+    change(mine, own_similarities)
+    send(mine, results)
+    assert check.main([str(results)]) == 0
 
 
 def test_two_backbones_may_be_right_in_the_same_places(mine: Path, results: Path):
