@@ -205,6 +205,8 @@ def editor_config(editor: type[Editor], backbone_name: str, overrides: Mapping[s
         if not _fits(value, hint):
             example = f" such as {known[option].default!r}" if known[option].default is not MISSING else ""
             expected = hint.__name__ if inspect.isclass(hint) and not get_args(hint) else str(hint)
+            if isinstance(value, float) and not math.isfinite(value):
+                expected = f"finite {expected}"
             raise FGVEditError(
                 f"option '{option}' of editor '{editor.name}': found {value!r}, expected a {expected}{example}"
             )

@@ -68,11 +68,17 @@ class _Handler(BaseHTTPRequestHandler):
             host.most = max(host.most, host._open)
             faults = host.faults.get(path)
             fault = faults.pop(0) if faults else ""
+        self._counted = True
         try:
             self._answer(path.removeprefix("moved/"), fault)
         finally:
-            with host._lock:
-                host._open -= 1
+            self._leave()
+
+    def _leave(self) -> None:
+        """No longer count as open: before the last byte goes, after which the next request may come at once."""
+        with self.served._lock:
+            self.served._open -= self._counted
+            self._counted = False
 
     def _answer(self, path: str, fault: str) -> None:
         status, _, wait = fault.partition(" ")
@@ -102,7 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("ETag", f'"{hashlib.md5(body).hexdigest()}"')
         self.send_header("Accept-Ranges", "bytes")
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[:-1])
+        self._leave()
+        self.wfile.write(body[-1:])
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -140,7 +140,7 @@ def test_configurations(mine):
     [
         ({"stepz": 1}, r"unknown option of editor 'mine' 'stepz'.*did you mean 'steps'\?"),
         ({"steps": "many"}, "option 'steps' of editor 'mine': found 'many', expected a int"),
-        ({"lr": float("inf")}, "option 'lr' of editor 'mine': found inf, expected a float"),
+        ({"lr": float("inf")}, "option 'lr' of editor 'mine': found inf, expected a finite float"),
         ({"steps": 1.5}, "option 'steps'"),
         ({"steps": True}, "option 'steps'"),
         ({"lr": "fast"}, "option 'lr'"),

@@ -321,7 +321,7 @@ def test_the_limits_are_the_outermost_numbers_within_the_bound(values: list[floa
     [
         ("lr", "fast", "option 'lr' .* expected a float"),
         ("lr", 0, "option 'lr': found 0.0, expected more than 0"),
-        ("lr", float("nan"), "option 'lr': found nan, expected more than 0"),
+        ("lr", float("nan"), "option 'lr' of .*: found nan, expected a finite float"),
         ("lr_decay", -1, "option 'lr_decay': found -1.0, expected more than 0"),
         ("steps", 0, "option 'steps': found 0, expected more than 0"),
         ("stop_loss", -0.1, "option 'stop_loss': found -0.1, expected 0 or more"),
