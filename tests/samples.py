@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from conftest import image_ref, make_row
 from torch import nn
 
 from fgvedit.answering import Query
+from fgvedit.editing import Editor
 from fgvedit.schema import Edit, Record, record_from_row
 
 WORDS = ("colour", "shape", "place", "size", "number", "name", "kind")
@@ -31,3 +33,15 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def answers(model: Any, queries: list[Query]) -> tuple[list[str], list[list[int]]]:
     forced = model.teacher_force(queries, ["blue"] * len(queries))
     return model.generate(queries), [row.top.tolist() for row in forced]
+
+
+def expect_each_read_once(
+    editor: Editor, other: Editor, edits: Sequence[Edit], queries: Sequence[Query], texts: list[str]
+) -> None:
+    """Of edits in a row each is read once, as `texts` notes, and all are routed as by `other`, told them together."""
+    with editor.edit_in_turn() as make:
+        for edit in edits:
+            edited = make(edit)
+    assert texts == [edit.fact for edit in edits]
+    with other.edit(edits) as together:
+        assert edited.explain(queries) == together.explain(queries)

@@ -16,7 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import image_ref, make_probe, make_row
-from samples import EDITS, QUERIES, answers, bits, records, same
+from samples import EDITS, QUERIES, answers, bits, expect_each_read_once, records, same
 from torch import nn
 
 from fgvedit import training
@@ -179,12 +179,7 @@ def test_edits_in_a_row_are_each_embedded_once(build, monkeypatch):
     texts: list[str] = []
     read = editor.classifier.clip.read
     monkeypatch.setattr(editor.classifier.clip, "read", lambda asked: texts.extend(asked) or read(asked))
-    with editor.edit_in_turn() as make:
-        for edit in EDITS:
-            edited = make(edit)
-    assert texts == [edit.fact for edit in EDITS]
-    with build().edit(EDITS) as together:
-        assert edited.explain(QUERIES) == together.explain(QUERIES)
+    expect_each_read_once(editor, build(), EDITS, QUERIES, texts)
     editor.classifier.forget()
     editor.classifier.embed_edits(EDITS[:1])
     assert texts[len(EDITS) :] == [*(query.question for query in QUERIES), EDITS[0].fact]

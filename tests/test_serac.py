@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import image_ref
-from samples import EDITS, QUERIES, answers, bits, records, same
+from samples import EDITS, QUERIES, answers, bits, expect_each_read_once, records, same
 from torch import nn
 
 from baselines.serac.editor import SERAC, VARIANTS
@@ -112,12 +112,7 @@ def test_edits_in_a_row_are_each_read_once(build, monkeypatch):
     encoder, texts = editor.classifier.encoder, []
     forward = encoder.forward
     monkeypatch.setattr(encoder, "forward", lambda asked: texts.extend(asked) or forward(asked))
-    with editor.edit_in_turn() as make:
-        for edit in EDITS:
-            edited = make(edit)
-    assert texts == [edit.fact for edit in EDITS]
-    with build().edit(EDITS) as together:
-        assert edited.explain(QUERIES) == together.explain(QUERIES)
+    expect_each_read_once(editor, build(), EDITS, QUERIES, texts)
 
 
 def test_an_edit_is_as_similar_to_itself_as_can_be(build):

@@ -95,7 +95,7 @@ class Rules:
 
     def effect(self, image: ImageRef, edit: Told, question: str, answer: str) -> Labelled[Effect]:
         about, other = read(edit.question), read(question)
-        entailed = dict(_consequences(about, edit, COLORS)) | {key: edit.target for key in _same_question(about)}
+        entailed = dict(_consequences(about, edit)) | {key: edit.target for key in _same_question(about)}
         entailed[_key(edit.question)] = edit.target
         found = entailed.get(_key(question)) or entailed.get(_sense(other))
         if found is not None:
@@ -269,11 +269,11 @@ def _fixed(reading: Reading, edit: Told) -> bool:
     return edit.target in (alternatives(reading) if reading.form == "choice" else ("yes", "no"))
 
 
-def _consequences(reading: Reading, edit: Told, colors: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _consequences(reading: Reading, edit: Told) -> Iterator[tuple[str, str]]:
     """Keys of questions with the answers that the edit entails."""
     values = {edit.target, *([edit.answer] if _excluded(reading, edit) else [])}
     if reading.form in ("color", "choice") and _fixed(reading, edit):
-        values |= (set(colors) if reading.form == "color" else set(alternatives(reading))) - _similar(edit.target)
+        values |= (COLORS if reading.form == "color" else set(alternatives(reading))) - _similar(edit.target)
     for question, answer in _statements(reading, edit, sorted(values)):
         yield _key(question), answer
     if reading.form == "count" and reading.bare and edit.target.isdigit() and int(edit.target) > 0:
