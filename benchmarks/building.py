@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import standin
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import FGVEditError, command_line
-from fgvedit.files import between_markers, read_json, write_json, write_text
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.errors import FGVEditError, command_line
+from fgvedit.util.files import between_markers, read_json, write_json, write_text
 
 OPEN, CLOSE = "<!-- building -->", "<!-- /building -->"
 EPILOG = f"""\
@@ -34,7 +34,7 @@ A benchmark that was stopped goes on where it was: what has been measured is in 
 COCO_IMAGES = 204_721  # that VQA v2.0 asks about, with the test images: 1.1 M questions
 PROCESSES = (1, 2)
 EVERY = 1.0  # seconds between two looks at the memory
-PARTS = 10  # of a run's time; the most memory of each is told
+MODULE_PATHS = 10  # of a run's time; the most memory of each is told
 
 
 def parser() -> ArgumentParser:
@@ -160,9 +160,9 @@ def measured(command: Sequence[str], log: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     if process.returncode:
         raise FGVEditError(f"'{' '.join(command[1:])}' ended with exit code {process.returncode}; see '{log}'")
-    tenths = [0.0] * PARTS
+    tenths = [0.0] * MODULE_PATHS
     for at, held in samples:
-        part = min(int(at / seconds * PARTS), PARTS - 1)
+        part = min(int(at / seconds * MODULE_PATHS), MODULE_PATHS - 1)
         tenths[part] = max(tenths[part], held / 1e9)
     cpu = _cpu_seconds() - cpu
     return {

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.models import Size, backbone_on_meta, clip_on_meta, language_model_on_meta, small_tokenizer
 from fgvedit.backbones.base import blocks_of
-from fgvedit.backbones.blip2 import PAPER_PIXELS
+from fgvedit.backbones.families.blip2 import PAPER_PIXELS
 
 PROMPT = 48  # tokens, those of the image included
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import command_line, unknown
-from fgvedit.files import write_json
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.errors import command_line, unknown
+from fgvedit.util.files import write_json
 
 EPILOG = """\
 The weights are random and nothing is trained: what is told is what an edit takes, not how good it is.

@@ -15,13 +15,13 @@ from PIL import Image
 
 from benchmarks.counting import count
 from benchmarks.models import Size, build
-from fgvedit.answering import Answerer, Forced, Query
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Answerer, Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.conformance import snapshot
-from fgvedit.editing import editor_class, editor_config
-from fgvedit.manifest import COMPUTING, versions
-from fgvedit.runner import peak_memory
+from fgvedit.editors.registry import editor_class, editor_config
+from fgvedit.evaluation.conformance import snapshot
+from fgvedit.evaluation.manifest import COMPUTING, versions
+from fgvedit.evaluation.runner import peak_memory
 from fgvedit.schema import ImageRef, Probe, Record
 
 NEW_TOKENS = 4  # of an answer that is generated
@@ -75,7 +75,7 @@ def edit_both(size: Size, model: str, work: Path) -> dict[str, Any]:
     with meter.step("encode the image"):
         backbone.features([record.image])
     with meter.step("ask"):
-        answers = ask(backbone.remembered, record)
+        answers = ask(backbone.cached_answerer, record)
 
     mscke = {"clip": str(folders.clip)}
     if size.counterfactual:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import command_line
-from fgvedit.files import between_markers, write_text
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.errors import command_line
+from fgvedit.util.files import between_markers, write_text
 
 if TYPE_CHECKING:
     from benchmarks.named import Counts
@@ -23,7 +23,7 @@ examples:
 """
 
 # Bytes for each parameter that an editor changes, with a backbone in bfloat16.
-# `ft-llm`, at most (see `descend` and `restored` in baselines/inner.py and fgvedit/editing.py): the copy that is put
+# `ft-llm`, at most (see `optimise` and `restored` in baselines/inner.py and fgvedit/editing.py): the copy that is put
 # back (2), float32 masters (4), both moments (8), the last step's gradients (4), and this step's as they come (2) and
 # in float32 (4).
 FT_LLM = 24

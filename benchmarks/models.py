@@ -15,11 +15,11 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from fgvedit.backbones.families.minigpt4.convert import Stored, write_weights
+from fgvedit.backbones.families.minigpt4.modeling import MiniGPT4Config, MiniGPT4Processor
 from fgvedit.backbones.loading import quiet_transformers
-from fgvedit.backbones.minigpt4.convert import Stored, write_weights
-from fgvedit.backbones.minigpt4.modeling import MiniGPT4Config, MiniGPT4Processor
-from fgvedit.checkpoints import write_tensors
-from fgvedit.files import write_json
+from fgvedit.editors.checkpoints import write_tensors
+from fgvedit.util.files import write_json
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-import fgvedit.backbones.minigpt4.modeling  # noqa: F401 it is not one of transformers: this registers it there
-from baselines.inner import chosen_parameters
+import fgvedit.backbones.families.minigpt4.modeling  # noqa: F401 it is not one of transformers: this registers it there
 from benchmarks.models import LLAMA_7B, OPT_2_7B, OPT_125M, QFORMER, VIT_G, clip_on_meta, language_model_on_meta
 from fgvedit.backbones import HOME, NAMES
 from fgvedit.backbones.base import Backbone, blocks_of
-from fgvedit.backbones.image_text import CONNECTORS
+from fgvedit.backbones.families.image_text import CONNECTORS
 from fgvedit.backbones.loading import quiet_transformers
-from fgvedit.editing import editor_class, editor_config
-from fgvedit.errors import FGVEditError
-from fgvedit.mscke.clip import SHIPPED, Clip
-from fgvedit.mscke.counterfactual import OF_BACKBONE, CounterfactualModel
+from fgvedit.editors.fine_tuning import chosen_parameters
+from fgvedit.editors.memory.clip import SHIPPED, Clip
+from fgvedit.editors.memory.counterfactual import OF_BACKBONE, CounterfactualModel
+from fgvedit.editors.registry import editor_class, editor_config
+from fgvedit.util.errors import FGVEditError
 
 PHOTO = (640, 480)
 TEXT = 48  # tokens beside an image
@@ -89,8 +89,8 @@ PUBLISHED = {
         {"model_type": "blip-2", "vision_config": VIT_G, "qformer_config": QFORMER, "text_config": OPT_6_7B},
         BLIP_224,
     ),
-    # What fgvedit.backbones.minigpt4.convert puts together: Salesforce/blip2-flan-t5-xxl up to its Q-Former, and
-    # Vision-CAIR/vicuna-7b, a Llama-7B.
+    # What fgvedit.backbones.families.minigpt4.convert puts together: Salesforce/blip2-flan-t5-xxl up to its Q-Former,
+    # and Vision-CAIR/vicuna-7b, a Llama-7B.
     "minigpt4-7b": Published(
         {"model_type": "minigpt4", "vision_config": VIT_G, "qformer_config": QFORMER, "text_config": LLAMA_7B},
         BLIP_224,

@@ -9,8 +9,8 @@ import huggingface_hub
 
 from builders.validate.sources import Source
 from fgvedit.dataset import card_metadata
-from fgvedit.files import write_bytes, write_text
-from fgvedit.revision import content_hash
+from fgvedit.util.files import write_bytes, write_text
+from fgvedit.util.revision import content_hash
 
 LABELS = "labels.jsonl"
 

@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 import fgvedit
 from builders.waiting import asked_to_wait
-from fgvedit.errors import FGVEditError, one_line
-from fgvedit.files import write_text
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import FGVEditError, one_line
+from fgvedit.util.files import write_text
 
 HOST = "http://images.cocodataset.org"
 SUBFOLDERS = ("train2014", "val2014")

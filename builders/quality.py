@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import FGVEditError, command_line, printable
-from fgvedit.files import write_json
-from fgvedit.normalise import normalise
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.evaluation.normalise import normalise
 from fgvedit.schema import EDIT
+from fgvedit.util.errors import FGVEditError, command_line, printable
+from fgvedit.util.files import write_json
 
 FORMAT = 1  # of the JSON report
 FREQUENT = 5  # of answers and so on: how many are listed

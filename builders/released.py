@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from builders.coco import HOST, JOBS, Images, expect_outside
-from fgvedit.cli import ArgumentParser
+from fgvedit.cli.options import ArgumentParser
 from fgvedit.dataset import FOLDER
-from fgvedit.errors import FGVEditError, command_line, one_line, printable
-from fgvedit.files import check_out, is_unicode, noted, read_json, whole_folder, write_json, write_text
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import FGVEditError, command_line, one_line, printable
+from fgvedit.util.files import check_out, is_unicode, noted, read_json, whole_folder, write_json, write_text
 
 DATA_SET = "ZhenZeng/FGVEdit"  # on the hub
 FILES = {"train": "train_data.json", "test": "test_data.json"}
@@ -293,7 +293,7 @@ def made_here(folder: Path) -> bool:
 
 def _write(release: Release, images: Images, reference: bool, folder: Path) -> str:
     from builders.parquet import write_rows
-    from fgvedit.revision import content_hash
+    from fgvedit.util.revision import content_hash
 
     report = Report()
     note_duplicates(release, report)

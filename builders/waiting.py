@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from email.utils import parsedate_to_datetime
 
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 
 LONGEST_WAIT = 600.0  # seconds that a server may ask for before the run stops instead
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from fgvedit.errors import FGVEditError, one_line, unknown
-from fgvedit.revision import content_hash
 from fgvedit.schema import Record, features, record_from_row
+from fgvedit.util.errors import FGVEditError, one_line, unknown
+from fgvedit.util.revision import content_hash
 
 if TYPE_CHECKING:
     import datasets

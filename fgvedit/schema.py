@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError
 
-from fgvedit.errors import FGVEditError, unknown
+from fgvedit.util.errors import FGVEditError, unknown
 
 if TYPE_CHECKING:
     import datasets

@@ -1,34 +1,9 @@
-"""The command line of the studies: `python -m fgvedit.study NAME`."""
-
-from __future__ import annotations
+"""The door of `python -m fgvedit.study`: run a study."""
 
 import signal
-import sys
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import command_line, unknown
-from fgvedit.studies import baselines
-
-STUDIES = {"baselines": baselines}
-
-EPILOG = """\
-studies:
-  baselines   every registered editor on the same data: metrics, paired differences, the paper's findings, costs
-
-example:
-  python -m fgvedit.study baselines --help
-"""
-
-
-def main(argv: list[str] | None = None) -> int:
-    arguments = sys.argv[1:] if argv is None else argv
-    parser = ArgumentParser(prog="python -m fgvedit.study", description="Run a study and report it.", epilog=EPILOG)
-    parser.add_argument("study", metavar="NAME", help="the study; its options come after its name")
-    name = parser.parse_args(arguments[:1]).study
-    if name not in STUDIES:
-        raise unknown("study", name, STUDIES)
-    return STUDIES[name].main(arguments[1:])
-
+from fgvedit.cli.study import main
+from fgvedit.util.errors import command_line
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # however it is stopped, its processes end with it

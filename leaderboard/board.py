@@ -20,7 +20,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 from leaderboard import migrate
 from leaderboard.reading import read_json, read_rows
 from leaderboard.texts import check_link, check_text

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import FGVEditError, command_line
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard.board import RUN_FILES, Entry, read_entry, read_reported
 from leaderboard.data import Known, read_key
 from leaderboard.seen import Seen

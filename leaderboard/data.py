@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgvedit.cli import ArgumentParser
+from fgvedit.cli.options import ArgumentParser
 from fgvedit.dataset import embedded, load_records
-from fgvedit.errors import FGVEditError, command_line
-from fgvedit.results import MUST_CHANGE
-from fgvedit.sequences import askings, in_a_row
+from fgvedit.evaluation.metrics import MUST_CHANGE
+from fgvedit.evaluation.sequential import evaluation_points, sequential_groups
+from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard import migrate
 from leaderboard.reading import pack, read_rows
 
@@ -66,8 +66,10 @@ class AnswerKey:
         records = self.records[:limit]
         if sequence is None:
             return [(record, 1, 0) for record in records]
-        groups = in_a_row([record.image_id for record in records], sequence)
-        return [(records[group[place]], edits, age) for group in groups for place, edits, age in askings(sequence)]
+        groups = sequential_groups([record.image_id for record in records], sequence)
+        return [
+            (records[group[place]], edits, age) for group in groups for place, edits, age in evaluation_points(sequence)
+        ]
 
 
 def expected_rows(key: AnswerKey, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -11,9 +11,9 @@ import huggingface_hub
 import yaml
 from huggingface_hub import constants
 
-from fgvedit.errors import FGVEditError, one_line
-from fgvedit.files import write_text
-from fgvedit.hub import status_of, upload_refusal
+from fgvedit.util.errors import FGVEditError, one_line
+from fgvedit.util.files import write_text
+from fgvedit.util.hub import status_of, upload_refusal
 
 READ = ["runs/*", "reported/*", "data/*"]
 

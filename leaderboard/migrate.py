@@ -15,7 +15,7 @@ from typing import Any
 
 import jsonschema
 
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 
 SCHEMAS = Path(__file__).parent / "schema"
 CURRENT = 2

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fgvedit.results import METRICS, interval, resampled_metrics
+from fgvedit.evaluation.metrics import METRICS, interval, resampled_metrics
 
 SCORE = "score"
 SCORED = ("reliability", "locality", "generality", "specificity")  # what <protocol>/score is the harmonic mean of

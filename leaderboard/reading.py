@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fgvedit.errors import FGVEditError, one_line
+from fgvedit.util.errors import FGVEditError, one_line
 
 JSON_BYTES = 1 << 20  # of a result, submission or reported file; a real one takes some 10 KB
 ROWS_BYTES = 1 << 27  # of rows as text; 2,778 records under two protocols take some 20 MB

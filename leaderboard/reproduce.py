@@ -8,9 +8,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import FGVEditError, command_line, unknown
-from fgvedit.files import write_json
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.errors import FGVEditError, command_line, unknown
+from fgvedit.util.files import write_json
 from leaderboard.board import Entry, check_submission, read_results
 from leaderboard.data import Known
 from leaderboard.reading import read_json

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import FGVEditError, command_line, unknown
-from fgvedit.files import write_bytes
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.errors import FGVEditError, command_line, unknown
+from fgvedit.util.files import write_bytes
 from leaderboard.board import STATUSES, Reported, hardware, read_results
 from leaderboard.migrate import current_result, current_rows
 from leaderboard.ranking import (

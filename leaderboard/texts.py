@@ -6,7 +6,7 @@ import re
 import unicodedata
 from urllib.parse import urlsplit
 
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 
 TAG = re.compile(r"<\s*[a-z/!?]", re.IGNORECASE)
 # Of Unicode's categories: control, format (which hides text or turns its direction), halves of characters, private,

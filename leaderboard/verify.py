@@ -15,9 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fgvedit.errors import FGVEditError, unknown
-from fgvedit.normalise import normalise
-from fgvedit.results import MUST_CHANGE, metrics_from_rows, router_from_rows
+from fgvedit.evaluation.metrics import MUST_CHANGE, metrics_from_rows, router_from_rows
+from fgvedit.evaluation.normalise import normalise
+from fgvedit.util.errors import FGVEditError, unknown
 from leaderboard import migrate
 from leaderboard.data import Known, expected_rows
 from leaderboard.reading import parse_rows, read_json, rows_text

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fgvedit.results import metrics_from_rows, router_from_rows
+from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
 from fgvedit.schema import EXPECTED_NEW
 from leaderboard.reading import pack
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from conftest import image_ref, make_probe, make_row
 
-from fgvedit.answering import MAX_NEW_TOKENS, Forced, Query
+from fgvedit.backbones.answering import MAX_NEW_TOKENS, Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import EditedModel, Editor, Rerouted, Route, restored
+from fgvedit.editors.contract import EditedModel, Editor, Route, SingleRoute, restored
 from fgvedit.schema import Edit
 
 COLOURS = ("red", "blue", "green", "white")
@@ -68,7 +68,7 @@ class Drawn(Editor):
         with restored({"fc2": weight}):
             with torch.no_grad():
                 weight.add_(self.config.scale * torch.randn(weight.shape))
-            yield Rerouted(self.backbone, Route("edited", 0))
+            yield SingleRoute(self.backbone, Route("edited", 0))
 
 
 class InPrompt(Editor):
@@ -96,7 +96,7 @@ class _InPrompt(EditedModel):
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
         return [
-            self.backbone.remembered.teacher_force([query], [answer])[0]
+            self.backbone.cached_answerer.teacher_force([query], [answer])[0]
             if route.to == "base"
             else self.backbone.force([self.prompt(query)], [query.image], [answer])[0]
             for query, answer, route in zip(queries, answers, self.explain(queries), strict=True)
@@ -104,7 +104,7 @@ class _InPrompt(EditedModel):
 
     def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
         return [
-            self.backbone.remembered.generate([query], max_new_tokens)[0]
+            self.backbone.cached_answerer.generate([query], max_new_tokens)[0]
             if route.to == "base"
             else self.backbone.complete([self.prompt(query)], [query.image], max_new_tokens)[0]
             for query, route in zip(queries, self.explain(queries), strict=True)

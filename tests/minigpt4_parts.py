@@ -19,8 +19,8 @@ from transformers import (
     LlamaTokenizer,
 )
 
-from fgvedit.backbones.minigpt4.convert import convert
-from fgvedit.backbones.minigpt4.modeling import SYSTEM
+from fgvedit.backbones.families.minigpt4.convert import convert
+from fgvedit.backbones.families.minigpt4.modeling import SYSTEM
 
 IMAGE_SIZE = 16
 QUERIES = 3

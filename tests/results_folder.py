@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fgvedit.results import MUST_CHANGE, metrics_from_rows, router_from_rows
+from fgvedit.evaluation.metrics import MUST_CHANGE, metrics_from_rows, router_from_rows
 from leaderboard.data import AnswerKey, KeyRecord, write_key
 from leaderboard.reading import pack
 

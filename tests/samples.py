@@ -9,8 +9,8 @@ import torch
 from conftest import image_ref, make_row
 from torch import nn
 
-from fgvedit.answering import Query
-from fgvedit.editing import Editor
+from fgvedit.backbones.answering import Query
+from fgvedit.editors.contract import Editor
 from fgvedit.schema import Edit, Record, record_from_row
 
 WORDS = ("colour", "shape", "place", "size", "number", "name", "kind")
@@ -39,7 +39,7 @@ def expect_each_read_once(
     editor: Editor, other: Editor, edits: Sequence[Edit], queries: Sequence[Query], texts: list[str]
 ) -> None:
     """Of edits in a row each is read once, as `texts` notes, and all are routed as by `other`, told them together."""
-    with editor.edit_in_turn() as make:
+    with editor.edit_sequentially() as make:
         for edit in edits:
             edited = make(edit)
     assert texts == [edit.fact for edit in edits]

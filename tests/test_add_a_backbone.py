@@ -9,10 +9,10 @@ import pytest
 from conftest import image_ref
 from families import SAVE
 
-from fgvedit import check_editor
-from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
-from fgvedit.errors import FGVEditError
+from fgvedit.backbones.answering import Query
+from fgvedit.cli import check_editor
+from fgvedit.util.errors import FGVEditError
 
 PAGE = Path(__file__).parents[1] / "docs" / "add-a-backbone.md"
 

@@ -11,11 +11,11 @@ import torch
 import transformers
 from conftest import QUERIES, image_ref
 
-from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.errors import FGVEditError
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import FGVEditError
 
 QUESTIONS = ["What colour is the card?", "What?", "Which of the cards, of all of them, is blue?"]
 ANSWERS = ["blue", "a rather long answer", "no"]
@@ -176,7 +176,7 @@ def test_an_image_is_encoded_once(backbone):
 def test_an_image_looks_the_same_in_any_batch(backbone, monkeypatch):
     images = [image_ref(number) for number in range(5)]
     together = backbone.encode_images(images)
-    monkeypatch.setattr("fgvedit.backbones.blip2.ENCODE_BATCH", 2)
+    monkeypatch.setattr("fgvedit.backbones.families.blip2.ENCODE_BATCH", 2)
     torch.testing.assert_close(backbone.encode_images(images), together, atol=1e-5, rtol=1e-5)
     assert not torch.allclose(together[0], together[1], atol=1e-3)
 

@@ -14,11 +14,12 @@ import transformers
 from families import MORE, REFUSED, SAVE
 from PIL import Image
 
-from fgvedit.answering import Query
-from fgvedit.backbones import image_text, open_backbone
+from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone, answer_cross_entropy
-from fgvedit.errors import FGVEditError
+from fgvedit.backbones.families import image_text
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import FGVEditError
 
 QUESTIONS = ["What colour is the card?", "What?", "Which of the cards, of all of them, is blue?"]
 ANSWERS = ["blue", "a rather long answer", "no"]

@@ -12,13 +12,13 @@ from conftest import image_ref
 from families import SAVE
 from local_hub import LocalHub, connected
 
-from fgvedit.answering import Query
 from fgvedit.backbones import NAMES, open_backbone
-from fgvedit.backbones.image_text import ImageTextBackbone
+from fgvedit.backbones.answering import Query
+from fgvedit.backbones.families.image_text import ImageTextBackbone
 from fgvedit.dataset import load_records
-from fgvedit.editing import open_editor
-from fgvedit.errors import FGVEditError
-from fgvedit.manifest import identity
+from fgvedit.editors.registry import open_editor
+from fgvedit.evaluation.manifest import identity
+from fgvedit.util.errors import FGVEditError
 
 QUERIES = [Query("What colour is it?", image_ref(0)), Query("What?")]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import fgvedit
-from fgvedit.errors import FGVEditError
-from fgvedit.files import between_markers
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import between_markers
 
 ROOT = Path(fgvedit.__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks are not installed

@@ -15,11 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import fgvedit
-from baselines.inner import Descent, descend
 from fgvedit.backbones import NAMES, open_backbone
-from fgvedit.editing import editor_class, editor_config, restored
-from fgvedit.errors import FGVEditError
-from fgvedit.files import between_markers
+from fgvedit.editors.contract import restored
+from fgvedit.editors.fine_tuning import Optimisation, optimise
+from fgvedit.editors.registry import editor_class, editor_config
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import between_markers
 
 ROOT = Path(fgvedit.__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks are not installed
@@ -163,9 +164,9 @@ def test_bytes_of_a_changed_parameter_are_the_most_that_a_descent_holds() -> Non
     model = layers(torch.bfloat16).requires_grad_(False)
     parameters = dict(model.named_parameters())
     inputs = torch.ones(1, 64, dtype=torch.bfloat16)
-    settings = Descent(optimiser="adamw", lr=1e-4, steps=3, stop_loss=0)
+    settings = Optimisation(optimiser="adamw", lr=1e-4, steps=3, stop_loss=0)
     with Alive() as alive, restored(parameters):
-        descend(lambda: model(inputs).float().square().mean(), list(parameters.values()), settings)
+        optimise(lambda: model(inputs).float().square().mean(), list(parameters.values()), settings)
     number = sum(parameter.numel() for parameter in parameters.values())
     assert alive.most / number == pytest.approx(FT_LLM, rel=0.03)
     for name in ALL:  # with other optimisers it would be another number

@@ -12,7 +12,7 @@ import pytest
 import safetensors
 
 import fgvedit
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 
 ROOT = Path(fgvedit.__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks are not installed
@@ -131,7 +131,7 @@ def test_a_build_that_was_stopped_leaves_no_folder(tmp_path, monkeypatch):
 
 
 def test_a_trace_in_the_weights_and_too_much_memory_are_told(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("baselines.inner.restored", lambda parameters: nullcontext())
+    monkeypatch.setattr("fgvedit.editors.fine_tuning.restored", lambda parameters: nullcontext())
     assert main(["--model", "blip2-opt-2.7b", "--work", str(tmp_path), "--limit-gb", "0.1"]) == 1
     faults = capsys.readouterr().out.partition("\nresult: ")[2].splitlines()[1:]
     assert faults[0] == "ft-llm left a trace in the weights"

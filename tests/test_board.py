@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from results_folder import write_entry, write_reported
 
-from fgvedit.errors import FGVEditError
-from fgvedit.results import metrics_from_rows
+from fgvedit.evaluation.metrics import metrics_from_rows
+from fgvedit.util.errors import FGVEditError
 from leaderboard.board import read_results
 
 RESULTS = Path(__file__).parent.parent / "leaderboard" / "results"

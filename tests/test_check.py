@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from results_folder import made_up_key, write_entry, write_reported
 
-from fgvedit.errors import FGVEditError, command_line
+from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard import check
 from leaderboard.data import read_key
 from leaderboard.reading import pack, rows_text

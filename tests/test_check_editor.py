@@ -21,11 +21,13 @@ from dummy import InPrompt, _InPrompt
 from torch import nn
 
 from baselines.none.editor import NoEdit
-from fgvedit import check_editor
-from fgvedit.answering import MAX_NEW_TOKENS, Forced, Query
+from fgvedit.backbones.answering import MAX_NEW_TOKENS, Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.checkpoints import load_checkpoint, save_checkpoint
-from fgvedit.conformance import (
+from fgvedit.cli import check_editor
+from fgvedit.editors.checkpoints import load_checkpoint, save_checkpoint
+from fgvedit.editors.contract import EditedModel, Editor, Route, SingleRoute, restored
+from fgvedit.editors.registry import ENTRY_POINTS
+from fgvedit.evaluation.conformance import (
     CHECKS,
     Bench,
     Finding,
@@ -47,9 +49,8 @@ from fgvedit.conformance import (
     several_edits,
     without_an_image,
 )
-from fgvedit.editing import ENTRY_POINTS, EditedModel, Editor, Rerouted, Route, restored
-from fgvedit.errors import FGVEditError
 from fgvedit.schema import Edit, Record, record_from_row
+from fgvedit.util.errors import FGVEditError
 
 Check = Callable[[Bench], "str | None"]
 GUIDE = Path(__file__).parent.parent / "docs" / "write-your-own-editor.md"
@@ -94,7 +95,11 @@ class Good(InPrompt):
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         self.inside(edits)
-        yield self.answered(self.backbone, edits[0]) if edits else Rerouted(self.backbone.remembered, Route("base"))
+        yield (
+            self.answered(self.backbone, edits[0])
+            if edits
+            else SingleRoute(self.backbone.cached_answerer, Route("base"))
+        )
 
     def inside(self, edits: Sequence[Edit]) -> None:
         pass
@@ -289,7 +294,7 @@ def test_a_number_of_edits_may_be_refused_clearly_and_in_no_other_way(found, fun
 
 class LeavesTheLastOfARow(Good):
     @contextmanager
-    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+    def edit_sequentially(self) -> Iterator[Callable[[Edit], EditedModel]]:
         def make(edit: Edit) -> EditedModel:
             if made:
                 self.layer.fc1.weight.data.add_(1)
@@ -302,19 +307,19 @@ class LeavesTheLastOfARow(Good):
 
 class AnotherFirst(Good):
     @contextmanager
-    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
-        yield lambda edit: Rerouted(self.backbone.remembered, Route("base"))
+    def edit_sequentially(self) -> Iterator[Callable[[Edit], EditedModel]]:
+        yield lambda edit: SingleRoute(self.backbone.cached_answerer, Route("base"))
 
 
 class CountsFromOne(Good):
     @contextmanager
-    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+    def edit_sequentially(self) -> Iterator[Callable[[Edit], EditedModel]]:
         made: list[Edit] = []
 
         def make(edit: Edit) -> EditedModel:
             made.append(edit)
             model = self.answered(self.backbone, made[0])
-            return model if len(made) == 1 else Rerouted(model, Route("edited", len(made)))
+            return model if len(made) == 1 else SingleRoute(model, Route("edited", len(made)))
 
         yield make
 
@@ -349,7 +354,7 @@ def test_a_route_to_an_edit_that_is_not_in_force(found):
     class Always(Good):
         @contextmanager
         def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
-            yield Rerouted(self.backbone, Route("edited", 0))
+            yield SingleRoute(self.backbone, Route("edited", 0))
 
     assert "has edit=0, expected None or the index of one of 0 edits" in found(no_edits, Always).why
 
@@ -402,13 +407,13 @@ class SaysBase(Good):
             return _InPrompt(self.backbone, self.edit).generate(queries, max_new_tokens)
 
         def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
-            return self.backbone.remembered.teacher_force(queries, answers)
+            return self.backbone.cached_answerer.teacher_force(queries, answers)
 
 
 class ForcesOtherwise(SaysBase):
     class answered(SaysBase.answered):
         def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
-            return self.backbone.remembered.generate(queries, max_new_tokens)
+            return self.backbone.cached_answerer.generate(queries, max_new_tokens)
 
         def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
             return _InPrompt(self.backbone, self.edit).teacher_force(queries, answers)
@@ -482,7 +487,7 @@ class DropsEqualOnes(Good):
 class ForgetsToForce(Good):
     class answered(_InPrompt):
         def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
-            return self.backbone.remembered.teacher_force(queries, answers)
+            return self.backbone.cached_answerer.teacher_force(queries, answers)
 
 
 @pytest.mark.parametrize(
@@ -517,7 +522,7 @@ class Learnt(Good):
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         rho = torch.sigmoid(self.parts.weight.sum() + self.parts.bias).item()
-        yield Rerouted(self.backbone.remembered, Route("base", rho=rho))
+        yield SingleRoute(self.backbone.cached_answerer, Route("base", rho=rho))
 
     def save(self, folder: Path) -> None:
         save_checkpoint(folder, self.parts, self.name, self.backbone, {})
@@ -687,7 +692,7 @@ def test_the_guides_editor_passes_the_check_and_runs(tmp_path, common):
 
 
 def test_the_guides_commands_have_the_options_they_name():
-    from fgvedit import run, train
+    from fgvedit.cli import run, train
 
     parsers = {"fgvedit.check_editor": check_editor, "fgvedit.run": run, "fgvedit.train": train}
     commands = [line.split() for block in blocks("bash") for line in block.splitlines()]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fgvedit import train
-from fgvedit.cli import ArgumentParser, add_common_options, parse_device, parse_dtype, parse_overrides
-from fgvedit.errors import FGVEditError, command_line
+from fgvedit.cli import train
+from fgvedit.cli.options import ArgumentParser, add_common_options, parse_device, parse_dtype, parse_overrides
+from fgvedit.util.errors import FGVEditError, command_line
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_train_refuses_bad_input(arguments, message):
 EDITOR = '''
 import json
 from dataclasses import dataclass
-from fgvedit.editing import Editor
+from fgvedit.editors.contract import Editor
 
 class Counter(Editor):
     """Learns how many records there are."""

@@ -20,7 +20,7 @@ from PIL import Image
 
 from builders import coco
 from builders.coco import CHECKSUMS, Images
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 
 NAMES = [f"COCO_train2014_{number:012d}.jpg" for number in range(4)] + ["COCO_val2014_000000000042.jpg"]
 PLACES = [f"{name.split('_')[1]}/{name}" for name in NAMES]

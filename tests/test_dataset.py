@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import fgvedit
 from fgvedit.dataset import load_records
-from fgvedit.errors import FGVEditError
-from fgvedit.revision import content_hash
 from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS, features, record_from_row
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.revision import content_hash
 
 PACKAGE = Path(fgvedit.__file__).parent
 

@@ -19,22 +19,23 @@ import pytest
 import torch
 from conftest import image_ref, make_row, png
 from dummy import Drawn, InPrompt
+from fgvedit.viewers.demo.__main__ import main
 from pages import DESKTOP, PHONE, Opened
 from PIL import Image
 
-from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
-from fgvedit.demo import session as limits
-from fgvedit.demo.__main__ import main
-from fgvedit.demo.heat import COLOUR, FADED, LONGEST, STRONGEST, heat_map
-from fgvedit.demo.session import Answer, Session, SharedModel, uploaded
-from fgvedit.demo.view import answer_html, edits_html, said_html
-from fgvedit.editing import EditedModel, Editor, Look, Route, open_editor, unedited
-from fgvedit.errors import FGVEditError
-from fgvedit.pages.fit import area
+from fgvedit.editors.contract import AttentionMaps, EditedModel, Editor, Route, unedited
+from fgvedit.editors.registry import open_editor
 from fgvedit.schema import Edit, record_from_row
+from fgvedit.util.errors import FGVEditError
+from fgvedit.viewers.demo import session as limits
+from fgvedit.viewers.demo.heat import COLOUR, FADED, LONGEST, STRONGEST, heat_map
+from fgvedit.viewers.demo.session import Answer, Session, SharedModel, uploaded
+from fgvedit.viewers.demo.view import answer_html, edits_html, said_html
+from fgvedit.viewers.pages.fit import area
 
 SCRIPT = (
     "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\"> ${1+1} {{1+1}} **b**"
@@ -57,7 +58,7 @@ def test_ask_edit_ask_undo(session: Session, backbone: Backbone) -> None:
     image, question = image_ref(0), "What colour is the card?"
     (base,) = backbone.generate([Query(question, image)])
     first = session.ask(question, image)
-    assert (first.before, first.after, first.route, first.look) == (base, base, Route("base"), None)
+    assert (first.before, first.after, first.route, first.attention) == (base, base, Route("base"), None)
 
     edited = session.edit("Which  colour? ", " blue", image)
     assert session.edits == [Edit(image, "Which colour?", "blue")]
@@ -259,7 +260,7 @@ def test_what_a_cropping_classifier_did_not_see_is_faded() -> None:
 
 def test_texts_are_text() -> None:
     edit = Edit(image_ref(0), SCRIPT, SCRIPT)
-    look = Look(torch.ones(2, 2), torch.ones(2, 2))
+    look = AttentionMaps(torch.ones(2, 2), torch.ones(2, 2))
     answer = Answer(Query(SCRIPT, image_ref(0)), (edit,), SCRIPT, SCRIPT, Route("edited", 0, 0.5), look)
     for html in (answer_html(answer), edits_html([edit]), said_html(SCRIPT)):
         assert "&lt;script&gt;" in html and "<script" not in html and "src=x" not in html.replace("&lt;img src=x", "")
@@ -299,7 +300,7 @@ def test_bad_options(arguments: list[str], expected: str) -> None:
 def test_without_gradio(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
     monkeypatch.setitem(sys.modules, "gradio", None)
-    monkeypatch.delitem(sys.modules, "fgvedit.demo.page", raising=False)
+    monkeypatch.delitem(sys.modules, "fgvedit.viewers.demo.page", raising=False)
     with pytest.raises(FGVEditError) as caught:
         main([])
     assert str(caught.value) == (
@@ -367,7 +368,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         pytest.importorskip("gradio", reason="needs the extra 'demo'")
-        from fgvedit.demo.page import build, serve
+        from fgvedit.viewers.demo.page import build, serve
 
         records = [load_records("scenes").records[place] for place in range(6)]
         hostile = make_row(7, question=f"What {SCRIPT}?", target=SCRIPT, image_id=SCRIPT)
@@ -533,7 +534,7 @@ def test_layout_and_accessibility(browser: Any, url: str, viewport: dict[str, in
 
 
 def test_a_taken_port_is_named(url: str) -> None:
-    from fgvedit.demo.page import gr, serve
+    from fgvedit.viewers.demo.page import gr, serve
 
     with gr.Blocks() as page:
         pass

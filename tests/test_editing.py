@@ -12,22 +12,14 @@ import pytest
 import torch
 from conftest import image_ref
 
-from fgvedit.answering import Query, Remembered
-from fgvedit.editing import (
-    Editor,
-    Rerouted,
-    Route,
-    checkpoint_folder,
-    editor_class,
-    editor_config,
-    open_editor,
-    restored,
-)
-from fgvedit.errors import FGVEditError
+from fgvedit.backbones.answering import CachedAnswerer, Query
+from fgvedit.editors.contract import Editor, Route, SingleRoute, restored
+from fgvedit.editors.registry import checkpoint_folder, editor_class, editor_config, open_editor
+from fgvedit.util.errors import FGVEditError
 
 SOURCE = '''
 from dataclasses import dataclass
-from fgvedit.editing import Editor
+from fgvedit.editors.contract import Editor
 
 class Mine(Editor):
     """An editor of one's own, in a file of one's own."""
@@ -93,7 +85,7 @@ def test_a_class_in_a_module(mine, tmp_path, monkeypatch):
     [
         ("nowhere.py:Mine", "no file 'nowhere.py'"),
         ("no_such_module:Mine", "no module 'no_such_module'"),
-        ("pathlib:Path", "expected a subclass of fgvedit.editing.Editor"),
+        ("pathlib:Path", "expected a subclass of fgvedit.editors.contract.Editor"),
     ],
 )
 def test_a_class_that_is_not_there(target, message):
@@ -108,7 +100,7 @@ def test_a_class_that_is_not_in_the_file(mine):
 
 BROKEN = [
     ("import no_such_package", "needs the module 'no_such_package', which is not installed"),
-    ("from fgvedit.editing import Edytor", "cannot be imported .ImportError: cannot import name 'Edytor'"),
+    ("from fgvedit.editors.contract import Edytor", "cannot be imported .ImportError: cannot import name 'Edytor'"),
     ("class Mine(", "cannot be imported .SyntaxError: "),
     ("raise RuntimeError('no GPU\\nhere')", "cannot be imported .RuntimeError: no GPU here."),
 ]
@@ -119,7 +111,7 @@ def test_a_module_that_cannot_be_imported(tmp_path, monkeypatch, source, message
     (tmp_path / "broken_editor.py").write_text(source + "\n")
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("broken", "broken_editor:Mine", "fgvedit.editors")
-    monkeypatch.setattr("fgvedit.editing.entry_points", lambda group: [point])
+    monkeypatch.setattr("fgvedit.editors.contract.entry_points", lambda group: [point])
     for target in ("broken", "broken_editor:Mine", f"{tmp_path / 'broken_editor.py'}:Mine"):
         monkeypatch.delitem(sys.modules, "broken_editor", raising=False)
         with pytest.raises(FGVEditError, match=message) as raised:
@@ -285,7 +277,7 @@ class Counting:
 
 def test_what_is_remembered_is_not_asked_again(backbone):
     base = Counting(backbone)
-    remembered = Remembered(base)
+    remembered = CachedAnswerer(base)
     queries = [Query("What?", image_ref()), Query("What?"), Query("What?", image_ref())]
     answers = remembered.generate(queries)
     assert answers == backbone.generate(queries[:2]) + answers[:1]
@@ -301,7 +293,7 @@ def test_what_is_remembered_is_not_asked_again(backbone):
 
 
 def test_rerouted_answers_through_one_answerer(backbone):
-    edited = Rerouted(backbone, Route("edited", 0, 0.75))
+    edited = SingleRoute(backbone, Route("edited", 0, 0.75))
     queries = [Query("What?", image_ref()), Query("Which?")]
     assert edited.generate(queries) == backbone.generate(queries)
     found, expected = edited.teacher_force(queries, ["a", "b"]), backbone.teacher_force(queries, ["a", "b"])

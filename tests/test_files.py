@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fgvedit.errors import FGVEditError
-from fgvedit.files import is_unicode, read_json, whole_folder, write_json
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import is_unicode, read_json, whole_folder, write_json
 
 
 def ours(folder: Path) -> bool:

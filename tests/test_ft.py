@@ -18,16 +18,17 @@ from samples import answers, bits, same
 from baselines.ft_align.editor import FineTuneAlign
 from baselines.ft_linf.editor import FineTuneLinf, limits_around
 from baselines.ft_llm.editor import FineTuneLLM
-from baselines.inner import OPTIMISERS, edit_loss
-from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
-from fgvedit.editing import Editor, Route, editor_class, editor_config
-from fgvedit.errors import FGVEditError
-from fgvedit.protocols import open_protocols
-from fgvedit.runner import run
+from fgvedit.editors.contract import Editor, Route
+from fgvedit.editors.fine_tuning import OPTIMISERS, edit_loss
+from fgvedit.editors.registry import editor_class, editor_config
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.runner import run
 from fgvedit.schema import Edit
+from fgvedit.util.errors import FGVEditError
 
 EDIT = Edit(image_ref(), "What colour is the card?", "blue")
 OTHER = Edit(image_ref(1), "What is the shape?", "round")

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.grace.editor import GRACE, Codebook, Entry, replaced, similarity
-from fgvedit.answering import Query
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import editor_config, open_editor
-from fgvedit.errors import FGVEditError
+from fgvedit.editors.registry import editor_config, open_editor
 from fgvedit.schema import Edit
+from fgvedit.util.errors import FGVEditError
 
 EDIT = Edit(image_ref(), "What colour is the card?", "blue")
 OTHER = Edit(image_ref(1), "What is the shape?", "card")
@@ -48,7 +48,7 @@ def untouched(backbone: Backbone) -> Iterator[None]:
 
 
 def same_forced(backbone: Backbone, queries: list[Query], answers: list[str], edited) -> bool:
-    fresh = backbone.remembered.teacher_force(queries, answers)
+    fresh = backbone.cached_answerer.teacher_force(queries, answers)
     found = edited.teacher_force(queries, answers)
     return all(torch.equal(one.top, other.top) for one, other in zip(fresh, found, strict=True))
 
@@ -63,7 +63,7 @@ def test_it_learns_the_edit_and_leaves_the_base_model_untouched(backbone: Backbo
 
 
 def test_an_edits_own_query_has_distance_0_and_far_ones_are_answered_bit_for_bit_by_the_base(backbone: Backbone):
-    before = backbone.remembered.generate(FAR)
+    before = backbone.cached_answerer.generate(FAR)
     with grace(backbone).edit([EDIT]) as edited:
         own, *far = edited.explain([QUERY, *FAR])
         assert (own.to, own.edit, own.rho) == ("edited", 0, 1.0)

@@ -18,8 +18,8 @@ import torch
 from local_hub import LocalHub, connected, environment
 from safetensors.torch import save
 
-from fgvedit.errors import FGVEditError
-from fgvedit.hub import RELEASED_AS_BIN, fetch, plan, wanted
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.hub import RELEASED_AS_BIN, fetch, plan, wanted
 
 NAME = "owner/model"
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -383,7 +383,7 @@ def test_a_connection_that_breaks_within_a_file_is_taken_up_there(hub: LocalHub,
 def test_another_process_fetches_then_needs_no_hub(hub: LocalHub, tmp_path: Path):
     """By the environment alone, as a user has it."""
     commit = hub.add(NAME, SHARDED)
-    code = "from fgvedit.hub import fetch; print(fetch('owner/model', 'backbone'))"
+    code = "from fgvedit.util.hub import fetch; print(fetch('owner/model', 'backbone'))"
 
     def process(**changes: str) -> subprocess.CompletedProcess[str]:
         environ = {**environment(hub, tmp_path / "home"), **changes}
@@ -494,7 +494,7 @@ def small_clip(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_clip_by_name(hub: LocalHub, offline, small_clip: dict[str, Any], capsys, name: str, repo: str):
     import open_clip
 
-    from fgvedit.mscke.clip import Clip
+    from fgvedit.editors.memory.clip import Clip
 
     torch.manual_seed(0)
     model = open_clip.CLIP(**small_clip, quick_gelu=True).eval()
@@ -516,7 +516,7 @@ def test_clip_by_name(hub: LocalHub, offline, small_clip: dict[str, Any], capsys
 
 
 def test_clip_without_weights_is_refused(hub: LocalHub, small_clip: dict[str, Any]):
-    from fgvedit.mscke.clip import Clip
+    from fgvedit.editors.memory.clip import Clip
 
     with pytest.raises(FGVEditError, match=r"unknown weights of CLIP 'ViT-B-32' '': expected one of .*openai"):
         Clip("ViT-B-32", "")

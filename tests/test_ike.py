@@ -23,15 +23,15 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from baselines.ike.editor import IKE, InContext, Store, demonstrations_of
-from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
-from fgvedit.editing import editor_class, editor_config, open_editor
-from fgvedit.errors import FGVEditError
-from fgvedit.protocols import open_protocols
-from fgvedit.runner import run
+from fgvedit.editors.registry import editor_class, editor_config, open_editor
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.runner import run
 from fgvedit.schema import Edit, Record, record_from_row
+from fgvedit.util.errors import FGVEditError
 
 pytest.importorskip("sentence_transformers")
 
@@ -450,7 +450,10 @@ def test_more_facts_than_the_context_holds_are_refused(ike: IKE, long_backbone: 
 
 def test_no_edit_is_the_base_model(ike: IKE):
     with ike.edit([]) as edited:
-        assert edited.teacher_force([QUERY], ["blue"])[0] is ike.backbone.remembered.teacher_force([QUERY], ["blue"])[0]
+        assert (
+            edited.teacher_force([QUERY], ["blue"])[0]
+            is ike.backbone.cached_answerer.teacher_force([QUERY], ["blue"])[0]
+        )
         assert edited.generate([QUERY]) == ike.backbone.generate([QUERY])
         assert [route.to for route in edited.explain([QUERY])] == ["base"]
 

@@ -13,13 +13,13 @@ from families import SAVE
 from PIL import Image
 from tokenizers.processors import TemplateProcessing
 
-from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.backbones.minigpt4.modeling import SYSTEM
-from fgvedit.editing import open_editor
-from fgvedit.errors import FGVEditError
+from fgvedit.backbones.families.minigpt4.modeling import SYSTEM
+from fgvedit.editors.registry import open_editor
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import FGVEditError
 
 QUESTIONS = ["What colour is the card?", "What?"]
 ANSWERS = ["blue", "a long one"]
@@ -160,7 +160,7 @@ def test_minigpt4_native_is_a_conversation_of_one_turn(random_minigpt4: Path):
 
 @torch.no_grad()
 def test_minigpt4_native_is_the_models_own_forward_pass_and_generation(random_minigpt4: Path):
-    import fgvedit.backbones.minigpt4  # noqa: F401  (the Auto classes know it from here on)
+    import fgvedit.backbones.families.minigpt4  # noqa: F401  (the Auto classes know it from here on)
 
     backbone = open_backbone(str(random_minigpt4))
     model: Any = transformers.AutoModelForImageTextToText.from_pretrained(random_minigpt4).eval()
@@ -204,7 +204,7 @@ def test_minigpt4_ends_an_answer_at_the_next_turn(random_minigpt4: Path, monkeyp
 
 
 def test_a_checkpoint_of_the_other_input_mode_is_refused(random_blip2: Path, random_clip: Path, tmp_path: Path):
-    from fgvedit.mscke.editor import MSCKE
+    from fgvedit.editors.mscke.editor import MSCKE
 
     options = {"clip": str(random_clip), "clip_weights": ""}
     paper = open_backbone(str(random_blip2), input_mode="paper")

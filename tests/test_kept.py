@@ -10,10 +10,10 @@ from conftest import image_ref
 from dummy import InPrompt, write_dataset
 
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.feature_cache import FeatureCache
 from fgvedit.dataset import load_records
-from fgvedit.kept import KeptFeatures
-from fgvedit.protocols import open_protocols
-from fgvedit.runner import run
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.runner import run
 
 IMAGES = [image_ref(number) for number in range(4)]
 
@@ -30,7 +30,7 @@ class Encoder:
 
 
 def test_each_image_is_encoded_once():
-    kept, encode = KeptFeatures(), Encoder()
+    kept, encode = FeatureCache(), Encoder()
     found = kept.get([IMAGES[1], IMAGES[0], IMAGES[1]], encode)
     assert [float(row[0]) for row in found] == [1, 0, 1]
     assert [float(row[0]) for row in kept.get([IMAGES[2], IMAGES[1]], encode)] == [2, 1]
@@ -43,7 +43,7 @@ def test_each_image_is_encoded_once():
 
 
 def test_what_was_not_asked_for_longest_goes_first():
-    kept, encode = KeptFeatures(limit=100), Encoder()
+    kept, encode = FeatureCache(limit=100), Encoder()
     kept.get(IMAGES[:2], encode)
     kept.get(IMAGES[:1], encode)
     kept.get(IMAGES[2:3], encode)
@@ -51,27 +51,27 @@ def test_what_was_not_asked_for_longest_goes_first():
 
 
 def test_a_request_above_the_bound_is_answered():
-    kept, encode = KeptFeatures(limit=100), Encoder()
+    kept, encode = FeatureCache(limit=100), Encoder()
     assert [float(row[0]) for row in kept.get(IMAGES, encode)] == [0, 1, 2, 3]
     assert kept.bytes <= 100
 
 
 def test_a_row_does_not_hold_its_batch():
-    kept, encode = KeptFeatures(), Encoder()
+    kept, encode = FeatureCache(), Encoder()
     assert [row.untyped_storage().nbytes() for row in kept.get(IMAGES, encode)] == [40] * 4
 
 
 @pytest.mark.parametrize("limit", [0, 900])  # bytes; an image has 288, and a chunk two images
 def test_a_run_is_the_same_under_a_bound(random_blip2, tmp_path, monkeypatch, limit):
-    monkeypatch.setattr("fgvedit.runner.CHUNK", 2)
+    monkeypatch.setattr("fgvedit.evaluation.runner.CHUNK", 2)
     data = load_records(str(write_dataset(tmp_path / "data", records=6)), "test")
     rows = []
     for bound in (1 << 30, limit):
         backbone = open_backbone(str(random_blip2))
-        backbone.kept.limit = bound
+        backbone.feature_cache.limit = bound
         out = tmp_path / str(bound)
         cost = run(InPrompt(backbone, InPrompt.Config()), data, open_protocols("paper,generation"), out)
         rows.append([json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()])
-        assert backbone.kept.bytes <= bound
+        assert backbone.feature_cache.bytes <= bound
         assert (cost["manifest"]["cost"]["encoded_images"] == 4) == (bound > 0)
     assert rows[0] == rows[1]

@@ -28,8 +28,8 @@ from builders.labelling.cache import Cached
 from builders.labelling.local import Local, Options
 from builders.labelling.openai import Cost, OpenAI
 from builders.labelling.tasks import BadAnswer, clean, json_object, samples
-from fgvedit.errors import FGVEditError
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import FGVEditError
 
 KEY = "sk-very-secret-0123456789"
 IMAGE = image_ref()

@@ -12,7 +12,7 @@ from huggingface_hub import parse_eval_result_entries
 from local_hub_uploads import UploadHub, pushing
 from results_folder import write_entry, write_run
 
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 from leaderboard import check, submit
 
 REPO = "owner/results"

@@ -18,12 +18,12 @@ from conftest import IMAGE_SIZE, image_ref
 from samples import EDITS
 from torch import nn
 
-from fgvedit.answering import Query
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
-from fgvedit.mscke.editor import MSCKE
-from fgvedit.protocols import open_protocols
-from fgvedit.runner import run
+from fgvedit.editors.mscke.editor import MSCKE
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.runner import run
 
 QUERIES = [Query("What colour is the card?", image_ref(0)), Query("What?", image_ref(1)), Query("Where is Paris?")]
 GRID = (IMAGE_SIZE // 8, IMAGE_SIZE // 8)  # of the random CLIP, whose patches have 8 pixels
@@ -52,7 +52,7 @@ def by_hand(editor: MSCKE, text: str, image: Any) -> torch.Tensor:
 def test_it_looks_where_its_text_attends(build):
     editor = build()
     with editor.edit(EDITS[:1]) as edited:
-        looks = edited.looks(QUERIES)
+        looks = edited.attention_maps(QUERIES)
     for look, query in zip(looks, QUERIES, strict=True):
         torch.testing.assert_close(look.edit, by_hand(editor, EDITS[0].fact, EDITS[0].image))
         if query.image is None:
@@ -65,7 +65,7 @@ def test_it_looks_where_its_text_attends(build):
 def test_of_several_edits_the_one_that_counted_is_shown(build):
     editor = build()
     with editor.edit(EDITS) as edited:
-        routes, looks = edited.explain(QUERIES), edited.looks(QUERIES)
+        routes, looks = edited.explain(QUERIES), edited.attention_maps(QUERIES)
     for route, look in zip(routes, looks, strict=True):
         torch.testing.assert_close(look.edit, by_hand(editor, EDITS[route.edit].fact, EDITS[route.edit].image))
 
@@ -76,7 +76,7 @@ def test_of_several_edits_only_those_that_counted_are_looked_at(build, monkeypat
     monkeypatch.setattr(editor.classifier, "look", lambda asked, images: texts.extend(asked) or look(asked, images))
     with editor.edit(EDITS) as edited:
         [route] = edited.explain(QUERIES[:1])
-        edited.looks(QUERIES[:1])
+        edited.attention_maps(QUERIES[:1])
     assert len(EDITS) > 1 and texts == [EDITS[route.edit].fact, QUERIES[0].question]
 
 
@@ -87,7 +87,7 @@ def test_it_says_how_much_of_an_image_it_sees(build, random_clip, tmp_path, fit)
     config["preprocess_cfg"]["resize_mode"] = fit
     (clip / "open_clip_config.json").write_text(json.dumps(config))
     with build(clip=str(clip)).edit(EDITS[:1]) as edited:
-        assert edited.looks(QUERIES)[0].fit == fit
+        assert edited.attention_maps(QUERIES)[0].fit == fit
 
 
 @torch.no_grad()
@@ -108,7 +108,7 @@ def test_cross_attention_is_the_mean_of_its_heads(build):
 @pytest.mark.parametrize("fusion", ["text", "concat", "dot-released"])
 def test_a_classifier_that_looks_at_no_place_says_nothing(build, fusion):
     with build(fusion=fusion).edit(EDITS[:1]) as edited:
-        assert edited.looks(QUERIES) is None
+        assert edited.attention_maps(QUERIES) is None
 
 
 def test_a_run_writes_them_beside_its_rows(build, dataset_folder, tmp_path):

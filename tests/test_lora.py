@@ -19,10 +19,11 @@ from baselines.lora.editor import LoRA
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
-from fgvedit.editing import Route, editor_class, editor_config
-from fgvedit.errors import FGVEditError
-from fgvedit.protocols import open_protocols
-from fgvedit.runner import run
+from fgvedit.editors.contract import Route
+from fgvedit.editors.registry import editor_class, editor_config
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.runner import run
+from fgvedit.util.errors import FGVEditError
 
 OPTIONS = {"targets": ["q_proj", "v_proj", "fc1"], "rank": 2, "alpha": 8, "optimiser": "adam", "lr": 0.02, "steps": 150}
 TARGETS = ("self_attn.q_proj", "self_attn.v_proj", "fc1")

@@ -17,12 +17,12 @@ from samples import EDITS, QUERIES, answers, records
 
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
-from fgvedit.conformance import compare, snapshot
-from fgvedit.editing import ENTRY_POINTS, editor_class, editor_config
-from fgvedit.errors import FGVEditError
-from fgvedit.protocols import open_protocols
-from fgvedit.runner import run_record
+from fgvedit.editors.registry import ENTRY_POINTS, editor_class, editor_config
+from fgvedit.evaluation.conformance import compare, snapshot
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.runner import run_record
 from fgvedit.schema import record_from_row
+from fgvedit.util.errors import FGVEditError
 
 FAMILIES = ("blip2", "minigpt4", *SAVE)
 STATISTICS = (".count", ".exponent", ".mean", ".std")  # of what MEND's networks have seen

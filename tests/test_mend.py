@@ -18,21 +18,22 @@ from hypothesis import strategies as st
 from samples import bits, records, same
 from torch import nn
 
-from baselines.inner import edit_loss
 from baselines.mend import editor as mend_editor
 from baselines.mend import training as mend_training
 from baselines.mend.editor import MEND, mend_edited, mend_step, stepped
 from baselines.mend.networks import EditorNetworks, ResidualLayer, RunningNorm, counts, gradient_factors
 from baselines.mend.training import divergence, mend_losses
-from fgvedit import training
-from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.checkpoints import state
-from fgvedit.editing import Route, editor_config
-from fgvedit.errors import FGVEditError
+from fgvedit.editors import training
+from fgvedit.editors.checkpoints import state
+from fgvedit.editors.contract import Route
+from fgvedit.editors.fine_tuning import edit_loss
+from fgvedit.editors.registry import editor_config
+from fgvedit.editors.training import draw
 from fgvedit.schema import Edit
-from fgvedit.training import draw
+from fgvedit.util.errors import FGVEditError
 
 LAYERS, PARAMETERS = [0, 1], ["fc1.weight", "fc2.weight"]
 NAMES = [f"{layer}.{name}" for layer in LAYERS for name in PARAMETERS]
@@ -223,7 +224,7 @@ def test_the_route(learnt):
 
 def test_no_edit_in_force_is_the_base_model(learnt):
     backbone = learnt.backbone
-    before = backbone.remembered.teacher_force(QUERIES, ["blue", "red"])
+    before = backbone.cached_answerer.teacher_force(QUERIES, ["blue", "red"])
     with untouched(backbone), learnt.edit([]) as edited:
         assert edited.teacher_force(QUERIES, ["blue", "red"]) == before
         assert edited.generate(QUERIES) == backbone.generate(QUERIES)

@@ -28,11 +28,11 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from fgvedit.backbones.minigpt4 import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
-from fgvedit.backbones.minigpt4 import convert as module
-from fgvedit.backbones.minigpt4.convert import convert
-from fgvedit.backbones.minigpt4.modeling import prompt_ids
-from fgvedit.errors import FGVEditError, command_line
+from fgvedit.backbones.families.minigpt4 import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
+from fgvedit.backbones.families.minigpt4 import convert as module
+from fgvedit.backbones.families.minigpt4.convert import convert
+from fgvedit.backbones.families.minigpt4.modeling import prompt_ids
+from fgvedit.util.errors import FGVEditError, command_line
 
 QUESTION = "What colour is the card?"
 BEFORE = (  # as the released code's conversation has it, spaces as Llama's tokenizer shows them
@@ -589,7 +589,7 @@ def test_a_conversion_that_breaks_off_leaves_nothing(parts, tmp_path, monkeypatc
 def test_the_command_line(parts, tmp_path, monkeypatch, capsys):
     out = tmp_path / "minigpt4-7b"
     options = [f"--{option}={value}" for option, value in {**vars(parts), "out": out}.items()]
-    program = [sys.executable, "-m", "fgvedit.backbones.minigpt4.convert"]
+    program = [sys.executable, "-m", "fgvedit.backbones.families.minigpt4.convert"]
     done = subprocess.run([*program, *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"python -m fgvedit.run --backbone {out} --editor mscke" in done.stdout

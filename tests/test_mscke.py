@@ -19,20 +19,20 @@ from conftest import image_ref, make_probe, make_row
 from samples import EDITS, QUERIES, answers, bits, expect_each_read_once, records, same
 from torch import nn
 
-from fgvedit import training
-from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.checkpoints import state
-from fgvedit.editing import Route
-from fgvedit.errors import FGVEditError
-from fgvedit.mscke import training as memory
-from fgvedit.mscke.counterfactual import Counterfactuals
-from fgvedit.mscke.editor import MSCKE
-from fgvedit.mscke.fusion import FUSIONS, Fusion
-from fgvedit.mscke.scope import scope_loss, similarity, squared_distance
-from fgvedit.routing import Routed, most_similar
+from fgvedit.editors import training
+from fgvedit.editors.checkpoints import state
+from fgvedit.editors.contract import Route
+from fgvedit.editors.memory import losses as memory
+from fgvedit.editors.memory.counterfactual import Counterfactuals
+from fgvedit.editors.memory.scope import scope_loss, similarity, squared_distance
+from fgvedit.editors.mscke.editor import MSCKE
+from fgvedit.editors.mscke.fusion import FUSIONS, Fusion
+from fgvedit.editors.routing import Routed, most_similar
 from fgvedit.schema import record_from_row
+from fgvedit.util.errors import FGVEditError
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_text_alone_looks_at_nothing(build):
     classifier = build(fusion="text").classifier
     one, other = classifier.embed_queries([Query("What?", image_ref(0)), Query("What?", image_ref(1))])
     assert torch.allclose(one, other) and len(one) == 16
-    assert not any(image_ref(number) in classifier.kept for number in range(2))
+    assert not any(image_ref(number) in classifier.feature_cache for number in range(2))
 
 
 def test_cross_attention_looks_at_the_patches(build):

@@ -15,9 +15,9 @@ from baselines.mend.editor import MEND, mend_step
 from baselines.mscke_mend.editor import MSCKEMend
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import Route
-from fgvedit.errors import FGVEditError
-from fgvedit.mscke.editor import MSCKE
+from fgvedit.editors.contract import Route
+from fgvedit.editors.mscke.editor import MSCKE
+from fgvedit.util.errors import FGVEditError
 
 MEND_OPTIONS: dict[str, Any] = {
     "layers": [0, 1],
@@ -101,7 +101,7 @@ def test_each_edits_step_is_computed_once_and_when_it_is_made(build, monkeypatch
         assert counted == EDITS
         together = answers(edited, QUERIES)
     assert counted == EDITS
-    with editor.edit_in_turn() as make:
+    with editor.edit_sequentially() as make:
         for number, edit in enumerate(EDITS, 1):
             edited = make(edit)
             assert counted == EDITS + EDITS[:number]

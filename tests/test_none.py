@@ -12,9 +12,9 @@ from samples import bits, same
 from baselines.none.editor import NoEdit
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
-from fgvedit.editing import editor_class, editor_config, open_editor
-from fgvedit.protocols import open_protocols
-from fgvedit.runner import run
+from fgvedit.editors.registry import editor_class, editor_config, open_editor
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.runner import run
 from fgvedit.schema import EXPECTED_SAME
 
 

@@ -39,7 +39,7 @@ def test_a_wheel_works_without_a_checkout(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
         f"import fgvedit; assert fgvedit.__file__.startswith({str(site)!r})\n"
-        "from fgvedit.backbones import open_backbone; from fgvedit.editing import open_editor\n"
+        "from fgvedit.backbones import open_backbone; from fgvedit.editors.contract import open_editor\n"
         "open_editor('mscke', open_backbone('tiny'))\n"
         "print(sorted(fgvedit.load_dataset('fgvedit')))"
     )

@@ -8,12 +8,12 @@ from conftest import image_ref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgvedit.answering import TOP_K, Forced, Query
+from fgvedit.backbones.answering import TOP_K, Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.errors import FGVEditError
-from fgvedit.protocols import PROTOCOLS, open_protocols
-from fgvedit.protocols.generation import normalise
+from fgvedit.evaluation.protocols import PROTOCOLS, open_protocols
+from fgvedit.evaluation.protocols.generation import normalise
 from fgvedit.schema import EDIT, EXPECTED_NEW, EXPECTED_SAME, PROBE_KINDS
+from fgvedit.util.errors import FGVEditError
 
 PAPER, GENERATION = PROTOCOLS["paper"], PROTOCOLS["generation"]
 

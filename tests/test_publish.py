@@ -30,7 +30,7 @@ from builders.review.apply import apply_marks
 from builders.validate.__main__ import main as validate
 from builders.validate.sources import open_source
 from fgvedit.dataset import load_records
-from fgvedit.errors import FGVEditError, command_line
+from fgvedit.util.errors import FGVEditError, command_line
 
 REPO = "owner/photos"
 TEXT = "Photos of my own, CC0."

@@ -14,7 +14,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from builders.parquet import write_rows
 from builders.quality import agreement, agreements, main, report, table
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 
 
 def line(name: str, labeller: str, probes: dict[str, str], **settled: bool) -> dict[str, Any]:

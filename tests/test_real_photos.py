@@ -10,7 +10,7 @@ import pytest
 from families import SAVE
 from real_photos import write_photos
 
-from fgvedit import check_editor, run, train
+from fgvedit.cli import check_editor, run, train
 
 FAMILIES = ("blip2", "minigpt4", *SAVE)
 

@@ -25,10 +25,10 @@ from test_coco import NAMES, PHOTOS, PLACES, held
 import fgvedit
 from builders import coco, released
 from builders.released import NOT_RELEASED, main
-from fgvedit import run
+from fgvedit.cli import run
 from fgvedit.dataset import load_records
-from fgvedit.errors import FGVEditError
-from fgvedit.revision import content_hash
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.revision import content_hash
 
 ROOT = Path(__file__).parents[1]
 HUB = f"datasets/{released.DATA_SET}"

@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import image_ref, make_probe, make_row
+from fgvedit.viewers.report.__main__ import main
 from pages import DESKTOP, PHONE, Opened
 from PIL import Image
 
 from builders.parquet import write_rows
 from fgvedit.dataset import load_records
-from fgvedit.errors import FGVEditError
-from fgvedit.pages import Images
-from fgvedit.report.__main__ import main
-from fgvedit.report.page import write_report
-from fgvedit.results import MUST_CHANGE, metrics_from_rows, router_from_rows
+from fgvedit.evaluation.metrics import MUST_CHANGE, metrics_from_rows, router_from_rows
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import FGVEditError
+from fgvedit.viewers.pages import Images
+from fgvedit.viewers.report.page import write_report
 
 SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
 PROTOCOLS = ["paper", "generation"]
@@ -224,7 +224,7 @@ def test_a_rho_that_is_no_number_is_shown_as_it_is(data: Path, tmp_path: Path) -
 
 def test_nothing_needs_torch(run: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from fgvedit.report.__main__ import main\n"
+        "import sys; from fgvedit.viewers.report.__main__ import main\n"
         f"main([{str(run)!r}, '--out', {str(tmp_path / 'page')!r}]); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -520,7 +520,7 @@ def test_no_image_of_a_page_says_how_it_is_to_be_turned(kind: str, exif: Any, tm
 def test_the_shipped_clip_and_those_known_by_name_take_the_part_that_the_page_says() -> None:
     import open_clip
 
-    from fgvedit.mscke.clip import Clip
+    from fgvedit.editors.memory.clip import Clip
 
     wide = Image.new("RGB", (300, 100), (0, 0, 255))
     wide.paste((255, 0, 0), (100, 0, 200, 100))  # the square in the middle
@@ -761,7 +761,7 @@ def test_runs_that_are_not_there_or_not_finished(tmp_path: Path, capsys: pytest.
     with pytest.raises(FGVEditError, match="holds no run"):
         main([str(tmp_path)])
     run = {
-        "editor": {"name": "mscke", "class": "fgvedit.mscke.editor:MSCKE"}, "backbone": {"name": "tiny"},
+        "editor": {"name": "mscke", "class": "fgvedit.editors.mscke.editor:MSCKE"}, "backbone": {"name": "tiny"},
         "dataset": {"name": "scenes", "split": "test", "limit": 50}, "protocols": PROTOCOLS, "seed": 3,
     }  # fmt: skip
     (tmp_path / "run.json").write_text(json.dumps(run))

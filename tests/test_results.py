@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgvedit.errors import FGVEditError
-from fgvedit.results import (
+from fgvedit.evaluation.metrics import (
     METRICS,
     metrics_from_rows,
     paired_difference,
@@ -22,6 +21,7 @@ from fgvedit.results import (
     summary,
 )
 from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS
+from fgvedit.util.errors import FGVEditError
 
 KINDS = ("edit", *PROBE_KINDS)
 SPECIFICITY = ("in_scope", "out_of_scope")

@@ -26,8 +26,8 @@ from builders.review.apply import apply_marks
 from builders.review.page import write_page
 from builders.validate.sources import open_source
 from fgvedit.dataset import load_records
-from fgvedit.errors import FGVEditError
 from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS, features
+from fgvedit.util.errors import FGVEditError
 
 SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
 

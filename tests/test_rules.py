@@ -14,7 +14,7 @@ from builders.labelling import open_labeller
 from builders.labelling.base import Told
 from builders.labelling.reading import head_of, load_parser, plural, read, singular
 from builders.labelling.rules import Rules
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 
 IMAGE = image_ref()
 EDITS = [

@@ -14,16 +14,17 @@ import pytest
 from dummy import Drawn, InPrompt, write_dataset
 
 from baselines.none.editor import NoEdit
-from fgvedit import run as command
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
+from fgvedit.cli import run as command
 from fgvedit.dataset import Loaded, load_records
-from fgvedit.editing import Editor, editor_class
-from fgvedit.errors import FGVEditError, command_line
-from fgvedit.protocols import PROTOCOLS, open_protocols
-from fgvedit.results import metrics_from_rows
-from fgvedit.runner import CHUNK, merge, run
+from fgvedit.editors.contract import Editor
+from fgvedit.editors.registry import editor_class
+from fgvedit.evaluation.metrics import metrics_from_rows
+from fgvedit.evaluation.protocols import PROTOCOLS, open_protocols
+from fgvedit.evaluation.runner import CHUNK, merge, run
 from fgvedit.schema import EXPECTED_SAME, PROBE_KINDS
+from fgvedit.util.errors import FGVEditError, command_line
 
 RECORDS = CHUNK + 3  # two chunks, the last one not full
 TESTS = Path(__file__).parent
@@ -96,7 +97,7 @@ def test_a_row_for_every_probe_of_every_record_under_every_protocol(drawn, data,
 
 
 def test_generation_rows_hold_the_models_own_answers_and_their_score(drawn, data, tmp_path, backbone):
-    from fgvedit.answering import Query
+    from fgvedit.backbones.answering import Query
 
     run(drawn, data, [PROTOCOLS["generation"]], tmp_path / "out")
     rows = rows_in(tmp_path / "out")
@@ -141,12 +142,12 @@ def test_the_base_model_is_asked_once_and_its_answers_are_forgotten_after(backbo
     run(editor, Loaded([data.records[i] for i in range(CHUNK)], "d", "c", "test", ""), BOTH, tmp_path / "out")
     assert len(asked) == len(set(asked)) > CHUNK
     count = len(asked)
-    backbone.remembered.generate([_first_query(data)])
+    backbone.cached_answerer.generate([_first_query(data)])
     assert len(asked) == count + 1
 
 
 def _first_query(data: Loaded):
-    from fgvedit.answering import Query
+    from fgvedit.backbones.answering import Query
 
     return Query(data.records[0].question, data.records[0].image)
 
@@ -224,10 +225,10 @@ def test_a_resumed_run_encodes_images_in_the_batches_of_an_unbroken_one(random_b
 
     run(fresh(), data, BOTH, tmp_path / "whole")
     whole = batches[:]
-    monkeypatch.setattr("fgvedit.runner.merge", _stop)
+    monkeypatch.setattr("fgvedit.evaluation.runner.merge", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(fresh(), data, BOTH, tmp_path / "resumed")
-    monkeypatch.setattr("fgvedit.runner.merge", merge)
+    monkeypatch.setattr("fgvedit.evaluation.runner.merge", merge)
     (tmp_path / "resumed" / "chunks" / "000001.json").unlink()
     batches.clear()
     run(fresh(), data, BOTH, tmp_path / "resumed")
@@ -237,7 +238,7 @@ def test_a_resumed_run_encodes_images_in_the_batches_of_an_unbroken_one(random_b
 @pytest.mark.parametrize("damage", ["", '{"rows": [', "[]", '{"rows": [1]}', '{"rows": []}'])
 def test_a_damaged_chunk_is_made_again(damage, unbroken, drawn, data, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    monkeypatch.setattr("fgvedit.runner.merge", _stop)
+    monkeypatch.setattr("fgvedit.evaluation.runner.merge", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(drawn, data, BOTH, out)
     monkeypatch.undo()
@@ -252,7 +253,7 @@ def test_a_damaged_chunk_is_made_again(damage, unbroken, drawn, data, tmp_path, 
 def test_a_stop_during_the_merge_is_made_good(written, unbroken, drawn, data, tmp_path, monkeypatch):
     out = tmp_path / "out"
     step = "write_json" if written == "rows.jsonl" else "shutil.rmtree"
-    monkeypatch.setattr(f"fgvedit.runner.{step}", _stop)
+    monkeypatch.setattr(f"fgvedit.evaluation.runner.{step}", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(drawn, data, BOTH, out)
     monkeypatch.undo()
@@ -366,7 +367,7 @@ def test_results_of_an_unknown_run_are_not_overwritten(drawn, data, tmp_path):
 
 
 def test_a_folder_in_which_nothing_was_done_is_free_for_another_run(unbroken, drawn, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("fgvedit.runner.run_record", _stop)
+    monkeypatch.setattr("fgvedit.evaluation.runner.run_record", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(drawn, data, BOTH, tmp_path / "out", seed=1)
     monkeypatch.undo()

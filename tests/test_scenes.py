@@ -29,8 +29,8 @@ from builders.scenes.records import held_out, split_rows
 from builders.scenes.scene import ATTRIBUTES, COLORS, encode, render, sample_scene
 from builders.scenes.sprites import PICTURES
 from fgvedit.dataset import load_records
-from fgvedit.revision import content_hash
 from fgvedit.schema import PROBE_KINDS, ImageRef, Probe
+from fgvedit.util.revision import content_hash
 
 ROOT = Path(fgvedit.__file__).parent.parent
 AT_LEAST_TWO = ("rephrase", "in_scope", "out_of_scope")

@@ -24,22 +24,23 @@ from baselines.ft_align.editor import FineTuneAlign
 from baselines.ft_linf.editor import FineTuneLinf
 from baselines.ft_llm.editor import FineTuneLLM
 from baselines.grace.editor import GRACE
-from baselines.inner import edit_loss
 from baselines.lora.editor import LoRA
 from baselines.mend.editor import MEND
 from baselines.wise.editor import WISE
-from fgvedit import run as command
-from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
+from fgvedit.cli import run as command
 from fgvedit.dataset import Loaded, load_records
-from fgvedit.editing import EditedModel, Editor, editor_config
-from fgvedit.errors import FGVEditError, command_line
-from fgvedit.protocols import open_protocols
-from fgvedit.results import END, METRICS, metrics_from_rows, paired_differences, router_from_rows, summary
-from fgvedit.runner import CHUNK, Plan, run
+from fgvedit.editors.contract import EditedModel, Editor
+from fgvedit.editors.fine_tuning import edit_loss
+from fgvedit.editors.registry import editor_config
+from fgvedit.evaluation.metrics import END, METRICS, metrics_from_rows, paired_differences, router_from_rows, summary
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.runner import CHUNK, Plan, run
+from fgvedit.evaluation.sequential import sequential_groups
 from fgvedit.schema import Edit
-from fgvedit.sequences import in_a_row
+from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard.table import read_result
 
 BOTH = open_protocols("paper,generation")
@@ -79,9 +80,9 @@ def test_groups_are_whole_in_order_and_hold_the_first_record_of_each_image(image
     names = [f"image-{image}" for image in images]
     if len(set(images)) < edits:
         with pytest.raises(FGVEditError, match=rf"--sequence is {edits}.*{len(set(images))} different images"):
-            in_a_row(names, edits)
+            sequential_groups(names, edits)
         return
-    groups = in_a_row(names, edits)
+    groups = sequential_groups(names, edits)
     places = [place for group in groups for place in group]
     assert all(len(group) == edits for group in groups)
     assert places == sorted(places) and all(images[place] not in images[:place] for place in places)
@@ -91,11 +92,11 @@ def test_groups_are_whole_in_order_and_hold_the_first_record_of_each_image(image
 @pytest.mark.parametrize("edits", [1, 0, -3])
 def test_a_row_of_fewer_than_two_edits_is_refused(edits: int):
     with pytest.raises(FGVEditError, match=f"--sequence is {edits}; expected 2 or more"):
-        in_a_row(["a", "b", "c"], edits)
+        sequential_groups(["a", "b", "c"], edits)
 
 
 def test_it_needs_no_torch():
-    code = "import fgvedit.sequences, fgvedit.results, sys; assert 'torch' not in sys.modules"
+    code = "import fgvedit.evaluation.sequential, fgvedit.evaluation.metrics, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -109,7 +110,7 @@ def test_the_first_in_a_row_is_as_it_is_alone_and_all_are_taken_back(kind: type[
     with editor.edit(EDITS[:1]) as edited:
         alone, routes = answers(edited, QUERIES), edited.explain(QUERIES)
     torch.manual_seed(0)
-    with kept(backbone), editor.edit_in_turn() as make:
+    with kept(backbone), editor.edit_sequentially() as make:
         edited = make(EDITS[0])
         assert (answers(edited, QUERIES), edited.explain(QUERIES)) == (alone, routes)
         for edit in EDITS[1:3]:
@@ -121,11 +122,11 @@ def test_the_first_in_a_row_is_as_it_is_alone_and_all_are_taken_back(kind: type[
 @every_kind
 def test_all_are_taken_back_after_an_error(kind: type[Editor], backbone: Backbone):
     editor = opened(kind, backbone)
-    with kept(backbone), pytest.raises(KeyError, match="on purpose"), editor.edit_in_turn() as make:
+    with kept(backbone), pytest.raises(KeyError, match="on purpose"), editor.edit_sequentially() as make:
         make(EDITS[0])
         make(EDITS[1])
         raise KeyError("on purpose")
-    with kept(backbone), editor.edit_in_turn():
+    with kept(backbone), editor.edit_sequentially():
         pass
 
 
@@ -157,7 +158,7 @@ def test_fine_tuning_goes_on_from_the_weights_that_the_edit_before_left(
         parameter.requires_grad_(False).grad = None
     backbone.model.load_state_dict(before)
 
-    with kept(backbone), editor.edit_in_turn() as make:
+    with kept(backbone), editor.edit_sequentially() as make:
         for edit, right in zip(EDITS[:3], expected, strict=True):
             make(edit)
             torch.testing.assert_close([p.detach() for p in parameters], right, rtol=0, atol=1e-5)
@@ -166,7 +167,7 @@ def test_fine_tuning_goes_on_from_the_weights_that_the_edit_before_left(
 def test_the_bound_of_ft_linf_stays_around_the_original_weights(backbone: Backbone):
     editor = opened(FineTuneLinf, backbone)
     before = [parameter.detach().clone() for parameter in parameters_of(editor)]
-    with editor.edit_in_turn() as make:
+    with editor.edit_sequentially() as make:
         for edit in EDITS[:4]:
             make(edit)
             farthest = [
@@ -180,7 +181,7 @@ def test_the_same_adapters_of_lora_go_on_learning(backbone: Backbone):
     editor = opened(LoRA, backbone)
     module = backbone.language_layers[0].get_submodule("fc1")
     base, updates, adapters = module.get_parameter("weight").detach().clone(), [], set()
-    with kept(backbone), editor.edit_in_turn() as make:
+    with kept(backbone), editor.edit_sequentially() as make:
         for edit in EDITS[:3]:
             make(edit)
             adapter: Any = backbone.language_layers[0].get_submodule("fc1")
@@ -208,7 +209,7 @@ def test_a_step_of_mend_is_computed_on_the_weights_as_they_are_then(backbone: Ba
         expected.append([parameter.detach().clone() for parameter in parameters])
     backbone.model.load_state_dict(before)
 
-    with kept(backbone), editor.edit_in_turn() as make:
+    with kept(backbone), editor.edit_sequentially() as make:
         for edit, right in zip(EDITS[:3], expected, strict=True):
             make(edit)
             torch.testing.assert_close([p.detach() for p in parameters], right, rtol=0, atol=1e-7)
@@ -231,7 +232,7 @@ def test_the_codebook_of_grace_is_that_of_all_edits_together(epsilon: float, bac
     asked = [Query(edit.question, edit.image) for edit in BALLS] + QUERIES
     torch.manual_seed(0)  # the values are drawn one after the other both ways
     turns = []
-    with editor.edit_in_turn() as make:
+    with editor.edit_sequentially() as make:
         for edit in BALLS:
             edited = make(edit)
             turns.append((edited.explain(asked), answers(edited, asked)))
@@ -249,7 +250,7 @@ def test_wise_goes_on_from_the_side_memory_that_the_edits_before_left(backbone: 
     torch.manual_seed(0)
     mask = torch.rand(main.shape) < 0.5
     torch.manual_seed(0)
-    with kept(backbone), editor.edit_in_turn() as make:
+    with kept(backbone), editor.edit_sequentially() as make:
         first = make(EDITS[0]).inside.side
         editor.descent = replace(editor.descent, stop_loss=1e9)  # from here on nothing has to be learnt
         assert torch.equal(make(EDITS[1]).inside.side, first) and not torch.equal(first, main)
@@ -272,7 +273,7 @@ def test_an_editor_that_says_nothing_makes_the_edits_so_far_together(backbone: B
                 yield edited
             open_now.pop()
 
-    with Noted(backbone, Noted.Config()).edit_in_turn() as make:
+    with Noted(backbone, Noted.Config()).edit_sequentially() as make:
         for edit in EDITS[:3]:
             make(edit)
     assert made == [EDITS[:1], EDITS[:2], EDITS[:3]] and not open_now
@@ -447,7 +448,7 @@ def _stop(*_: Any, **__: Any) -> None:
 
 
 def test_a_group_without_its_end_is_made_again(unbroken, drawn, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("fgvedit.runner.merge", _stop)
+    monkeypatch.setattr("fgvedit.evaluation.runner.merge", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(drawn, data, BOTH, tmp_path / "out", sequence=N)
     monkeypatch.undo()
@@ -461,7 +462,7 @@ def test_a_group_without_its_end_is_made_again(unbroken, drawn, data, tmp_path, 
 
 
 def test_processes_share_the_groups(unbroken, random_blip2, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("fgvedit.runner.barrier", lambda device: lambda: None)
+    monkeypatch.setattr("fgvedit.evaluation.runner.barrier", lambda device: lambda: None)
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("0", "1"):  # one after the other here; the first one merges, so it comes again
         monkeypatch.setenv("RANK", rank)
@@ -477,7 +478,7 @@ def test_processes_share_the_groups(unbroken, random_blip2, data, tmp_path, monk
 
 
 def test_images_are_encoded_in_the_same_batches_wherever_a_run_goes_on(random_blip2, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("fgvedit.runner.CHUNK", 2)  # batches that are not of a group alone
+    monkeypatch.setattr("fgvedit.evaluation.runner.CHUNK", 2)  # batches that are not of a group alone
 
     def batches_of(chunks: Any) -> list[list[str]]:
         backbone, found = open_backbone(str(random_blip2)), []

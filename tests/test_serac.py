@@ -13,16 +13,16 @@ from samples import EDITS, QUERIES, answers, bits, expect_each_read_once, record
 from torch import nn
 
 from baselines.serac.editor import SERAC, VARIANTS
-from fgvedit import training
-from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import Route
-from fgvedit.errors import FGVEditError
-from fgvedit.mscke.clip import Clip
-from fgvedit.mscke.scope import scope_loss
-from fgvedit.mscke.training import scope_losses
+from fgvedit.editors import training
+from fgvedit.editors.contract import Route
+from fgvedit.editors.memory.clip import Clip
+from fgvedit.editors.memory.losses import scope_losses
+from fgvedit.editors.memory.scope import scope_loss
 from fgvedit.schema import Edit
+from fgvedit.util.errors import FGVEditError
 
 SMALL: dict[str, Any] = {
     "encoder": "new",

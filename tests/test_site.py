@@ -14,10 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pages import DESKTOP, PHONE, Opened
 
-from fgvedit.cli import parse_overrides
-from fgvedit.errors import FGVEditError
-from fgvedit.results import metrics_from_rows, paired_differences
-from fgvedit.run import parser
+from fgvedit.cli.options import parse_overrides
+from fgvedit.cli.run import parser
+from fgvedit.evaluation.metrics import metrics_from_rows, paired_differences
+from fgvedit.util.errors import FGVEditError
 from leaderboard.board import read_results
 from leaderboard.ranking import RANKED_BY
 from leaderboard.site import data
@@ -292,7 +292,7 @@ def test_the_command_repeats_the_run() -> None:
 def test_the_command_names_the_commit_of_a_backbone_on_the_hub() -> None:
     backbone = {"name": "blip", "source": "owner/blip", "revision": "e" * 40}
     manifest = make_result("mscke", make_rows(1.0, 4), backbone=backbone)["manifest"]
-    manifest["editor"]["class"] = "fgvedit.mscke.editor:MSCKE"
+    manifest["editor"]["class"] = "fgvedit.editors.mscke.editor:MSCKE"
     options = parser().parse_args(shlex.split(data.command(manifest))[3:])
     assert (options.editor, options.backbone, options.revision) == ("mscke", "owner/blip", "e" * 40)
 

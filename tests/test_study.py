@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from dummy import write_dataset
 
-from fgvedit import study as command
-from fgvedit.errors import FGVEditError
-from fgvedit.files import between_markers
-from fgvedit.results import METRICS, Metric, paired_difference
-from fgvedit.runner import CHUNK
+from fgvedit.cli import study as command
+from fgvedit.evaluation.metrics import METRICS, Metric, paired_difference
+from fgvedit.evaluation.runner import CHUNK
 from fgvedit.schema import PROBE_KINDS
 from fgvedit.studies import baselines, running
 from fgvedit.studies.baselines import CLOSE, OPEN, Run, Study, editors, report, verdict
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import between_markers
 
 RECORDS = CHUNK + 2  # two chunks
 FAILS_AT = CHUNK + 2
@@ -32,7 +32,7 @@ EDITOR = f'''
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from fgvedit.editing import Editor, Rerouted, Route
+from fgvedit.editors.contract import Editor, SingleRoute, Route
 
 HERE = Path(__file__).parent
 
@@ -50,7 +50,7 @@ class Shaky(Editor):
             file.write(edits[0].question + "\\n")
         if (HERE / "broken").exists() and len((HERE / "edits").read_text().splitlines()) == {FAILS_AT}:
             raise RuntimeError("the card\\nis torn")
-        yield Rerouted(self.backbone.remembered, Route("base", 0, 0.25))
+        yield SingleRoute(self.backbone.cached_answerer, Route("base", 0, 0.25))
 '''
 
 
@@ -200,10 +200,10 @@ def test_every_class_is_run_once_under_its_own_name(monkeypatch):
     points = [
         EntryPoint("none", "baselines.none.editor:NoEdit", "fgvedit.editors"),
         EntryPoint("nothing", "baselines.none.editor:NoEdit", "fgvedit.editors"),
-        EntryPoint("mscke", "fgvedit.mscke.editor:MSCKE", "fgvedit.editors"),
+        EntryPoint("mscke", "fgvedit.editors.mscke.editor:MSCKE", "fgvedit.editors"),
         EntryPoint("lost", "nowhere.editor:Lost", "fgvedit.editors"),
     ]
-    for module in ("importlib.metadata", "fgvedit.editing"):
+    for module in ("importlib.metadata", "fgvedit.editors.contract"):
         monkeypatch.setattr(f"{module}.entry_points", lambda group: points)
     assert editors(None) == {"none": "nothing", "mscke": "mscke", "lost": "lost"}
     assert editors(["nothing", " none ", "mscke"]) == {"none": "nothing", "mscke": "mscke"}

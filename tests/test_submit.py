@@ -21,11 +21,11 @@ from results_folder import as_lines, made_up_key, write_entry, write_run
 
 from fgvedit.backbones import open_backbone
 from fgvedit.dataset import load_records
-from fgvedit.errors import FGVEditError
-from fgvedit.protocols import open_protocols
-from fgvedit.results import metrics_from_rows, router_from_rows
-from fgvedit.runner import run
+from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.runner import run
 from fgvedit.schema import EDIT, PROBE_KINDS
+from fgvedit.util.errors import FGVEditError
 from leaderboard import check, data, reading, reproduce, submit, table, verify
 from leaderboard.board import hardware, read_results
 from leaderboard.data import Known, write_key

@@ -19,10 +19,10 @@ from dummy import Drawn, InPrompt, write_dataset
 from baselines.none.editor import NoEdit
 from fgvedit.backbones import open_backbone
 from fgvedit.dataset import load_records
-from fgvedit.errors import FGVEditError, command_line
-from fgvedit.protocols import open_protocols
-from fgvedit.results import METRICS
-from fgvedit.runner import run
+from fgvedit.evaluation.metrics import METRICS
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.runner import run
+from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard import table
 
 EDITORS = (NoEdit, Drawn, InPrompt)

@@ -14,14 +14,14 @@ from builders.scenes.records import split_rows
 from builders.scenes.scene import encode, render
 from builders.tiny.__main__ import CLIP, MODEL, QUALITY, SEED
 from builders.tiny.prompts import training_scenes
-from fgvedit.answering import Query
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query
 from fgvedit.dataset import load_records
-from fgvedit.editing import open_editor
-from fgvedit.mscke.editor import MSCKE
-from fgvedit.protocols import open_protocols
-from fgvedit.protocols.generation import normalise
-from fgvedit.runner import run
+from fgvedit.editors.mscke.editor import MSCKE
+from fgvedit.editors.registry import open_editor
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.protocols.generation import normalise
+from fgvedit.evaluation.runner import run
 
 LIMIT = 16 * 10**6  # bytes
 POOL = 12_000  # rendered scenes that the eye was trained on

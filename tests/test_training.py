@@ -9,7 +9,7 @@ import torch
 from samples import records
 from torch import nn
 
-from fgvedit.training import Training, train
+from fgvedit.editors.training import Training, train
 
 
 def test_the_rate_goes_down_in_a_straight_line(tmp_path):

@@ -25,8 +25,8 @@ from builders.validate.__main__ import main
 from builders.validate.looks import BITS, near_pairs
 from builders.validate.texts import answer_type, gives_away, is_mojibake
 from fgvedit.dataset import load_records
-from fgvedit.errors import FGVEditError, command_line
 from fgvedit.schema import ImageRef, features
+from fgvedit.util.errors import FGVEditError, command_line
 
 Rows = list[dict[str, Any]]
 SCHEMA = json.loads((Path(builders.validate.__file__).parent / "report.schema.json").read_text())

@@ -30,10 +30,10 @@ from builders.vqav2.locality import divided, read_pairs
 from builders.vqav2.official import question_key, read_questions
 from builders.vqav2.order import in_order, pool
 from builders.vqav2.plan import SPLITS, Plan
-from fgvedit.answering import Query
+from fgvedit.backbones.answering import Query
 from fgvedit.dataset import load_records
-from fgvedit.errors import FGVEditError
 from fgvedit.schema import Record
+from fgvedit.util.errors import FGVEditError
 
 # A labeller whose answers can be read off a question's words; it notes what it has answered, and can end the process.
 LABELLER = """

@@ -12,13 +12,13 @@ from conftest import image_ref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.activations import read_by
 from baselines.wise.editor import WISE, activations, merge, routing_loss, similarity
-from fgvedit.answering import Query
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import editor_config, open_editor
-from fgvedit.errors import FGVEditError
+from fgvedit.editors.activations import read_by
+from fgvedit.editors.registry import editor_config, open_editor
 from fgvedit.schema import Edit
+from fgvedit.util.errors import FGVEditError
 
 EDIT = Edit(image_ref(), "What colour is the card?", "blue")
 OTHER = Edit(image_ref(1), "What is the shape?", "card")
@@ -75,8 +75,8 @@ def test_it_learns_the_edit_and_leaves_no_trace(backbone: Backbone):
 
 
 def test_what_is_below_the_threshold_is_answered_by_the_base_bit_for_bit(backbone: Backbone):
-    base = backbone.remembered.teacher_force([TEXT], ["in the town"])[0]
-    free = backbone.remembered.generate([TEXT])
+    base = backbone.cached_answerer.teacher_force([TEXT], ["in the town"])[0]
+    free = backbone.cached_answerer.generate([TEXT])
     with wise(backbone).edit([EDIT]) as edited:
         routes = edited.explain([QUERY, TEXT])
         assert [route.to for route in routes] == ["edited", "base"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from baselines.inner import Descent, fine_tuned, fine_tuned_in_turn
-from fgvedit.editing import EditedModel, Editor, size
+from fgvedit.editors.contract import EditedModel, Editor, size
+from fgvedit.editors.fine_tuning import Optimisation, fine_tuned, fine_tuned_sequentially
 from fgvedit.schema import Edit
 
 
@@ -17,7 +17,7 @@ class FineTuneAlign(Editor):
     name = "ft-align"
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Descent):
+    class Config(Optimisation):
         """All parameters of the connector are trained; a question without an image never meets them."""
 
     @property
@@ -31,5 +31,5 @@ class FineTuneAlign(Editor):
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
         return fine_tuned(self.backbone, self.parameters, edits, self.config)
 
-    def edit_in_turn(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
-        return fine_tuned_in_turn(self.backbone, self.parameters, self.config)
+    def edit_sequentially(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        return fine_tuned_sequentially(self.backbone, self.parameters, self.config)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from baselines.ft_llm.editor import FineTuneLLM
-from baselines.inner import check_positive, fine_tuned, fine_tuned_in_turn
-from fgvedit.editing import EditedModel
+from fgvedit.editors.contract import EditedModel
+from fgvedit.editors.fine_tuning import check_positive, fine_tuned, fine_tuned_sequentially
 from fgvedit.schema import Edit
 
 
@@ -30,8 +30,8 @@ class FineTuneLinf(FineTuneLLM):
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
         return fine_tuned(self.backbone, self.parameters, edits, self.config, self._clamp())
 
-    def edit_in_turn(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
-        return fine_tuned_in_turn(self.backbone, self.parameters, self.config, self._clamp())
+    def edit_sequentially(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        return fine_tuned_sequentially(self.backbone, self.parameters, self.config, self._clamp())
 
     def _clamp(self) -> Callable[[list[torch.Tensor]], None]:
         """Keeps weights within the bound of what they are now."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from baselines.inner import Descent, chosen_parameters, fine_tuned, fine_tuned_in_turn
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import EditedModel, Editor, size
+from fgvedit.editors.contract import EditedModel, Editor, size
+from fgvedit.editors.fine_tuning import Optimisation, chosen_parameters, fine_tuned, fine_tuned_sequentially
 from fgvedit.schema import Edit
 
 
@@ -16,7 +16,7 @@ class FineTuneLLM(Editor):
     name = "ft-llm"
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Descent):
+    class Config(Optimisation):
         """`layers`: indices of language layers, negative ones from the end; `parameters`: ends of names within one."""
 
         layers: list[int]
@@ -33,5 +33,5 @@ class FineTuneLLM(Editor):
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
         return fine_tuned(self.backbone, self.parameters, edits, self.config)
 
-    def edit_in_turn(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
-        return fine_tuned_in_turn(self.backbone, self.parameters, self.config)
+    def edit_sequentially(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        return fine_tuned_sequentially(self.backbone, self.parameters, self.config)

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from baselines.activations import chosen_linear, read_by
-from baselines.inner import Descent, check_positive, descend, edit_loss
-from fgvedit.answering import Forced, Query
+from fgvedit.backbones.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import EditedModel, Editor, Route, unedited
-from fgvedit.routing import Routed
+from fgvedit.editors.activations import chosen_linear, read_by
+from fgvedit.editors.contract import EditedModel, Editor, Route, unedited
+from fgvedit.editors.fine_tuning import Optimisation, check_positive, edit_loss, optimise
+from fgvedit.editors.routing import Routed
 from fgvedit.schema import Edit
 
 SLACK = 1 + 1e-5  # an edit that a ball was expanded to must not fall out of it by rounding
@@ -29,7 +29,7 @@ class GRACE(Editor):
         """`layer`, `module`: the linear map whose output is replaced (index of the language layer, name within it).
 
         `epsilon`: the radius that a ball starts with, in units of the map's input. `value_init`: "cold" (uniform in
-        [0, 1)) or "warm" (what the map gave out). `lr`, `steps`, `stop_loss`: Adam on a value, see `Descent`.
+        [0, 1)) or "warm" (what the map gave out). `lr`, `steps`, `stop_loss`: Adam on a value, see `Optimisation`.
         """
 
         layer: int
@@ -46,7 +46,7 @@ class GRACE(Editor):
     def __init__(self, backbone: Backbone, config: Config) -> None:
         super().__init__(backbone, config)
         self.module = chosen_linear(backbone, config.layer, config.module)
-        self.descent = Descent(optimiser="adam", lr=config.lr, steps=config.steps, stop_loss=config.stop_loss)
+        self.optimisation = Optimisation(optimiser="adam", lr=config.lr, steps=config.steps, stop_loss=config.stop_loss)
 
     @property
     def trained_parameters(self) -> int:
@@ -63,7 +63,7 @@ class GRACE(Editor):
         yield self._under(codebook, edits)
 
     @contextmanager
-    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+    def edit_sequentially(self) -> Iterator[Callable[[Edit], EditedModel]]:
         """As all edits so far together, but a ball whose edits are the same as before keeps its value."""
         made: list[Edit] = []
         codebook = Codebook(self.config.epsilon)
@@ -92,7 +92,7 @@ class GRACE(Editor):
                 for entry, distance in codebook.nearest(torch.stack(self._keys(queries)))
             ]
 
-        return Routed(self.backbone.remembered, Replacing(self.backbone, self.module, values), route)
+        return Routed(self.backbone.cached_answerer, Replacing(self.backbone, self.module, values), route)
 
     def _keys(self, queries: Sequence[Query]) -> list[torch.Tensor]:
         """(width,) for each query: what the map reads at the prompt's end."""
@@ -110,7 +110,7 @@ class GRACE(Editor):
             with replaced(self.module, parameter.expand(len(edits), -1), ends):
                 return edit_loss(self.backbone, edits)
 
-        descend(loss, [parameter], self.descent)
+        optimise(loss, [parameter], self.optimisation)
         return parameter.detach()
 
     def _start(self, key: torch.Tensor) -> torch.Tensor:
@@ -216,8 +216,10 @@ def replaced(module: nn.Module, values: torch.Tensor, ends: Sequence[int]) -> It
 
 
 class Replacing:
-    """The backbone with the value of each query's edit in place (see `fgvedit.routing.Inside`). `values`: the edit that
-    made a key -> its value (width,)."""
+    """The backbone with the value of each query's edit in force (see `editors.routing.InScopeAnswerer`).
+
+    `values`: the edit that made a key -> its value (width,).
+    """
 
     def __init__(self, backbone: Backbone, module: nn.Module, values: dict[int, torch.Tensor]) -> None:
         self.backbone = backbone

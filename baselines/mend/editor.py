@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from baselines.inner import edit_loss, under
 from baselines.mend.networks import EditorNetworks, Factors, NetworkOptions, counts, gradient_factors
 from baselines.mend.training import mend_losses
 from fgvedit.backbones.base import Backbone
-from fgvedit.checkpoints import load_checkpoint, save_checkpoint
-from fgvedit.editing import EditedModel, Editor, restored, size
+from fgvedit.editors.checkpoints import load_checkpoint, save_checkpoint
+from fgvedit.editors.contract import EditedModel, Editor, restored, size
+from fgvedit.editors.fine_tuning import edit_loss, edited_model
+from fgvedit.editors.training import Training, train
 from fgvedit.schema import Edit, Record
-from fgvedit.training import Training, train
 
 
 class MEND(Editor):
@@ -49,10 +49,10 @@ class MEND(Editor):
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         with mend_edited(self.backbone, self.networks, edits) if edits else nullcontext():
-            yield under(self.backbone, edits)
+            yield edited_model(self.backbone, edits)
 
     @contextmanager
-    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+    def edit_sequentially(self) -> Iterator[Callable[[Edit], EditedModel]]:
         """A step for each edit, computed on the weights as the steps before left them."""
         made: list[Edit] = []
         weights = {name: linear.get_parameter("weight") for name, linear in self.networks.linears.items()}
@@ -61,7 +61,7 @@ class MEND(Editor):
             def make(edit: Edit) -> EditedModel:
                 take(self.networks, mend_step(self.backbone, self.networks, [edit]))
                 made.append(edit)
-                return under(self.backbone, made)
+                return edited_model(self.backbone, made)
 
             yield make
 

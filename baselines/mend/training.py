@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from baselines.mend.networks import EditorNetworks, Factors, counts, gradient_factors
-from fgvedit.answering import Query
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone, answer_cross_entropy
-from fgvedit.training import INSIDE, OUTSIDE, Drawn
+from fgvedit.editors.training import INSIDE, OUTSIDE, Drawn
 
 if TYPE_CHECKING:
     from baselines.mend.editor import MEND
@@ -23,7 +23,7 @@ KINDS = (*INSIDE, *OUTSIDE)
 def mend_losses(
     backbone: Backbone, networks: EditorNetworks, config: MEND.Config
 ) -> Callable[[list[Drawn]], tuple[torch.Tensor, dict[str, torch.Tensor]]]:
-    """The losses of `fgvedit.training.train`: batch -> (weighted sum, named losses).
+    """The losses of `fgvedit.editors.training.train`: batch -> (weighted sum, named losses).
 
     Each record has an edit of its own. `answer/…`: cross-entropy of the right answers after it. `locality/…`:
     divergence of what is predicted after it, at every position, from what the base model predicts there.

@@ -12,14 +12,16 @@ from torch import nn
 
 from baselines.mend.editor import MEND, mend_step, stepped
 from baselines.mend.networks import EditorNetworks, Factors, NetworkOptions
-from fgvedit.answering import Forced, Query
+from fgvedit.backbones.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.checkpoints import load_checkpoint, save_checkpoint
-from fgvedit.editing import EditedModel, Editor, checkpoint_folder, size, unedited
-from fgvedit.mscke.clip import Clip
-from fgvedit.mscke.editor import MSCKE
-from fgvedit.mscke.scope import ScopeClassifier, looking
-from fgvedit.routing import Routed, most_similar
+from fgvedit.editors.checkpoints import load_checkpoint, save_checkpoint
+from fgvedit.editors.contract import EditedModel, Editor, size, unedited
+from fgvedit.editors.memory.clip import Clip
+from fgvedit.editors.memory.scope import attention_by
+from fgvedit.editors.mscke.classifier import ScopeClassifier
+from fgvedit.editors.mscke.editor import MSCKE
+from fgvedit.editors.registry import checkpoint_folder
+from fgvedit.editors.routing import Routed, most_similar
 from fgvedit.schema import Edit, Record
 
 Answer = TypeVar("Answer")
@@ -67,7 +69,7 @@ class MSCKEMend(Editor):
         yield self._edited(edits, [self._step(edit) for edit in edits]) if edits else unedited(self.backbone)
 
     @contextmanager
-    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+    def edit_sequentially(self) -> Iterator[Callable[[Edit], EditedModel]]:
         """Each edit's step is computed once: it knows of no other edit."""
         made: list[Edit] = []
         steps: list[Factors] = []
@@ -85,7 +87,7 @@ class MSCKEMend(Editor):
     def _edited(self, edits: Sequence[Edit], steps: Sequence[Factors]) -> EditedModel:
         route = most_similar(self.classifier.remember(edits), self.config.threshold, "edited")
         inside = MendEdited(self.backbone, self.networks, steps)
-        return Routed(self.backbone.remembered, inside, route, looking(self.classifier, edits))
+        return Routed(self.backbone.cached_answerer, inside, route, attention_by(self.classifier, edits))
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         """Take the classifier of MSCKE's checkpoint and the networks of MEND's.
@@ -114,7 +116,8 @@ class MSCKEMend(Editor):
 
 
 class MendEdited:
-    """Each query under MEND's step on the edit that counts for it, and on no other (see `fgvedit.routing.Inside`).
+    """Each query under MEND's step on the edit that counts for it, and on no other (see
+    `fgvedit.editors.routing.InScopeAnswerer`).
 
     `steps`: what `mend_step` gave for each edit by itself.
     """

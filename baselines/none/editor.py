@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fgvedit.editing import EditedModel, Editor, unedited
+from fgvedit.editors.contract import EditedModel, Editor, unedited
 from fgvedit.schema import Edit
 
 

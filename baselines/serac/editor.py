@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from fgvedit.answering import Query
+from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.errors import FGVEditError, one_line, unknown
-from fgvedit.hub import fetch
-from fgvedit.kept import KeptFeatures
-from fgvedit.mscke.clip import SHIPPED, Clip
-from fgvedit.mscke.editor import MemoryEditor
-from fgvedit.mscke.scope import Scope, similarity, squared_distance
+from fgvedit.backbones.feature_cache import FeatureCache
+from fgvedit.editors.memory.clip import SHIPPED, Clip
+from fgvedit.editors.memory.editor import MemoryEditor
+from fgvedit.editors.memory.scope import Scope, similarity, squared_distance
 from fgvedit.schema import Edit
+from fgvedit.util.errors import FGVEditError, one_line, unknown
+from fgvedit.util.hub import fetch
 
 VARIANTS = ("embedding", "cross")
 NEW = "new"
@@ -156,7 +156,7 @@ class EmbeddingScope(Scope):
     def __init__(self, encoder: TextEncoder | ClipTextTower) -> None:
         super().__init__()
         self.encoder = encoder
-        self.stored = KeptFeatures()  # of each edit, read by itself, once for as long as it is kept
+        self.stored = FeatureCache()  # of each edit, read by itself, once for as long as it is kept
 
     @torch.no_grad()
     def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import torch
 
-from baselines.activations import chosen_linear, read_by
-from baselines.inner import Descent, check_positive, descend, edit_loss
-from fgvedit.answering import Forced, Query
+from fgvedit.backbones.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editing import EditedModel, Editor, Route, restored, unedited
-from fgvedit.errors import FGVEditError
-from fgvedit.routing import Routed
+from fgvedit.editors.activations import chosen_linear, read_by
+from fgvedit.editors.contract import EditedModel, Editor, Route, restored, unedited
+from fgvedit.editors.fine_tuning import Optimisation, check_positive, edit_loss, optimise
+from fgvedit.editors.routing import Routed
 from fgvedit.schema import Edit
+from fgvedit.util.errors import FGVEditError
 
 
 class WISE(Editor):
@@ -61,7 +61,7 @@ class WISE(Editor):
     def __init__(self, backbone: Backbone, config: Config) -> None:
         super().__init__(backbone, config)
         self.module = chosen_linear(backbone, config.layer, config.module)
-        self.descent = Descent(optimiser="sgd", lr=config.lr, steps=config.steps, stop_loss=config.stop_loss)
+        self.optimisation = Optimisation(optimiser="sgd", lr=config.lr, steps=config.steps, stop_loss=config.stop_loss)
 
     @property
     def trained_parameters(self) -> int:
@@ -82,7 +82,7 @@ class WISE(Editor):
         yield self._under(shards, read)
 
     @contextmanager
-    def edit_in_turn(self) -> Iterator[Callable[[Edit], EditedModel]]:
+    def edit_sequentially(self) -> Iterator[Callable[[Edit], EditedModel]]:
         """As in the paper: each edit is learnt by itself, and goes on from the side memory that those before it left
         behind; after `shard` edits the next copy, with a mask of its own, begins."""
         shards: list[Shard] = []
@@ -112,7 +112,7 @@ class WISE(Editor):
                 Route("edited" if delta >= threshold else "base", only, similarity(delta, threshold)) for delta in found
             ]
 
-        return Routed(self.backbone.remembered, SideMemory(self.backbone, self.module, side), route)
+        return Routed(self.backbone.cached_answerer, SideMemory(self.backbone, self.module, side), route)
 
     def _read(self, edits: Sequence[Edit]) -> list[torch.Tensor]:
         """What the map reads over each edit's image and prompt."""
@@ -147,7 +147,9 @@ class WISE(Editor):
         with restored({config.module: weight}):
             with torch.no_grad():
                 weight.copy_(shard.weight)
-            descend(loss, [weight], self.descent, lambda found: [gradient * mask for gradient in found], constrain)
+            optimise(
+                loss, [weight], self.optimisation, lambda found: [gradient * mask for gradient in found], constrain
+            )
             return Shard(weight.detach().clone(), mask)
 
 
@@ -198,7 +200,7 @@ def similarity(delta: float, threshold: float) -> float:
 
 class SideMemory:
     """The backbone with the side memory, which is of all edits together, in the place of the main one, for as long as
-    it takes to answer (see `fgvedit.routing.Inside`)."""
+    it takes to answer (see `fgvedit.editors.routing.InScopeAnswerer`)."""
 
     def __init__(self, backbone: Backbone, module: torch.nn.Linear, side: torch.Tensor) -> None:
         self.backbone = backbone

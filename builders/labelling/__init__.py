@@ -8,8 +8,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from builders.labelling.base import Labeller
-from fgvedit.errors import FGVEditError, unknown
-from fgvedit.plugins import class_at
+from fgvedit.util.errors import FGVEditError, unknown
+from fgvedit.util.plugins import class_at
 
 LABELLERS = {
     "rules": "builders.labelling.rules:Rules",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
-from fgvedit.errors import FGVEditError
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import FGVEditError
 
 Value = TypeVar("Value")
 Relation = Literal["entailed", "unaffected", "unclear"]

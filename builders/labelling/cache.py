@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from builders.labelling.base import Effect, Labelled, Labeller, Relation, Stopping, Told, Unanswered, Value
-from fgvedit.errors import FGVEditError
-from fgvedit.files import read_json, write_json
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import read_json, write_json
 
 
 @dataclass

@@ -10,8 +10,8 @@ from typing import Any
 from builders.labelling.tasks import Ask, Asking, wording
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
-from fgvedit.cli import parse_device, parse_dtype
-from fgvedit.errors import FGVEditError
+from fgvedit.cli.options import parse_device, parse_dtype
+from fgvedit.util.errors import FGVEditError
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from PIL import Image
 from builders.labelling.base import Refused, Stopping
 from builders.labelling.tasks import Ask, Asking, samples, wording
 from builders.waiting import asked_to_wait
-from fgvedit.errors import FGVEditError, one_line, unknown
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import FGVEditError, one_line, unknown
 
 try:
     import httpx2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Span, Token

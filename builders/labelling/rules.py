@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from builders.labelling.base import Effect, Labelled, Told
 from builders.labelling.reading import LEXICON, Reading, load_parser, plural, read, singular, text_of, words
-from fgvedit.revision import content_hash
 from fgvedit.schema import ImageRef
+from fgvedit.util.revision import content_hash
 
 Item = TypeVar("Item")
 

@@ -16,9 +16,9 @@ from jsonschema.exceptions import best_match
 from PIL import Image
 
 from builders.labelling.base import Effect, Labelled, Refused, Told, Unanswered, Value
-from fgvedit.errors import one_line
-from fgvedit.normalise import normalise
+from fgvedit.evaluation.normalise import normalise
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import one_line
 
 RELATIONS = ("entailed", "unaffected", "unclear")
 LONGEST = {"entity": 80, "answer": 40, "question": 200}  # characters

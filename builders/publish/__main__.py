@@ -6,9 +6,9 @@ import argparse
 import re
 from pathlib import Path
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import FGVEditError, command_line
-from fgvedit.files import check_out
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.errors import FGVEditError, command_line
+from fgvedit.util.files import check_out
 
 EXAMPLES = """examples:
   python -m builders.publish out/rules --repo me/fgvedit-vqa --out repo

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import FGVEditError, command_line
-from fgvedit.files import check_out, noted, whole_folder, write_json
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.errors import FGVEditError, command_line
+from fgvedit.util.files import check_out, noted, whole_folder, write_json
 
 if TYPE_CHECKING:
     from builders.coco import Images

@@ -15,10 +15,10 @@ from builders.publish.croissant import croissant
 from builders.publish.publication import Config, Publication
 from builders.validate.report import Report
 from builders.validate.sources import Misfit, Source, rows_of
-from fgvedit.errors import FGVEditError
-from fgvedit.files import whole_folder, write_json, write_text
-from fgvedit.revision import content_hash
 from fgvedit.schema import record_from_row
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import whole_folder, write_json, write_text
+from fgvedit.util.revision import content_hash
 
 CHECKSUMS, CROISSANT = "SHA256SUMS", "croissant.json"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub import constants
 
-from fgvedit.hub import upload_refusal
+from fgvedit.util.hub import upload_refusal
 
 OURS = ["data/*", "labels/*"]  # what an earlier push put there and this one has not is taken away
 

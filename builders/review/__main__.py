@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import FGVEditError, command_line
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.errors import FGVEditError, command_line
 
 EXAMPLES = """examples:
   python -m builders.review out/rules --out page                  # then open page/index.html in a browser

@@ -17,8 +17,8 @@ from builders.parquet import write_rows
 from builders.review.reading import labels_of, rows
 from builders.validate.checks import REQUIRED
 from builders.validate.sources import Source, open_source
-from fgvedit.errors import FGVEditError
-from fgvedit.files import check_out, is_unicode, noted, read_json, whole_folder, write_json, write_text
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import check_out, is_unicode, noted, read_json, whole_folder, write_json, write_text
 
 FORMAT = 1  # of review.json
 REPORT = "review.json"

@@ -13,14 +13,14 @@ from tqdm import tqdm
 
 from builders.review.reading import labels_of, rows
 from builders.validate.sources import open_source
-from fgvedit.errors import FGVEditError
-from fgvedit.files import write_text
-from fgvedit.normalise import normalise
-from fgvedit.pages import PICTURE, Images, html
+from fgvedit.evaluation.normalise import normalise
 from fgvedit.schema import EXPECTED_NEW, Probe, Record, record_from_row
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import write_text
+from fgvedit.viewers.pages import PICTURE, Images, html
 
 HERE = Path(__file__).parent
-DATA = r'<script type="application/json" id="page-data">(.*?)</script>'  # as fgvedit.pages writes it
+DATA = r'<script type="application/json" id="page-data">(.*?)</script>'  # as fgvedit.viewers.pages writes it
 IMAGE = r"images/[0-9a-f]{20}\.[a-z]+"
 
 # What a probe asks, by its kind.

@@ -11,8 +11,8 @@ import jsonschema
 
 from builders.carried import label_files
 from builders.validate.sources import Misfit, Source, misfits, rows_of
-from fgvedit.errors import FGVEditError
-from fgvedit.files import is_unicode
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import is_unicode
 
 SCHEMA = json.loads((Path(__file__).parent / "labels.schema.json").read_text(encoding="utf-8"))
 _LINE = jsonschema.Draft202012Validator(SCHEMA)

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 
 import fgvedit
 from builders.scenes.records import split_rows
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import command_line
-from fgvedit.files import write_text
-from fgvedit.revision import content_hash
+from fgvedit.cli.options import ArgumentParser
 from fgvedit.schema import features
+from fgvedit.util.errors import command_line
+from fgvedit.util.files import write_text
+from fgvedit.util.revision import content_hash
 
 IMAGES = {"train": 1650, "test": 550}
 SEED = 0

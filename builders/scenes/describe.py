@@ -10,8 +10,8 @@ from builders.scenes.language import PHRASINGS, phrasings
 from builders.scenes.records import draw, held_out, split_random
 from builders.scenes.scene import ATTRIBUTES, has_twins
 from fgvedit.dataset import load_records
-from fgvedit.errors import command_line
 from fgvedit.schema import PROBE_KINDS, Record
+from fgvedit.util.errors import command_line
 
 CLOSED = ("in_scope", "out_of_scope")  # the kinds that have yes-or-no questions
 

@@ -13,12 +13,12 @@ from builders.scenes.facts import facts
 from builders.scenes.language import caption
 from builders.scenes.scene import encode, render, scene_stream
 from builders.tiny.clip import NAME
-from fgvedit.answering import Query, new_fact
 from fgvedit.backbones import open_backbone
+from fgvedit.backbones.answering import Query, new_fact
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
-from fgvedit.mscke.clip import Clip
-from fgvedit.normalise import normalise
+from fgvedit.editors.memory.clip import Clip
+from fgvedit.evaluation.normalise import normalise
 from fgvedit.schema import ImageRef, Record
 
 DEMONSTRATIONS = 4

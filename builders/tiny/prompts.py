@@ -21,8 +21,8 @@ from builders.scenes.language import (
     true_answer,
 )
 from builders.scenes.scene import ATTRIBUTES, Scene, scene_stream
-from fgvedit.answering import new_fact
-from fgvedit.backbones.blip2 import question_prompt
+from fgvedit.backbones.answering import new_fact
+from fgvedit.backbones.families.blip2 import question_prompt
 
 WORDS = 350  # of a prompt, punctuation and line ends included; with the image and the answer it then fits the context
 HELD_OUT_SCENES = 4000  # of the test stream, from which the test split takes its scenes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import command_line, printable
-from fgvedit.files import write_json
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.errors import command_line, printable
+from fgvedit.util.files import write_json
 
 EXAMPLES = """examples:
   python -m builders.validate scenes

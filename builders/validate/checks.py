@@ -14,9 +14,9 @@ from builders.validate import texts
 from builders.validate.looks import Looks, look
 from builders.validate.report import Report
 from builders.validate.sources import Misfit, Source, misfits, rows_of
-from fgvedit.errors import FGVEditError, unknown
-from fgvedit.normalise import normalise
+from fgvedit.evaluation.normalise import normalise
 from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS, ImageRef, Probe, Record, record_from_row
+from fgvedit.util.errors import FGVEditError, unknown
 
 REQUIRED = ("rephrase", "in_scope", "out_of_scope", "text_locality")
 WITHOUT_IMAGE = ("text_locality",)

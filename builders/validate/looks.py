@@ -30,7 +30,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 
 try:
     import imagehash

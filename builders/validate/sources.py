@@ -18,10 +18,10 @@ import pyarrow
 import pyarrow.parquet as pq
 
 from fgvedit.dataset import FOLDER, HUB_ID, card_metadata, embedded
-from fgvedit.errors import FGVEditError, one_line, unknown
-from fgvedit.files import is_unicode, read_json
-from fgvedit.revision import content_hash
 from fgvedit.schema import features
+from fgvedit.util.errors import FGVEditError, one_line, unknown
+from fgvedit.util.files import is_unicode, read_json
+from fgvedit.util.revision import content_hash
 
 NOT_RECORDS = ("labels", "dataset_info", "dataset_infos", "croissant")  # JSON that lies beside the data
 ROWS_AT_ONCE = 16  # with their images in memory

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from fgvedit.normalise import normalise
+from fgvedit.evaluation.normalise import normalise
 
 LONGEST_QUESTION, LONGEST_ANSWER = 500, 300  # characters
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")

@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 from builders.vqav2 import POLICIES
-from fgvedit.cli import ArgumentParser, add_backbone_options, backbone_request, parse_overrides
-from fgvedit.errors import FGVEditError, command_line, unknown
-from fgvedit.files import check_out
+from fgvedit.cli.options import ArgumentParser, add_backbone_options, backbone_request, parse_overrides
+from fgvedit.util.errors import FGVEditError, command_line, unknown
+from fgvedit.util.files import check_out
 
 SAMPLE = 100
 OF_A_BACKBONE = ("backbone", "revision", "input_mode", "device", "device_map", "dtype")

@@ -12,7 +12,7 @@ from typing import Any
 from builders.coco import Images
 from builders.vqav2.official import Asked, normalised, tidy
 from builders.vqav2.plan import Work
-from fgvedit.answering import Answerer, Query
+from fgvedit.backbones.answering import Answerer, Query
 
 IMAGES_AT_ONCE = 8  # whose answers are kept together
 BATCH = 16

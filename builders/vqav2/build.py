@@ -28,9 +28,9 @@ from builders.vqav2.official import read_questions
 from builders.vqav2.order import in_order, pool
 from builders.vqav2.plan import SPLITS, TEST_SHARE, Plan, Work, asks, summary
 from builders.vqav2.record import Made, Options, make
-from fgvedit.errors import FGVEditError
-from fgvedit.files import read_json, whole_folder, write_json, write_text
-from fgvedit.revision import content_hash
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import read_json, whole_folder, write_json, write_text
+from fgvedit.util.revision import content_hash
 
 BUILD = "build.json"
 LABELS = "labels.jsonl"

@@ -8,7 +8,7 @@ from pathlib import Path
 from builders.vqav2.draw import shuffled
 from builders.vqav2.official import normalised, question_key, tidy
 from builders.vqav2.plan import SPLITS, TEST_SHARE
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 
 Pair = tuple[str, str]
 

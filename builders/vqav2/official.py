@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from fgvedit.errors import FGVEditError, one_line, unknown
-from fgvedit.normalise import normalise
+from fgvedit.evaluation.normalise import normalise
+from fgvedit.util.errors import FGVEditError, one_line, unknown
 
 SUBTYPES = ("train2014", "val2014")
 FIELDS = {"questions": {"question_id": int, "image_id": int, "question": str}}

@@ -10,7 +10,7 @@ import numpy as np
 
 from builders.vqav2.draw import draw, shuffled
 from builders.vqav2.official import Asked, Questions, normalised, question_key
-from fgvedit.errors import FGVEditError
+from fgvedit.util.errors import FGVEditError
 
 SPLITS = ("train", "test")
 TEST_SHARE = 4  # one image in four

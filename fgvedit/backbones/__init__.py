@@ -14,10 +14,10 @@ import torch
 import yaml
 
 from fgvedit.backbones.base import Backbone
-from fgvedit.backbones.loading import INPUT_MODES, Opening, Parts
-from fgvedit.errors import FGVEditError, one_line, unknown
-from fgvedit.plugins import class_at
-from fgvedit.revision import content_hash
+from fgvedit.backbones.loading import INPUT_MODES, LoadSpec, ModulePaths
+from fgvedit.util.errors import FGVEditError, one_line, unknown
+from fgvedit.util.plugins import class_at
+from fgvedit.util.revision import content_hash
 
 HOME = Path(__file__).parent
 NAMES: dict[str, dict[str, Any]] = yaml.safe_load((HOME / "names.yaml").read_text())
@@ -25,15 +25,15 @@ NAMES: dict[str, dict[str, Any]] = yaml.safe_load((HOME / "names.yaml").read_tex
 # `model_type` in a folder's config.json -> what opens the folder; whatever else AutoModelForImageTextToText knows is
 # opened by ANY.
 FAMILIES = {
-    "blip-2": "fgvedit.backbones.blip2:Blip2Backbone",
-    "instructblip": "fgvedit.backbones.instructblip:InstructBlipBackbone",
-    "minigpt4": "fgvedit.backbones.minigpt4.backbone:MiniGPT4Backbone",
+    "blip-2": "fgvedit.backbones.families.blip2:Blip2Backbone",
+    "instructblip": "fgvedit.backbones.families.instructblip:InstructBlipBackbone",
+    "minigpt4": "fgvedit.backbones.families.minigpt4.backbone:MiniGPT4Backbone",
 }
-ANY = "fgvedit.backbones.image_text:ImageTextBackbone"
+ANY = "fgvedit.backbones.families.image_text:ImageTextBackbone"
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HASHED = (".safetensors", ".json", ".txt", ".model", ".jinja")  # what a folder's revision is made of
-PARTS = tuple(field.name for field in fields(Parts))
+MODULE_PATHS = tuple(field.name for field in fields(ModulePaths))
 
 
 def open_backbone(
@@ -48,14 +48,14 @@ def open_backbone(
     """The backbone called `name`: a name of `names.yaml`, a folder, a hub id (`owner/name`), or a YAML file with an
     entry as in `names.yaml`.
 
-    `device_map`, `input_mode`: see `Opening`. `revision`: the hub's branch, tag or commit.
+    `device_map`, `input_mode`: see `LoadSpec`. `revision`: the hub's branch, tag or commit.
     Raises `FGVEditError` for an unknown name and for a checkpoint that is incomplete, damaged or of no known family.
     """
     if input_mode not in INPUT_MODES:
         raise unknown("input mode", input_mode, INPUT_MODES)
     entry = _entry(name)
     if hub := entry.get("hub"):
-        from fgvedit.hub import fetch
+        from fgvedit.util.hub import fetch
 
         folder = fetch(hub, "backbone", revision or entry.get("revision"), dtype)
         commit, source = folder.name, hub  # the hub's cache calls a snapshot's folder after its commit
@@ -68,7 +68,7 @@ def open_backbone(
             raise FGVEditError(f"backbone '{name}': folder '{folder}' is missing; expected the files of a checkpoint")
     kind = class_at(entry["class"], Backbone, "backbone") if "class" in entry else _family(folder)
     return kind(
-        Opening(
+        LoadSpec(
             folder=folder,
             name=entry["name"],
             revision=commit or content_hash(path for path in folder.rglob("*") if path.suffix in HASHED),
@@ -77,13 +77,13 @@ def open_backbone(
             dtype=dtype,
             device_map=device_map,
             input_mode=input_mode,
-            parts=Parts(**{option: entry[option] for option in PARTS if option in entry}),
+            module_paths=ModulePaths(**{option: entry[option] for option in MODULE_PATHS if option in entry}),
         )
     )
 
 
 def _entry(name: str) -> dict[str, Any]:
-    """What is known of the backbone called `name`: "name", "hub" or "folder", and options of `Parts`."""
+    """What is known of the backbone called `name`: "name", "hub" or "folder", and options of `ModulePaths`."""
     if name in NAMES:
         entry = {**NAMES[name], "name": name}
         return {**entry, "folder": HOME / entry["shipped"]} if "shipped" in entry else entry
@@ -107,7 +107,7 @@ def _described(path: Path) -> dict[str, Any]:
         raise FGVEditError(f"backbone: '{path}' is not YAML ({one_line(error)})") from error
     if not isinstance(entry, dict) or len({"hub", "folder"} & entry.keys()) != 1:
         raise FGVEditError(f"backbone: '{path}' has to name either 'hub' or 'folder'; found {entry!r}")
-    known = ("hub", "folder", "revision", "class", *PARTS)
+    known = ("hub", "folder", "revision", "class", *MODULE_PATHS)
     for option, value in entry.items():
         if option not in known:
             raise unknown(f"option in '{path}'", option, known)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from fgvedit.answering import MAX_NEW_TOKENS, TOP_K, Forced, Query, Remembered
-from fgvedit.backbones.loading import Opening
-from fgvedit.errors import FGVEditError
-from fgvedit.kept import KeptFeatures
+from fgvedit.backbones.answering import MAX_NEW_TOKENS, TOP_K, CachedAnswerer, Forced, Query
+from fgvedit.backbones.feature_cache import FeatureCache
+from fgvedit.backbones.loading import LoadSpec
 from fgvedit.schema import ImageRef
+from fgvedit.util.errors import FGVEditError
 
 IMAGE = -1  # stands, among the tokens of a prompt, for its image
 
@@ -174,19 +174,19 @@ class Backbone(PromptedModel):
     A family says how an image becomes features (`encode_images`), how features become the language model's input
     (`connector`) and how a question is put (`prompt`, `prompt_ids`). Features are what comes before the connector, so
     that they stay true whatever an editor does to the connector or the language model; each image is encoded once,
-    until `forget_images` or until others take its place (see `KeptFeatures`).
+    until `forget_images` or until others take its place (see `FeatureCache`).
     """
 
     model: Any  # of `transformers`, which does not say the types of its parts
 
-    def __init__(self, opening: Opening) -> None:
-        self.name = opening.name
-        self.revision = opening.revision
-        self.source = opening.source
-        self.parts = opening.parts
-        self.input_mode = opening.input_mode
-        self.remembered = Remembered(self)
-        self.kept = KeptFeatures()
+    def __init__(self, spec: LoadSpec) -> None:
+        self.name = spec.name
+        self.revision = spec.revision
+        self.source = spec.source
+        self.module_paths = spec.module_paths
+        self.input_mode = spec.input_mode
+        self.cached_answerer = CachedAnswerer(self)
+        self.feature_cache = FeatureCache()
         self.encoded_images = 0  # how many images have been put through the vision tower
 
     @abstractmethod
@@ -228,12 +228,12 @@ class Backbone(PromptedModel):
     def prompt(self, question: str) -> str:
         """The words in which a question is put."""
 
-    def seen(self, images: Sequence[ImageRef]) -> list[Any]:
+    def encoded(self, images: Sequence[ImageRef]) -> list[Any]:
         """What is kept of each image; those not seen before are encoded together."""
-        return self.kept.get(images, self._encode_new)
+        return self.feature_cache.get(images, self._encode_new)
 
     def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
-        return self.seen(images)
+        return self.encoded(images)
 
     @torch.no_grad()
     def _encode_new(self, images: Sequence[ImageRef]) -> Sequence[Any]:
@@ -241,7 +241,7 @@ class Backbone(PromptedModel):
         return self.encode_images(images)
 
     def forget_images(self) -> None:
-        self.kept.clear()
+        self.feature_cache.clear()
 
     def prompt_length(self, prompt: str, image: ImageRef | None) -> int:
         """How many tokens a prompt takes, those of its image included."""

@@ -13,13 +13,13 @@ import safetensors
 import torch
 import transformers
 
-from fgvedit.errors import FGVEditError, one_line
+from fgvedit.util.errors import FGVEditError, one_line
 
 INPUT_MODES = ("native", "paper")
 
 
 @dataclass(frozen=True)
-class Parts:
+class ModulePaths:
     """Where things are in a model of `transformers`, as dotted paths; None: found from its architecture.
 
     `vision`: the vision tower; `connector`: the modules between it and the language model; `layers`: the language
@@ -33,7 +33,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Opening:
+class LoadSpec:
     """Which backbone is to be opened, and how.
 
     `revision`: the hub's commit, or a hash of the folder's files; `source`: the hub id, or what the folder is called.
@@ -49,69 +49,68 @@ class Opening:
     dtype: torch.dtype = torch.float32
     device_map: str | None = None
     input_mode: str = "native"
-    parts: Parts = field(default_factory=Parts)
+    module_paths: ModulePaths = field(default_factory=ModulePaths)
 
 
-def open_processor(opening: Opening, kind: Any) -> Any:
+def open_processor(spec: LoadSpec, kind: Any) -> Any:
     """The processor in the folder, by a class of `transformers` that has `from_pretrained`."""
     with quiet_transformers():
         try:
-            return kind.from_pretrained(opening.folder, local_files_only=True)
+            return kind.from_pretrained(spec.folder, local_files_only=True)
         except Exception as error:  # tokenizer and image processor raise whatever their parsers do
             raise FGVEditError(
-                f"backbone '{opening.name}': the tokenizer and processor files in '{opening.folder}' cannot be read "
+                f"backbone '{spec.name}': the tokenizer and processor files in '{spec.folder}' cannot be read "
                 f"({one_line(error)}); expected those that the processor's save_pretrained wrote"
             ) from error
 
 
-def open_model(opening: Opening, kind: Any) -> Any:
+def open_model(spec: LoadSpec, kind: Any) -> Any:
     """The model in the folder, frozen, where it is to be, by a class of `transformers` that has `from_pretrained`.
 
     Raises `FGVEditError` for weights that are missing, damaged or of another shape, and for a model that the devices
     cannot hold.
     """
-    check_weights(opening.folder)
-    options = {"device_map": opening.device_map} if opening.device_map else {}
+    check_weights(spec.folder)
+    options = {"device_map": spec.device_map} if spec.device_map else {}
     with quiet_transformers():
         try:
             model, loading = kind.from_pretrained(
-                opening.folder,
+                spec.folder,
                 local_files_only=True,
                 use_safetensors=True,
-                dtype=opening.dtype,
+                dtype=spec.dtype,
                 output_loading_info=True,
                 **options,
             )
         except (OSError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
             raise FGVEditError(
-                f"backbone '{opening.name}': the weights in '{opening.folder}' do not fit its config.json "
-                f"({one_line(error)})"
+                f"backbone '{spec.name}': the weights in '{spec.folder}' do not fit its config.json ({one_line(error)})"
             ) from error
     # transformers fills what it does not find with random numbers, and says so in a log.
     for fault in ("missing_keys", "mismatched_keys"):
         if loading[fault]:
             raise FGVEditError(
-                f"backbone '{opening.name}': the safetensors in '{opening.folder}' do not hold all that its "
+                f"backbone '{spec.name}': the safetensors in '{spec.folder}' do not hold all that its "
                 f"config.json asks for; {fault.replace('_', ' ')}: {', '.join(map(str, sorted(loading[fault])[:3]))}"
             )
-    if not opening.device_map:
-        model.to(opening.device)
+    if not spec.device_map:
+        model.to(spec.device)
     elif any(parameter.is_meta for parameter in model.parameters()):
         raise FGVEditError(
-            f"backbone '{opening.name}': the devices here do not hold all of it in {opening.dtype}, and a part that "
+            f"backbone '{spec.name}': the devices here do not hold all of it in {spec.dtype}, and a part that "
             "waits in main memory or on disk cannot be edited; expected more or larger devices, or --dtype bfloat16"
         )
     return model.eval().requires_grad_(False)
 
 
-def fit_tokenizer(opening: Opening, tokenizer: Any, model: Any) -> None:
+def fit_tokenizer(spec: LoadSpec, tokenizer: Any, model: Any) -> None:
     """Give a tokenizer a token to pad with. Raises `FGVEditError` where it has tokens that the model does not."""
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise FGVEditError(
-            f"backbone '{opening.name}': the tokenizer in '{opening.folder}' has {len(tokenizer)} tokens, expected at "
+            f"backbone '{spec.name}': the tokenizer in '{spec.folder}' has {len(tokenizer)} tokens, expected at "
             f"most the language model's {rows}"
         )
 

@@ -12,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fgvedit.cli import ArgumentParser, add_backbone_options, backbone_arguments, backbone_request
-from fgvedit.errors import FGVEditError
-from fgvedit.files import between_markers, read_json, write_json, write_text
-from fgvedit.results import METRICS, Metric, metrics_from_rows, paired_differences, router_from_rows
+from fgvedit.cli.options import ArgumentParser, add_backbone_options, backbone_arguments, backbone_request
+from fgvedit.evaluation.metrics import METRICS, Metric, metrics_from_rows, paired_differences, router_from_rows
 from fgvedit.schema import PROBE_KINDS
 from fgvedit.studies.running import cores, duration, run_side_by_side
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import between_markers, read_json, write_json, write_text
 
 NAME = "baselines"
 FOUR = ("reliability", "generality", "locality", "specificity")  # the paper's
@@ -132,7 +132,7 @@ def editors(chosen: Sequence[str] | None) -> dict[str, str]:
     """
     from importlib.metadata import entry_points
 
-    from fgvedit.editing import ENTRY_POINTS, editor_class
+    from fgvedit.editors.registry import ENTRY_POINTS, editor_class
 
     if chosen is None:
         targets = list({point.value: point.name for point in entry_points(group=ENTRY_POINTS)}.values())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgvedit.cli import ArgumentParser
-from fgvedit.errors import command_line
+from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.errors import command_line
 
 RESULTS = Path(__file__).parent.parent / "results"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from fgvedit.results import metrics_from_rows
+from fgvedit.evaluation.metrics import metrics_from_rows
 from leaderboard.board import Entry, Reported, hardware
 from leaderboard.ranking import (
     RANKED_BY,

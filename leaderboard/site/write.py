@@ -11,9 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fgvedit.errors import FGVEditError
-from fgvedit.files import write_json, write_text
-from fgvedit.pages import PLOTLY, html, write_plotly
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import write_json, write_text
+from fgvedit.viewers.pages import PLOTLY, html, write_plotly
 from leaderboard.board import read_results
 from leaderboard.site import data
 

@@ -1,0 +1,32 @@
+"""MiniGPT-4 behind the contract of a backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fgvedit.backbones.base import IMAGE
+from fgvedit.backbones.families.blip2 import Blip2Backbone
+from fgvedit.backbones.families.minigpt4.modeling import (
+    END,
+    MiniGPT4ForConditionalGeneration,
+    MiniGPT4Processor,
+    prompt_ids,
+)
+from fgvedit.schema import ImageRef
+
+
+class MiniGPT4Backbone(Blip2Backbone):
+    """A folder that `fgvedit.backbones.families.minigpt4.convert` made.
+
+    As `Blip2Backbone`, with the question in MiniGPT-4's wrapping: a conversation of one turn ("native"), or what the
+    released FGVEdit code puts around it ("paper"). An answer ends at "###", too.
+    """
+
+    model_class = MiniGPT4ForConditionalGeneration
+    processor_class = MiniGPT4Processor
+
+    def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
+        return prompt_ids(self.tokenizer, prompt, self.input_mode, [IMAGE] if with_image else [])
+
+    def complete(self, prompts: Sequence[str], images: Sequence[ImageRef | None], max_new_tokens: int) -> list[str]:
+        return [text.split(END)[0].strip() for text in super().complete(prompts, images, max_new_tokens)]

@@ -1,0 +1,1 @@
+"""The commands, one module each; `fgvedit/run.py` and its like are their doors."""

@@ -1,0 +1,174 @@
+"""What the command lines share: options, how they are read, and an error that names the nearest option."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import yaml
+
+from fgvedit.util.errors import BAD_INPUT, FGVEditError, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse, with errors of one line that name the nearest option, and the epilog left as it was written."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        # A misspelt option comes before whatever argparse would miss because of it.
+        for argument in sys.argv[1:] if args is None else args:
+            option = argument.partition("=")[0]
+            if option == "--":
+                break
+            if option.startswith("--") and option not in self._option_string_actions:
+                self.error(str(unknown("option", option, (o for o in self._option_string_actions if o[:2] == "--"))))
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `add_backbone_options` and --set (a list of KEY=VALUE) to a command line that opens an
+    editor."""
+    add_backbone_options(parser)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one option of the editor's configuration; may be given several times",
+    )
+
+
+def add_backbone_options(parser: argparse.ArgumentParser) -> None:
+    """Add --backbone, how and where it is opened (see `backbone_request`), and --seed (int)."""
+    parser.add_argument(
+        "--backbone",
+        default="tiny",
+        metavar="NAME",
+        help="a name, a folder, a hub id (OWNER/NAME) or a YAML file that describes one; default: %(default)s",
+    )
+    parser.add_argument("--revision", metavar="REV", help="of a backbone on the hub: a branch, a tag or a commit")
+    parser.add_argument(
+        "--input-mode",
+        default="native",
+        metavar="MODE",
+        help="native (as the model's processor makes it) or paper (BLIP-2 and MiniGPT-4 as in the released code: "
+        "364 px, no first token); default: %(default)s",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto (a CUDA device if there is one, else cpu), cpu, cuda, cuda:1, …"
+    )
+    parser.add_argument("--device-map", metavar="MAP", help="auto: spread the backbone over all devices here")
+    parser.add_argument("--dtype", default="float32", help=f"{', '.join(DTYPES)} (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: %(default)s)")
+
+
+def backbone_request(options: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for by the options of `add_backbone_options`, as arguments of `open_backbone`.
+
+    Raises `FGVEditError` for a device or type that is unknown or not on this machine.
+    """
+    if options.device_map not in (None, "auto"):
+        raise unknown("device map", options.device_map, ["auto"])
+    if options.device_map and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise FGVEditError(
+            f"--device-map {options.device_map} with {os.environ['WORLD_SIZE']} processes: each takes all devices, "
+            "expected one process"
+        )
+    dtype, device = parse_dtype(options.dtype), parse_device(options.device)
+    if device.type == "cuda" and device.index is None:
+        device = type(device)("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return {
+        "name": options.backbone,
+        "device": device,
+        "dtype": dtype,
+        "device_map": options.device_map,
+        "input_mode": options.input_mode,
+        "revision": options.revision,
+    }
+
+
+def backbone_arguments(options: argparse.Namespace) -> list[str]:
+    """The options of `add_backbone_options` as they stand on another command line."""
+    given = {
+        "--backbone": options.backbone,
+        "--revision": options.revision,
+        "--input-mode": options.input_mode,
+        "--device": options.device,
+        "--device-map": options.device_map,
+        "--dtype": options.dtype,
+        "--seed": options.seed,
+    }
+    return [text for name, value in given.items() if value is not None for text in (name, str(value))]
+
+
+def parse_device(name: str) -> torch.device:
+    """The device called `name`. Raises `FGVEditError` for one that is unknown or not on this machine."""
+    import torch
+
+    kind, _, index = name.partition(":")
+    if kind not in DEVICES or (index and not index.isdigit()):
+        raise unknown("device", name, DEVICES)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    available = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+        "xpu": torch.xpu.device_count(),
+    }
+    if kind == "auto" or int(index or 0) >= available[kind]:
+        here = [f"{other}:{i}" if i else other for other, count in available.items() for i in range(count)]
+        raise FGVEditError(
+            f"device '{name}' is not on this machine: expected auto or one of {', '.join(here)}; the nearest is "
+            f"'{kind if available.get(kind) else 'cpu'}'"
+        )
+    return torch.device(name)
+
+
+def parse_dtype(name: str) -> torch.dtype:
+    """The floating-point type called `name`. Raises `FGVEditError` for one that is not in `DTYPES`."""
+    import torch
+
+    if name not in DTYPES:
+        raise unknown("dtype", name, DTYPES)
+    return getattr(torch, name)
+
+
+def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
+    """["lr=1e-3", "fusion=dot"] -> {"lr": 0.001, "fusion": "dot"}; values are read as YAML, and 1e-3 as a number.
+
+    Raises `FGVEditError` for a setting that is not KEY=VALUE. Whether the editor has the option is not known here.
+    """
+    overrides: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not (key.strip() and equals):
+            raise FGVEditError(f"--set: found '{setting}', expected KEY=VALUE such as lr=0.001")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise FGVEditError(
+                f"--set {key}: found '{text}', which is not YAML; expected a value such as 0.001"
+            ) from error
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = float(value)  # YAML 1.1 reads 1e-3, without a point, as text
+        overrides[key.strip()] = value
+    return overrides

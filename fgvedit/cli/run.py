@@ -1,0 +1,110 @@
+"""The command line that scores an editor: `python -m fgvedit.run`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fgvedit.cli.options import ArgumentParser, add_common_options, backbone_request, parse_dtype, parse_overrides
+from fgvedit.util.errors import FGVEditError
+
+EXAMPLES = """\
+examples:
+  python -m fgvedit.run --editor mscke --limit 200
+      the embedded data and backbone; a few minutes on two cores
+  python -m fgvedit.run --editor ft --set lr=0.001 --protocol generation
+      another editor, one option of its config.yaml changed, scored by free generation alone
+  python -m fgvedit.run --editor my_editor.py:MyEditor --out runs/mine
+      an editor of your own, from a file (or package.module:Class)
+  python -m fgvedit.run --editor mscke --sequence 10
+      ten edits in a row, one on top of the other; scored right after each and once more after all ten
+  accelerate launch --num_processes 4 -m fgvedit.run --editor mscke --backbone blip2-opt-2.7b
+      several processes; the rows are the same
+
+what is written to --out:
+  result.json   what was run, on what, and the metrics with their 95 % intervals
+  rows.jsonl    every probe: asked, answered before and after, expected, score, and how it was routed
+  looks.jsonl   where the router looked, of editors whose router looks at images
+  run.json      which run the folder holds
+A run that was stopped goes on where it was when the same command is given again.
+Look at a run with: python -m fgvedit.report DIR
+Compare result files with: python -m leaderboard.table runs
+"""
+
+
+def parser() -> ArgumentParser:
+    options = ArgumentParser(
+        prog="python -m fgvedit.run",
+        description="Edit a backbone, one record after the other, and score every probe before and after.",
+        epilog=EXAMPLES,
+    )
+    options.add_argument(
+        "--editor", required=True, metavar="NAME", help="a registered editor, PACKAGE.MODULE:CLASS or FILE.py:CLASS"
+    )
+    options.add_argument("--dataset", default="scenes", metavar="NAME", help="default: %(default)s")
+    options.add_argument("--split", default="test", help="default: %(default)s")
+    options.add_argument(
+        "--protocol", default="paper,generation", metavar="NAMES", help="separated by commas; default: %(default)s"
+    )
+    options.add_argument("--limit", type=int, metavar="N", help="only the first N records")
+    options.add_argument(
+        "--sequence",
+        type=int,
+        metavar="N",
+        help="N edits in a row, of N images: of the records (after --limit) the first of each image, in groups of N; "
+        "what is left over is left out",
+    )
+    options.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: runs/EDITOR-BACKBONE-DATASET[-LIMIT][-sequence-N]-SEED"
+    )
+    options.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="of a trained editor; default: the one shipped for the backbone"
+    )
+    add_common_options(options)
+    return options
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parser().parse_args(argv)
+    if options.limit is not None and options.limit < 1:
+        raise FGVEditError(f"--limit is {options.limit}; expected 1 or more, or no --limit for all records")
+    parse_dtype(options.dtype)
+    overrides = parse_overrides(options.set)
+
+    # What can be wrong with the options is said before anything that takes long is imported or opened.
+    from fgvedit.backbones import open_backbone
+    from fgvedit.dataset import load_records
+    from fgvedit.editors.registry import checkpoint_folder, editor_class, open_editor
+    from fgvedit.evaluation.metrics import summary
+    from fgvedit.evaluation.protocols import open_protocols
+    from fgvedit.evaluation.runner import is_main_process, run
+    from fgvedit.evaluation.sequential import sequential_groups
+
+    request = backbone_request(options)
+    protocols = open_protocols(options.protocol)
+    kind = editor_class(options.editor)
+    data = load_records(options.dataset, options.split, options.limit)
+    if options.sequence is not None:
+        sequential_groups(data.image_ids, options.sequence)  # whatever is wrong is said before the backbone opens
+    backbone = open_backbone(**request)
+    editor = open_editor(options.editor, backbone, overrides, options.checkpoint)
+    checkpoint = checkpoint_folder(kind, backbone.name, options.checkpoint)
+    limit, sequence, seed = options.limit, options.sequence, options.seed
+    out = options.out or default_folder(kind.name, backbone.name, data.name, limit, sequence, seed)
+
+    finished = (out / "result.json").exists()
+    result = run(editor, data, protocols, out, seed=seed, limit=limit, sequence=sequence, checkpoint=checkpoint)
+    if is_main_process():
+        if finished:
+            print(f"this run was finished before; nothing was run again (another --out runs it anew): {out}\n")
+        print(summary(result))
+        print(f"\nresult: {out / 'result.json'}\nrows:   {out / 'rows.jsonl'}")
+
+
+def default_folder(
+    editor: str, backbone: str, dataset: str, limit: int | None, sequence: int | None, seed: int
+) -> Path:
+    parts = [editor, Path(backbone).name, Path(dataset).name]
+    parts += [str(limit)] if limit else []
+    parts += [f"sequence-{sequence}"] if sequence else []
+    return Path("runs") / re.sub(r"[^\w.-]+", "-", "-".join([*parts, str(seed)]))

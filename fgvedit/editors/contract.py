@@ -1,0 +1,171 @@
+"""The contract of an editor, and the registry that finds one by name."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from fgvedit.backbones.answering import MAX_NEW_TOKENS, Answerer, Forced, Query
+from fgvedit.backbones.base import Backbone
+from fgvedit.schema import Edit, Record
+from fgvedit.util.errors import FGVEditError
+
+ENTRY_POINTS = "fgvedit.editors"
+
+
+@dataclass(frozen=True)
+class Route:
+    """Why a query was answered as it was.
+
+    `to`: "base" (the unedited model), "edited" (a model with changed weights, layers or prompt) or "counterfactual"
+    (a second model). `edit`: the index, among the edits in force, of the one that counted. `rho`: its similarity.
+    """
+
+    to: str
+    edit: int | None = None
+    rho: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMaps:
+    """Where in two images a scope classifier looked to compare a query with a stored edit: for the edit's fact in the
+    edit's image, and for the query's question in its own (None where it has none). (rows, columns), of sum 1.
+
+    `fit`: of how much of an image that is (see `fgvedit.viewers.pages.fit.area`).
+    """
+
+    edit: torch.Tensor
+    query: torch.Tensor | None
+    fit: str = "squash"
+
+
+class EditedModel(ABC):
+    """A backbone under one or more edits. It answers as a backbone does and explains each answer."""
+
+    @abstractmethod
+    def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]: ...
+
+    @abstractmethod
+    def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]: ...
+
+    @abstractmethod
+    def explain(self, queries: Sequence[Query]) -> list[Route]: ...
+
+    def attention_maps(self, queries: Sequence[Query]) -> list[AttentionMaps] | None:
+        """Where a router that looks at images looked, for each query and the stored edit that counted; None for an
+        editor that has no such router."""
+        return None
+
+
+class SingleRoute(EditedModel):
+    """An edited model that answers every query through one answerer."""
+
+    def __init__(self, answerer: Answerer, route: Route) -> None:
+        self.answerer = answerer
+        self.route = route
+
+    def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        return self.answerer.generate(queries, max_new_tokens)
+
+    def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        return self.answerer.teacher_force(queries, answers)
+
+    def explain(self, queries: Sequence[Query]) -> list[Route]:
+        return [self.route] * len(queries)
+
+
+def unedited(backbone: Backbone) -> EditedModel:
+    """The backbone where no edit is in force."""
+    return SingleRoute(backbone.cached_answerer, Route("base"))
+
+
+class Editor(ABC):
+    """A way to edit a backbone.
+
+    A subclass has a `Config` dataclass, whose values for each backbone stand in `config.yaml` beside its module, and,
+    where it is trained, its shipped checkpoints in `checkpoints/<backbone>/` there.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+    trained: ClassVar[bool] = False  # whether it needs `train` or `load` before it can edit
+    architecture: ClassVar[tuple[str, ...]] = ()  # the options that shape what is trained: a checkpoint has its own
+
+    def __init__(self, backbone: Backbone, config: Any) -> None:
+        self.backbone = backbone
+        self.config = config
+
+    @property
+    def trained_parameters(self) -> int | None:
+        """How many parameters the method trains, ahead or for one edit; None where the editor does not say."""
+        return None
+
+    @abstractmethod
+    def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
+        """The backbone under `edits`. On leaving, the backbone is what it was, bit for bit."""
+
+    def edit_sequentially(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        """Inside, each call makes one more edit, on top of those made before, and gives the backbone under all of them;
+        what an earlier call gave is no longer to be asked. On leaving, the backbone is what it was, bit for bit.
+
+        Here the edits so far are made anew, together, which is right for a memory that keeps every edit as it is. An
+        editor whose next edit goes on from what those before left behind says how.
+        """
+        return _together(self)
+
+    def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
+        """Train on `records`, showing progress, with what is needed to go on after a stop in `out`."""
+        raise FGVEditError(f"editor '{self.name}' has nothing to train; run it with python -m fgvedit.run")
+
+    def save(self, folder: Path) -> None:
+        """Write what was trained: safetensors and JSON."""
+        raise FGVEditError(f"editor '{self.name}' has nothing to save")
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote. Raises `FGVEditError` for a checkpoint that is damaged or of another backbone."""
+        raise FGVEditError(f"editor '{self.name}' has nothing to load")
+
+    @classmethod
+    def home(cls) -> Path:
+        return Path(inspect.getfile(cls)).parent
+
+
+@contextmanager
+def _together(editor: Editor) -> Iterator[Callable[[Edit], EditedModel]]:
+    made: list[Edit] = []
+    with ExitStack() as in_force:
+
+        def make(edit: Edit) -> EditedModel:
+            in_force.close()
+            made.append(edit)
+            return in_force.enter_context(editor.edit(tuple(made)))
+
+        yield make
+
+
+def size(parameters: Iterable[torch.Tensor]) -> int:
+    """How many numbers they hold."""
+    return sum(parameter.numel() for parameter in parameters)
+
+
+@contextmanager
+def restored(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    """Let the block change these parameters in place; afterwards they hold the bits they held before."""
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    requires_grad = {name: parameter.requires_grad for name, parameter in parameters.items()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(before[name])
+                parameter.requires_grad_(requires_grad[name])
+                parameter.grad = None

@@ -1,0 +1,1 @@
+"""Memory editors: stored edits, a scope classifier and a counterfactual model (MSCKE, SERAC)."""

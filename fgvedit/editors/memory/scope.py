@@ -1,0 +1,80 @@
+"""Scope classifiers: is a query about what an edit is about? `ScopeClassifier` is MSCKE's, which looks at images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+from fgvedit.backbones.answering import Query
+from fgvedit.editors.contract import AttentionMaps, Route
+from fgvedit.schema import Edit, ImageRef
+
+
+class Scope(nn.Module, ABC):
+    """What a memory editor asks of its classifier."""
+
+    @abstractmethod
+    def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
+        """Store edits, and give what says how similar queries are to them: queries -> rho (queries, edits), in [0, 1],
+        without gradient."""
+
+    @abstractmethod
+    def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
+        """-log rho of each edit with the query at its place in each list: (lists, edits), with gradient.
+
+        Each edit is alone in force; nothing is kept.
+        """
+
+    def attention(self, texts: Sequence[str], images: Sequence[ImageRef | None]) -> list[torch.Tensor | None]:
+        """How much each part of the image counts for the text at its place: (rows, columns), of sum 1, without
+        gradient, on the CPU; None for one without an image. A classifier that does not look gives None for all."""
+        return [None] * len(texts)
+
+    @property
+    def fit(self) -> str:
+        """How much of an image it sees, as `fgvedit.editors.memory.clip.Clip` calls it."""
+        return "squash"
+
+    def forget(self) -> None:
+        """Drop what was kept of images or texts, which other weights see in another way."""
+
+
+def attention_by(
+    scope: Scope, edits: Sequence[Edit]
+) -> Callable[[Sequence[Query], Sequence[Route]], list[AttentionMaps] | None]:
+    """What says where `scope` looked for queries that were routed by these edits (see `editors.routing.Routed`)."""
+
+    def attention(queries: Sequence[Query], routes: Sequence[Route]) -> list[AttentionMaps] | None:
+        counted = {route.edit: edits[route.edit] for route in routes if route.edit is not None}
+        maps = scope.attention([edit.fact for edit in counted.values()], [edit.image for edit in counted.values()])
+        stored = dict(zip(counted, maps, strict=True))
+        asked = scope.attention([query.question for query in queries], [query.image for query in queries])
+        found = []
+        for route, own in zip(routes, asked, strict=True):
+            of_edit = stored[route.edit] if route.edit is not None else None
+            if of_edit is None:
+                return None
+            found.append(AttentionMaps(of_edit, own, scope.fit))
+        return found
+
+    return attention
+
+
+def squared_distance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """||one - other||^2 over the last dimension, in float32."""
+    return (one.float() - other.float()).square().sum(dim=-1)
+
+
+def similarity(z_edits: torch.Tensor, z_queries: torch.Tensor) -> torch.Tensor:
+    """rho of every query with every edit: (edits, width), (queries, width) -> (queries, edits)."""
+    return torch.exp(-squared_distance(z_queries[:, None], z_edits[None]))
+
+
+def scope_loss(distance: torch.Tensor, inside: bool) -> torch.Tensor:
+    """Mean binary cross-entropy of rho = exp(-distance), towards 1 inside the scope and 0 outside."""
+    if inside:
+        return distance.mean()
+    return -torch.log(-torch.expm1(-distance.clamp_min(1e-4))).mean()

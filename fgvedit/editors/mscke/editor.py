@@ -1,0 +1,25 @@
+"""MSCKE: a memory editor whose scope classifier sees the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fgvedit.editors.memory.clip import Clip
+from fgvedit.editors.memory.editor import MemoryEditor
+from fgvedit.editors.mscke.classifier import ScopeClassifier
+
+
+class MSCKE(MemoryEditor):
+    name = "mscke"
+    architecture = ("clip", "fusion", *MemoryEditor.architecture)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MemoryEditor.Config):
+        """`clip`, `clip_weights`: see `Clip`; `fusion`: see `Fusion`."""
+
+        clip: str = "ViT-L-14"
+        clip_weights: str = "openai"
+        fusion: str = "dot"
+
+    def build_classifier(self) -> ScopeClassifier:
+        return ScopeClassifier(Clip(self.config.clip, self.config.clip_weights), self.config.fusion)

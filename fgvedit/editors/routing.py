@@ -1,0 +1,101 @@
+"""Edited models that answer each query where it is routed: from the base model, or under the edits.
+
+What decides is given from outside, so that any classifier, codebook or side memory can be put in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+import torch
+
+from fgvedit.backbones.answering import MAX_NEW_TOKENS, Answerer, Forced, Query
+from fgvedit.editors.contract import AttentionMaps, EditedModel, Route
+
+Answer = TypeVar("Answer")
+
+
+class InScopeAnswerer(Protocol):
+    """What answers inside the scope. `edits`: for each query, the index of the edit that it was routed to, or None."""
+
+    def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]: ...
+
+    def teacher_force(
+        self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
+    ) -> list[Forced]: ...
+
+
+class Routed(EditedModel):
+    """`route`: queries -> their routes, asked once for each query; those to "base" are answered by `base`. `attention`:
+    queries and their routes -> where the router looked, for one that looks at images."""
+
+    def __init__(
+        self,
+        base: Answerer,
+        in_scope: InScopeAnswerer,
+        route: Callable[[Sequence[Query]], list[Route]],
+        attention: Callable[[Sequence[Query], Sequence[Route]], list[AttentionMaps] | None] | None = None,
+    ) -> None:
+        self.base = base
+        self.in_scope = in_scope
+        self.route = route
+        self.attention = attention
+        self._routes: dict[tuple[str, str], Route] = {}
+
+    def explain(self, queries: Sequence[Query]) -> list[Route]:
+        new = list({query.key: query for query in queries if query.key not in self._routes}.values())
+        if new:
+            self._routes.update((query.key, route) for query, route in zip(new, self.route(new), strict=True))
+        return [self._routes[query.key] for query in queries]
+
+    def attention_maps(self, queries: Sequence[Query]) -> list[AttentionMaps] | None:
+        return self.attention(queries, self.explain(queries)) if self.attention else None
+
+    def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        return self._answer(
+            queries,
+            lambda rows: self.base.generate([queries[row] for row in rows], max_new_tokens),
+            lambda rows, edits: self.in_scope.generate([queries[row] for row in rows], edits, max_new_tokens),
+        )
+
+    def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        return self._answer(
+            queries,
+            lambda rows: self.base.teacher_force([queries[row] for row in rows], [answers[row] for row in rows]),
+            lambda rows, edits: self.in_scope.teacher_force(
+                [queries[row] for row in rows], edits, [answers[row] for row in rows]
+            ),
+        )
+
+    def _answer(
+        self,
+        queries: Sequence[Query],
+        from_base: Callable[[list[int]], list[Answer]],
+        from_inside: Callable[[list[int], list[int | None]], list[Answer]],
+    ) -> list[Answer]:
+        """Each query's answer from where it is routed, in the order of the queries."""
+        routes = self.explain(queries)
+        outside = [row for row, route in enumerate(routes) if route.to == "base"]
+        inside = [row for row, route in enumerate(routes) if route.to != "base"]
+        answers = dict(zip(outside, from_base(outside), strict=True))
+        answers.update(zip(inside, from_inside(inside, [routes[row].edit for row in inside]), strict=True))
+        return [answers[row] for row in range(len(queries))]
+
+
+def most_similar(
+    rhos: Callable[[Sequence[Query]], torch.Tensor], threshold: float, to: str
+) -> Callable[[Sequence[Query]], list[Route]]:
+    """Routes by similarity; `rhos`: queries -> (queries, edits), of one edit or more.
+
+    The edit of the highest rho counts: from `threshold` on the query goes `to` it, otherwise to the base model.
+    """
+
+    def route(queries: Sequence[Query]) -> list[Route]:
+        best = rhos(queries).max(dim=1)
+        return [
+            Route(to if rho >= threshold else "base", edit, rho)
+            for rho, edit in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+    return route

@@ -1,0 +1,198 @@
+"""The training loop that editors share: batches of records with a probe of each kind, Adam, going on after a stop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from fgvedit.backbones.answering import Query
+from fgvedit.editors.checkpoints import read_tensors, state, write_tensors
+from fgvedit.schema import Probe, Record
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import write_text
+
+INSIDE = ("rephrase", "in_scope")  # and the edit itself
+OUTSIDE = ("out_of_scope", "text_locality")
+_SAVE_EVERY = 60  # seconds
+_LOG_EVERY = 20  # steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How an editor is trained; its `Config` inherits from this. `batch` counts records; `lr`, of Adam, goes to
+    `lr_end` in a straight line; a gradient longer than `clip_gradient` is shortened to it."""
+
+    steps: int = 50_000
+    batch: int = 1
+    lr: float = 1e-5
+    lr_end: float = 1e-5
+    clip_gradient: float = 100.0
+
+    def __post_init__(self) -> None:
+        for option in ("steps", "batch", "lr", "clip_gradient"):
+            if (found := getattr(self, option)) <= 0:
+                raise FGVEditError(f"option '{option}': found {found}, expected more than 0")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A training record with one probe of each kind that the losses take."""
+
+    record: Record
+    probes: dict[str, Probe]
+
+    def query(self, kind: str) -> Query:
+        if kind == "edit":
+            return Query(self.record.question, self.record.image)
+        return Query(self.probes[kind].question, self.probes[kind].image)
+
+
+def train(
+    parts: nn.Module,
+    losses: Callable[[list[Drawn]], tuple[torch.Tensor, dict[str, torch.Tensor]]],
+    config: Training,
+    records: Sequence[Record],
+    out: Path,
+    seed: int,
+    revision: str,
+) -> None:
+    """Adam over the trainable parameters of `parts`; `losses`: batch -> (what goes down, what the log names).
+
+    What is drawn in a step hangs on the seed and the step alone. The state is kept in `out` every so often, so that
+    the same call goes on where a stopped one was, to the same weights; `out/log.jsonl` has the losses. `revision`:
+    the backbone's.
+    """
+    if not records:
+        raise FGVEditError("there is no record to train on; expected at least one")
+    out.mkdir(parents=True, exist_ok=True)
+    about = {"config": asdict(config), "seed": seed, "records": _identity(records), "backbone_revision": revision}
+    parts.train()
+    parameters = [parameter for parameter in parts.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(parameters, lr=config.lr)
+    kept = Progress(out, parts, optimiser, about)
+    device = parameters[0].device
+    sums: dict[str, torch.Tensor] = {}
+    saved = time.monotonic()
+    for step in tqdm(range(kept.step, config.steps), initial=kept.step, total=config.steps, desc="training"):
+        for group in optimiser.param_groups:
+            group["lr"] = config.lr + (config.lr_end - config.lr) * step / config.steps
+        batch = draw(records, config.batch, seed, step)
+        torch.manual_seed(random.Random(f"{seed}/dropout/{step}").getrandbits(63))
+        loss, named = losses(batch)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, config.clip_gradient)
+        optimiser.step()
+        for name, value in named.items():
+            sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach().float()
+        last = step + 1 == config.steps
+        if (step + 1) % _LOG_EVERY and not last:
+            continue
+        means = {name: round(total.item() / (step % _LOG_EVERY + 1), 4) for name, total in sums.items()}
+        kept.log({"step": step + 1, **means})
+        sums = {}
+        if last or time.monotonic() - saved > _SAVE_EVERY:
+            kept.save(step + 1)
+            saved = time.monotonic()
+    parts.eval()
+
+
+def draw(records: Sequence[Record], size: int, seed: int, step: int) -> list[Drawn]:
+    """The batch of a step: every record once an epoch, in an order of its own for each epoch; random probes."""
+    rng = random.Random(f"{seed}/{step}")
+    batch = []
+    for place in range(step * size, (step + 1) * size):
+        epoch, number = divmod(place, len(records))
+        record = records[_order(len(records), seed, epoch)[number]]
+        kinds = (*INSIDE, *OUTSIDE)
+        batch.append(Drawn(record, {kind: rng.choice(record.probes_of(kind)) for kind in kinds}))
+    return batch
+
+
+class Progress:
+    """What is needed to go on: `training.safetensors` (weights, Adam's moments, what they are of) and `log.jsonl`."""
+
+    def __init__(self, out: Path, parts: nn.Module, optimiser: torch.optim.Adam, identity: dict) -> None:
+        self.out, self.parts, self.optimiser = out, parts, optimiser
+        self.identity = json.loads(json.dumps(identity))
+        self.step = 0
+        if self.file.exists():
+            self._load()
+        log = out / "log.jsonl"
+        if log.exists():  # what comes after the last save is written again
+            lines = log.read_text().splitlines(keepends=True)[: -(-self.step // _LOG_EVERY)]
+            write_text(log, "".join(lines))
+
+    @property
+    def file(self) -> Path:
+        return self.out / "training.safetensors"
+
+    def log(self, line: dict[str, object]) -> None:
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def save(self, step: int) -> None:
+        write_tensors(self.file, dict(self._tensors()), training=json.dumps({**self.identity, "step": step}))
+
+    def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        for name, value in state(self.parts).items():
+            yield f"weights/{name}", value
+            for moment, moments in self.optimiser.state.get(value, {}).items():  # type: ignore[call-overload]
+                yield f"{moment}/{name}", moments
+
+    def _load(self) -> None:
+        tensors, metadata = read_tensors(self.file)
+        if "training" not in metadata:
+            raise FGVEditError(f"'{self.file}' does not say which training it is of; expected another --out")
+        described = json.loads(metadata["training"])
+        step = described.pop("step")
+        if described != self.identity:
+            raise FGVEditError(
+                f"'{self.out}' holds another training, with {_difference(described, self.identity)}; expected the same "
+                "options, or another --out"
+            )
+        self.step = step
+        with torch.no_grad():
+            for name, value in state(self.parts).items():
+                value.copy_(tensors[f"weights/{name}"])
+                if f"exp_avg/{name}" in tensors:
+                    self.optimiser.state[value] = {  # type: ignore[index]
+                        "step": tensors[f"step/{name}"],  # on the CPU, where Adam keeps it
+                        "exp_avg": tensors[f"exp_avg/{name}"].to(value.device),
+                        "exp_avg_sq": tensors[f"exp_avg_sq/{name}"].to(value.device),
+                    }
+
+
+def _difference(found: dict, expected: dict) -> str:
+    flat = [{**part, **part.get("config", {}), "config": None} for part in (found, expected)]
+    name = next(name for name in {**flat[1], **flat[0]} if flat[0].get(name) != flat[1].get(name))
+    return f"{name} = {flat[0].get(name)!r} where this one has {flat[1].get(name)!r}"
+
+
+@lru_cache(maxsize=2)  # a batch may reach into the next epoch
+def _order(size: int, seed: int, epoch: int) -> list[int]:
+    return random.Random(f"{seed}/epoch/{epoch}").sample(range(size), size)
+
+
+def _identity(records: Sequence[Record]) -> str:
+    """What the records are called, as a hash. Raises `FGVEditError` for one without a probe that the losses take."""
+    names = hashlib.sha256()
+    for record in records:
+        names.update(f"{record.id}\n".encode())
+        for kind in (*INSIDE, *OUTSIDE):
+            if not record.probes_of(kind):
+                raise FGVEditError(
+                    f"record '{record.id}' has no probe of kind '{kind}'; training takes at least one each of "
+                    f"{', '.join((*INSIDE, *OUTSIDE))}"
+                )
+    return f"{len(records)} ({names.hexdigest()[:12]})"

@@ -1,0 +1,1 @@
+"""How an editor is scored: runs, protocols, metrics, and what any editor has to keep to."""

@@ -1,0 +1,182 @@
+"""What a run was: everything that determines its rows, and what it ran on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import inspect
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fgvedit.util.errors import FGVEditError
+from fgvedit.util.files import read_json, write_json
+from fgvedit.util.revision import content_hash
+
+if TYPE_CHECKING:
+    import torch
+
+    from fgvedit.dataset import Loaded
+    from fgvedit.editors.contract import Editor
+
+FORMAT = 2  # of the run folder, its rows and the result file
+PACKAGES = ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy", "peft", "sentence-transformers")
+OWN = ("fgvedit", "baselines")  # what the version of fgvedit stands for
+COMPUTING = PACKAGES[:3]  # another version of these may change a row
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def identity(
+    editor: Editor,
+    data: Loaded,
+    protocols: Sequence[str],
+    *,
+    seed: int,
+    limit: int | None,
+    checkpoint: Path | None,
+    sequence: int | None = None,
+) -> dict[str, Any]:
+    """Everything that determines the rows of a run; two runs that agree on it have the same rows."""
+    kind = type(editor)
+    backbone = editor.backbone
+    run = {
+        "format": FORMAT,
+        "editor": {
+            "name": kind.name,
+            "class": f"{kind.__module__}:{kind.__qualname__}",
+            "config": dataclasses.asdict(editor.config),
+            "checkpoint": checkpoint_hash(checkpoint) if checkpoint else None,
+        },
+        "backbone": {
+            "name": backbone.name,
+            "source": backbone.source,
+            "revision": backbone.revision,
+            "input_mode": backbone.input_mode,
+        },
+        "dataset": {
+            "name": data.name,
+            "config": data.config,
+            "split": data.split,
+            "revision": data.revision,
+            "records": len(data.records),
+            "limit": limit,
+        },
+        "protocols": list(protocols),
+        "sequence": sequence,
+        "seed": seed,
+        "code": code_hash(editor),
+        "device": backbone.device.type,
+        "dtype": str(backbone.dtype).removeprefix("torch."),
+        "packages": versions(COMPUTING),
+    }
+    return json.loads(json.dumps(run))  # as it will be read again: tuples are lists
+
+
+def code_hash(editor: Editor) -> str | None:
+    """Of what somebody wrote beside this project: the files with the editor's and the backbone's class, and what a YAML
+    file says of the backbone's parts. None where there is none of these; what such a file imports does not count."""
+    found: dict[str, Any] = {
+        name: value for name, value in dataclasses.asdict(editor.backbone.module_paths).items() if value is not None
+    }
+    for name, kind in (("editor", type(editor)), ("backbone", type(editor.backbone))):
+        if kind.__module__.partition(".")[0] not in OWN:
+            with contextlib.suppress(TypeError, OSError):  # of a class that stands in no file
+                found[name] = content_hash([Path(inspect.getfile(kind))])
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest() if found else None
+
+
+def checkpoint_hash(folder: Path) -> str:
+    """The content hash of what `Editor.save` wrote there; logs and what a training goes on from do not count."""
+    return content_hash(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json"))
+
+
+def claim(out: Path, run: Mapping[str, Any], write: bool) -> None:
+    """Make `out` this run's folder, or find that it already is.
+
+    Raises `FGVEditError` where it holds another run, naming the first field that differs, or results of an unknown one.
+    """
+    path = out / "run.json"
+    done = next((name for name in ("result.json", "rows.jsonl", "chunks/*.json") if any(out.glob(name))), None)
+    if path.exists():
+        there, here = dict(_fields(read_json(path))), dict(_fields(run))
+        changed = [name for name in {**here, **there} if there.get(name) != here.get(name)]
+        if done and changed:
+            name = changed[0]
+            raise FGVEditError(
+                f"folder '{out}' holds another run: its {name} is {there.get(name)!r}, this one's is "
+                f"{here.get(name)!r}; expected the same, or another --out"
+            )
+    elif done:
+        raise FGVEditError(f"folder '{out}' holds '{done}' but no 'run.json' to say whose; use another --out")
+    if write:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(path, run)
+
+
+def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _fields(inner, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Python, package versions, the commit of the checkout that `fgvedit` runs from, if it does, and the hardware."""
+    return {
+        "python": platform.python_version(),
+        "packages": versions(PACKAGES),
+        "git": git_state(Path(__file__)),
+        "hardware": hardware(device),
+    }
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """What the seconds of a run were measured on: the name of the GPU or CPU, how many processes had one each or shared
+    it, and with how many CPU threads each computes."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    return {"name": name, "processes": int(os.environ.get("WORLD_SIZE", 1)), "threads": torch.get_num_threads()}
+
+
+def _cpu_name() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(\S.*?)\s*$", CPUINFO.read_text(), re.MULTILINE)
+    except OSError:  # not Linux
+        found = None
+    return found[1] if found else platform.processor() or platform.machine() or "unknown"
+
+
+def versions(packages: Sequence[str]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def git_state(source: Path) -> dict[str, Any] | None:
+    """{"commit", "dirty"} of the checkout whose package folder holds `source`; None where it is not in one."""
+    root = source.resolve().parent.parent
+
+    def git(*arguments: str) -> str:
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=True, env=environ)
+        return done.stdout.decode(errors="replace").strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
+            return None  # an environment inside somebody else's checkout
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,124 @@
+"""Files that are whole or absent: an interrupted write leaves what was there before."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fgvedit.util.errors import FGVEditError
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside `path`, then put it in its place."""
+    partial = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a full disk names none, and `partial` means nothing to a user
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # half a character as JSON escapes it: \ud83d
+
+
+def read_json(path: Path) -> Any:
+    """Raises `FGVEditError`, naming the file, where it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FGVEditError(f"'{path}' is damaged: expected JSON, found {error}") from error
+
+
+def noted(path: Path, key: str) -> Any:
+    """What the object in a file of JSON has for `key`; None where there is no such file or nothing of the kind."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found.get(key) if isinstance(found, dict) else None
+
+
+def is_unicode(value: Any) -> bool:
+    """Whether all texts of what was read from JSON can be written: JSON can hold half a character, as in "\\ud83d"."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_out(out: Path, is_ours: Callable[[Path], bool] | None = None) -> None:
+    """Raises `FGVEditError` where a folder cannot be written as `whole_folder` does: it has no name, or holds what
+    `is_ours` does not know for the same program's."""
+    if out.name in ("", ".."):
+        raise FGVEditError(f"--out '{out}': expected a folder with a name, to be made")
+    if _holds_something(out) and not (is_ours and out.is_dir() and is_ours(out)):
+        ours = ", or one that the same command made" if is_ours else ""
+        raise FGVEditError(f"--out '{out}' holds something else; expected a new or empty folder{ours}")
+
+
+@contextlib.contextmanager
+def whole_folder(out: Path, is_ours: Callable[[Path], bool] | None = None) -> Iterator[Path]:
+    """A folder to write into, which becomes `out` when all is there, and is gone where that fails.
+
+    `is_ours`: tells a folder that the same program made, which is replaced then, with all that is in it; None: none
+    is. Whenever the process is killed, either of the two is there, or is put there by the next call. Raises
+    `FGVEditError` for other folders, before and after (see `check_out`).
+    """
+    check_out(out, is_ours)
+    place = out.resolve()  # a link stays one
+    partial, older = (place.with_name(f".{place.name}.{what}") for what in ("tmp", "old"))
+    _settle(place, partial, older)  # of a run that was killed
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        check_out(out, is_ours)
+        if place.exists():
+            place.rename(older)
+        partial.rename(place)
+    finally:
+        _settle(place, partial, older)
+
+
+def _settle(place: Path, partial: Path, older: Path) -> None:
+    """Put the older folder back where no new one took its place, and remove what is left over."""
+    if older.exists() and not _holds_something(place):
+        older.replace(place)
+    for left in (partial, older):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _holds_something(path: Path) -> bool:
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
+def between_markers(path: Path, text: str, start: str, end: str) -> str:
+    """What a file holds, with `text` between its markers. Raises `FGVEditError` where each is not there once."""
+    if not path.is_file():
+        raise FGVEditError(f"--write: there is no file '{path}'; expected one that holds '{start}' and '{end}'")
+    content = path.read_bytes().decode("utf-8")
+    first, last = content.find(start), content.find(end)
+    if content.count(start) != 1 or content.count(end) != 1 or last < first:
+        raise FGVEditError(
+            f"--write: '{path}' holds '{start}' {content.count(start)} times and '{end}' {content.count(end)} times; "
+            "expected each once, in this order"
+        )
+    return f"{content[: first + len(start)]}\n\n{text.strip()}\n\n{content[last:]}"
