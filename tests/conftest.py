@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,18 +11,14 @@ from typing import Any
 import pytest
 import torch
 from pages import BROWSERS
-from PIL import Image
+from rows import IMAGE_SIZE, QUERIES, make_row
 
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
-from fgvedit.schema import ImageRef
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of programs that tests start
     torch.set_num_threads(1)
-
-IMAGE_SIZE = 16
-QUERIES = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,50 +35,6 @@ def real_data(request: pytest.FixtureRequest) -> Path:
     if not folder.is_dir():
         pytest.fail(f"--real-data {folder}: no such folder")
     return folder
-
-
-def png(color: tuple[int, int, int] = (200, 30, 30), size: int = IMAGE_SIZE) -> bytes:
-    """A PNG of one colour with a corner of its complement, so that no two colours look alike to a model."""
-    image = Image.new("RGB", (size, size), color)
-    image.paste(tuple(255 - value for value in color), (0, 0, size // 2, size // 3))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def image_ref(number: int = 0) -> ImageRef:
-    return ImageRef(f"image-{number}", png((number * 37 % 256, number * 91 % 256, 60)))
-
-
-def make_row(number: int = 0, **changes: Any) -> dict[str, Any]:
-    """A valid row, with images as `datasets` stores them, and one probe of several kinds."""
-    image_id, other_id = f"image-{number}", f"image-{number + 1}"
-    image = {"bytes": image_ref(number).data, "path": None}
-    other = {"bytes": image_ref(number + 1).data, "path": None}
-    row: dict[str, Any] = {
-        "id": f"record-{number}",
-        "image_id": image_id,
-        "image": image,
-        "question": "What colour is the card?",
-        "answer": "red",
-        "target": "blue",
-        "entity": {"name": "card", "box": [0.0, 0.0, 8.0, 8.0]},
-        "probes": [
-            make_probe("rephrase", image_id=image_id),
-            make_probe("in_scope", answer="yes", image_id=image_id),
-            make_probe("out_of_scope", answer="green", image_id=image_id),
-            make_probe("text_locality", answer="Paris"),
-            make_probe("other_image", image=other, image_id=other_id),
-        ],
-    }
-    return {**row, **changes}
-
-
-def make_probe(
-    kind: str, answer: str = "blue", image: Any = None, image_id: str = "", **changes: Any
-) -> dict[str, Any]:
-    probe = {"kind": kind, "question": f"A {kind} question?", "answer": answer, "image": image, "image_id": image_id}
-    return {**probe, **changes}
 
 
 @pytest.fixture

@@ -1,0 +1,70 @@
+"""A results folder as it is read: what is there, and what is refused by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from results_folder import write_entry, write_reported
+
+from fgvedit.evaluation.metrics import metrics_from_rows
+from fgvedit.util.errors import FGVEditError
+from leaderboard.board import read_results
+
+RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    write_entry(tmp_path, "good", skill=0.9)
+    write_entry(tmp_path, "better", skill=0.95, status="reproduced")
+    write_entry(tmp_path, "rows", skill=0.8, sequence=3)
+    write_reported(tmp_path)
+    return tmp_path
+
+
+def test_a_results_folder_is_read(results: Path):
+    entries, reported = read_results(results)
+    assert [entry.id for entry in entries] == [
+        "better-tiny-cards-dddddddd-0",
+        "good-tiny-cards-dddddddd-0",
+        "rows-tiny-cards-dddddddd-0-seq-3",
+    ]
+    assert [entry.status for entry in entries] == ["reproduced", "verified-rows", "verified-rows"]
+    for entry in entries:
+        assert entry.result["metrics"] == metrics_from_rows(entry.rows())
+    assert reported[0].title == "A paper" and reported[0].rows[0]["metrics"]["paper/specificity"] == 60.5
+
+
+def test_a_folder_that_holds_no_results_is_said(tmp_path: Path):
+    with pytest.raises(FGVEditError, match="neither 'runs' nor 'reported'"):
+        read_results(tmp_path)
+    with pytest.raises(FGVEditError, match="is no folder"):
+        read_results(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"link": "javascript:alert(1)"}, "paper.json': link is 'javascript:alert"),
+        ({"title": "A <script>"}, "paper.json': title is .* markup"),
+        ({"protocol": "generation"}, "rows.0: 'paper/reliability' is not of its protocol 'generation'"),
+        ({"rows": []}, "paper.json' is not a valid file of reported numbers: rows: "),
+    ],
+)
+def test_reported_numbers_that_are_not_fit_are_named(changes, sentence, tmp_path: Path):
+    write_reported(tmp_path, **changes)
+    with pytest.raises(FGVEditError, match=sentence):
+        read_results(tmp_path)
+
+
+def test_it_needs_no_torch(results: Path):
+    program = (
+        "import sys; from pathlib import Path; from leaderboard.board import read_results; "
+        "[entry.rows() for entry in read_results(Path(sys.argv[1]))[0]]; "
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(results)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,47 @@
+"""Edits, queries and records for the tests of editors, and what is compared of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from rows import image_ref, make_row
+from torch import nn
+
+from fgvedit.backbones.answering import Query
+from fgvedit.editors.contract import Editor
+from fgvedit.schema import Edit, Record, record_from_row
+
+WORDS = ("colour", "shape", "place", "size", "number", "name", "kind")
+EDITS = [Edit(image_ref(i), f"What {word} has the card?", f"{word} {i}") for i, word in enumerate(WORDS)]
+QUERIES = [Query(EDITS[0].question, EDITS[0].image), Query("Where is it?", image_ref(1)), Query("Who wrote it?")]
+
+
+def records(count: int = 4) -> list[Record]:
+    return [record_from_row(make_row(number)) for number in range(count)]
+
+
+def bits(parts: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in parts.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def answers(model: Any, queries: list[Query]) -> tuple[list[str], list[list[int]]]:
+    forced = model.teacher_force(queries, ["blue"] * len(queries))
+    return model.generate(queries), [row.top.tolist() for row in forced]
+
+
+def expect_each_read_once(
+    editor: Editor, other: Editor, edits: Sequence[Edit], queries: Sequence[Query], texts: list[str]
+) -> None:
+    """Of edits in a row each is read once, as `texts` notes, and all are routed as by `other`, told them together."""
+    with editor.edit_sequentially() as make:
+        for edit in edits:
+            edited = make(edit)
+    assert texts == [edit.fact for edit in edits]
+    with other.edit(edits) as together:
+        assert edited.explain(queries) == together.explain(queries)
