@@ -20,8 +20,8 @@ from fgvedit.backbones.answering import Answerer, Forced, Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.editors.registry import editor_class, editor_config
 from fgvedit.evaluation.conformance import snapshot
-from fgvedit.evaluation.manifest import COMPUTING, versions
-from fgvedit.evaluation.runner import peak_memory
+from fgvedit.evaluation.runs.chunks import peak_memory
+from fgvedit.evaluation.runs.manifest import COMPUTING, versions
 from fgvedit.schema import ImageRef, Probe, Record
 
 NEW_TOKENS = 4  # of an answer that is generated

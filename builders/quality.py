@@ -12,7 +12,7 @@ from typing import Any
 
 from fgvedit.cli.options import ArgumentParser
 from fgvedit.evaluation.normalise import normalise
-from fgvedit.schema import EDIT
+from fgvedit.probes import EDIT
 from fgvedit.util.errors import FGVEditError, command_line, printable
 from fgvedit.util.files import write_json
 

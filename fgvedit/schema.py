@@ -11,16 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError
 
+from fgvedit.probes import EDIT, probe_kinds
 from fgvedit.util.errors import FGVEditError, unknown
 
 if TYPE_CHECKING:
     import datasets
-
-# kind -> what is right after the edit: the probe's own `answer`, or whatever the model said before it.
-EXPECTED_NEW = ("rephrase", "in_scope", "reference_in")
-EXPECTED_SAME = ("out_of_scope", "text_locality", "other_image", "reference_out")
-EDIT = "edit"  # the kind of the edit itself, asked as one more probe
-PROBE_KINDS = (*EXPECTED_NEW[:2], *EXPECTED_SAME[:3], EXPECTED_NEW[2], EXPECTED_SAME[3])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +67,8 @@ class Probe:
     """A question asked before and after the edit.
 
     `image` is None for a text-only probe; a probe on the edit's own image carries that same `ImageRef`.
-    `answer` is right after the edit for the kinds in `EXPECTED_NEW`; for those in `EXPECTED_SAME` it is the answer
-    that an unedited, faultless model gives, and what is scored is whether the model's own answer stayed.
+    `answer` is right after the edit for the kinds that the edit changes (see `fgvedit.probes`); for the others it is
+    the answer that an unedited, faultless model gives, and what is scored is whether the model's own answer stayed.
     """
 
     kind: str
@@ -152,8 +147,8 @@ def record_from_row(row: Mapping[str, Any], position: int = 0) -> Record:
     probes = []
     for number, probe in enumerate(row["probes"]):
         where = f"{name}: probe {number}"
-        if probe.get("kind") not in PROBE_KINDS:
-            raise FGVEditError(f"{where}: {unknown('probe kind', str(probe.get('kind')), PROBE_KINDS)}")
+        if probe.get("kind") not in probe_kinds():
+            raise FGVEditError(f"{where}: {unknown('probe kind', str(probe.get('kind')), probe_kinds())}")
         for column in ("question", "answer"):
             if not probe.get(column):
                 raise FGVEditError(f"{where} ({probe['kind']}): field '{column}' is missing or empty")

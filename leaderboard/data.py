@@ -20,8 +20,8 @@ from typing import Any
 
 from fgvedit.cli.options import ArgumentParser
 from fgvedit.dataset import embedded, load_records
-from fgvedit.evaluation.metrics import MUST_CHANGE
 from fgvedit.evaluation.sequential import evaluation_points, sequential_groups
+from fgvedit.probes import changes
 from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard import migrate
 from leaderboard.reading import pack, read_rows
@@ -86,7 +86,7 @@ def expected_rows(key: AnswerKey, manifest: Mapping[str, Any]) -> Iterator[dict[
                     "kind": kind,
                     "question": question,
                     "answer": answer,
-                    "expected": answer if kind in MUST_CHANGE else None,
+                    "expected": answer if changes(kind) else None,
                     "age": age,
                 }
 

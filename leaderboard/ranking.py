@@ -17,11 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from fgvedit.evaluation.metrics import METRICS, interval, resampled_metrics
+from fgvedit.evaluation.intervals import interval
+from fgvedit.evaluation.metrics import resampled_metrics
+from fgvedit.probes import metrics as all_metrics
 
 SCORE = "score"
 SCORED = ("reliability", "locality", "generality", "specificity")  # what <protocol>/score is the harmonic mean of
-RANKED_BY = (SCORE, *METRICS)
+RANKED_BY = (SCORE, *all_metrics())
 
 
 @dataclass(frozen=True)

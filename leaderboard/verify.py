@@ -15,8 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fgvedit.evaluation.metrics import MUST_CHANGE, metrics_from_rows, router_from_rows
+from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
 from fgvedit.evaluation.normalise import normalise
+from fgvedit.probes import changes
 from fgvedit.util.errors import FGVEditError, unknown
 from leaderboard import migrate
 from leaderboard.data import Known, expected_rows
@@ -188,7 +189,7 @@ def check_scores(rows: Sequence[Row]) -> None:
     changed, and so no letter.
     """
     for number, row in enumerate(rows, 1):
-        exact = row["kind"] in MUST_CHANGE
+        exact = changes(row["kind"])
         if row["protocol"] == "generation":
             expected = row["answer"] if exact else row["before"]
             score = float(normalised(row["after"]) == normalised(expected))
@@ -248,7 +249,7 @@ def check_routes(rows: Sequence[Row]) -> None:
                     f"{where}: after is {_short(row['after'])} by the base model; expected {_short(row['before'])}, "
                     "its answer before the edit"
                 )
-            if row["kind"] not in MUST_CHANGE and row["score"] != 1:
+            if not changes(row["kind"]) and row["score"] != 1:
                 raise FGVEditError(
                     f"{where}: score is {row['score']}; expected 1, as the base model's answer cannot have changed"
                 )

@@ -10,8 +10,9 @@ import torch
 
 from baselines.ft_llm.editor import FineTuneLLM
 from fgvedit.editors.contract import EditedModel
-from fgvedit.editors.fine_tuning import check_positive, fine_tuned, fine_tuned_sequentially
+from fgvedit.editors.fine_tuning import fine_tuned, fine_tuned_sequentially
 from fgvedit.schema import Edit
+from fgvedit.util.options import check_positive
 
 
 class FineTuneLinf(FineTuneLLM):

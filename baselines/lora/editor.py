@@ -11,17 +11,10 @@ from torch import nn
 
 from fgvedit.backbones.base import Backbone
 from fgvedit.editors.contract import EditedModel, Editor
-from fgvedit.editors.fine_tuning import (
-    Optimisation,
-    check_positive,
-    chosen_layers,
-    chosen_within,
-    edit_loss,
-    edited_model,
-    optimise,
-)
+from fgvedit.editors.fine_tuning import Optimisation, chosen_layers, chosen_within, edit_loss, edited_model, optimise
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
+from fgvedit.util.options import check_positive
 
 
 class LoRA(Editor):

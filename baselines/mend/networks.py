@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from fgvedit.backbones.base import Backbone
-from fgvedit.editors.fine_tuning import check_positive, chosen_parameters
+from fgvedit.editors.fine_tuning import chosen_parameters
 from fgvedit.util.errors import FGVEditError
+from fgvedit.util.options import check_positive
 
 SMALLEST_STD = 1e-3  # in units of `RunningNorm.exponent`; smaller ones would blow up what hardly ever varies
 LOSS_SCALE = 2.0**12  # deltas are too small for float16; a power of two changes no bit of them elsewhere

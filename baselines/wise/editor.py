@@ -12,10 +12,11 @@ from fgvedit.backbones.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.editors.activations import chosen_linear, read_by
 from fgvedit.editors.contract import EditedModel, Editor, Route, restored, unedited
-from fgvedit.editors.fine_tuning import Optimisation, check_positive, edit_loss, optimise
+from fgvedit.editors.fine_tuning import Optimisation, edit_loss, optimise
 from fgvedit.editors.routing import Routed
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
+from fgvedit.util.options import check_positive
 
 
 class WISE(Editor):

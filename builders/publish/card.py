@@ -9,7 +9,7 @@ import yaml
 
 from builders.publish.publication import Config, Publication
 from builders.validate.report import ANSWER_TYPES
-from fgvedit.schema import PROBE_KINDS
+from fgvedit.probes import probe_kinds
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))  # the hub's
 
@@ -115,7 +115,7 @@ def _statistics(config: Config) -> str:
     rows.append(("images", [split.images for split in splits.values()]))
     for kind in ANSWER_TYPES:
         rows.append((f"targets: {kind}", [split.answers[kind] for split in splits.values()]))
-    for kind in PROBE_KINDS:
+    for kind in probe_kinds():
         if any(split.probes[kind] for split in splits.values()):
             rows.append((f"probes `{kind}`", [split.probes[kind] for split in splits.values()]))
     lines = [f"| | {' | '.join(splits)} |", "|---|" + "---|" * len(splits)]

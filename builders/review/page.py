@@ -14,7 +14,8 @@ from tqdm import tqdm
 from builders.review.reading import labels_of, rows
 from builders.validate.sources import open_source
 from fgvedit.evaluation.normalise import normalise
-from fgvedit.schema import EXPECTED_NEW, Probe, Record, record_from_row
+from fgvedit.probes import changes
+from fgvedit.schema import Probe, Record, record_from_row
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import write_text
 from fgvedit.viewers.pages import PICTURE, Images, html
@@ -116,7 +117,7 @@ def _shown(record: Record, label: Mapping[str, Any] | None, images: Images) -> d
 
 
 def _asked(probe: Probe) -> dict[str, str]:
-    if probe.kind in EXPECTED_NEW:
+    if changes(probe.kind):
         expected = f"After the edit the answer is to be “{probe.answer}”."
     else:
         expected = f"The edit is to change nothing here: the right answer was, and stays, “{probe.answer}”."

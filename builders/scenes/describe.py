@@ -10,7 +10,8 @@ from builders.scenes.language import PHRASINGS, phrasings
 from builders.scenes.records import draw, held_out, split_random
 from builders.scenes.scene import ATTRIBUTES, has_twins
 from fgvedit.dataset import load_records
-from fgvedit.schema import PROBE_KINDS, Record
+from fgvedit.probes import probe_kinds
+from fgvedit.schema import Record
 from fgvedit.util.errors import command_line
 
 CLOSED = ("in_scope", "out_of_scope")  # the kinds that have yes-or-no questions
@@ -49,7 +50,7 @@ def counts(split: str) -> dict[str, str]:
         "phrasings": str(sum(len(phrasings(*key, split)) for key in PHRASINGS)),
         "phrasings found in test alone": str(len(new) if split == "test" else 0),
         "text-only facts": str(len(facts_of(split))),
-        **{f"probes `{kind}`": str(kinds[kind]) for kind in PROBE_KINDS},
+        **{f"probes `{kind}`": str(kinds[kind]) for kind in probe_kinds()},
     }
     for kind in CLOSED:
         yes, no = said[kind, "yes"], said[kind, "no"]

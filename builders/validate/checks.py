@@ -15,7 +15,8 @@ from builders.validate.looks import Looks, look
 from builders.validate.report import Report
 from builders.validate.sources import Misfit, Source, misfits, rows_of
 from fgvedit.evaluation.normalise import normalise
-from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS, ImageRef, Probe, Record, record_from_row
+from fgvedit.probes import changes, probe_kinds
+from fgvedit.schema import ImageRef, Probe, Record, record_from_row
 from fgvedit.util.errors import FGVEditError, unknown
 
 REQUIRED = ("rephrase", "in_scope", "out_of_scope", "text_locality")
@@ -80,9 +81,9 @@ class _Pass:
             self.report.add("id", name, "another record has this id")
         self.ids.add(digest)
         kinds_said = [str((probe or {}).get("kind")) for probe in row["probes"] or ()]
-        foreign = [kind for kind in kinds_said if kind not in PROBE_KINDS]
+        foreign = [kind for kind in kinds_said if kind not in probe_kinds()]
         if foreign:
-            self.report.add("probe_kind", name, str(unknown("probe kind", foreign[0], PROBE_KINDS)))
+            self.report.add("probe_kind", name, str(unknown("probe kind", foreign[0], probe_kinds())))
             return
         if row["target"] and row["target"] == row["answer"]:
             self.report.add("target", name, f"target '{row['target']}' is the answer")
@@ -96,7 +97,7 @@ class _Pass:
         kinds = Counter(probe.kind for probe in record.probes)
         counts.probes.update(kinds)
         self.having[split].update(kinds.keys())
-        for kind in PROBE_KINDS:
+        for kind in probe_kinds():
             if kind not in kinds:
                 self.first_without.setdefault((split, kind), name)
         self._images_of(record, row["probes"], split)
@@ -181,7 +182,7 @@ class _Pass:
         right = {(record.image.key, normalise(record.question)): target}
         probes: set[tuple[str, str, str, str]] = set()
         for number, probe in enumerate(record.probes):
-            asked, says = _asked(probe), (normalise(probe.answer), probe.kind in EXPECTED_NEW)
+            asked, says = _asked(probe), (normalise(probe.answer), changes(probe.kind))
             first = right.setdefault(asked, target if probe.kind == "rephrase" else says)
             if first != says:
                 self.report.add(
@@ -210,7 +211,7 @@ class _Pass:
     def _kinds(self) -> None:
         for split, having in self.having.items():
             records = self.report.splits[split].answers.total()  # that could be read
-            for kind in PROBE_KINDS:
+            for kind in probe_kinds():
                 if kind in REQUIRED and not having[kind]:
                     self.report.add("required_kinds", split, f"no record has '{kind}'")
                 elif 0 < having[kind] < records:

@@ -163,9 +163,9 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
             raise FGVEditError(f"--set: found '{setting}', expected KEY=VALUE such as lr=0.001")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that is none, as 2024-13-45
             raise FGVEditError(
-                f"--set {key}: found '{text}', which is not YAML; expected a value such as 0.001"
+                f"--set {key}: found '{text}', which cannot be read as YAML; expected a value such as 0.001"
             ) from error
         if isinstance(value, str):
             with contextlib.suppress(ValueError):

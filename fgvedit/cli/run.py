@@ -75,10 +75,10 @@ def main(argv: list[str] | None = None) -> None:
     from fgvedit.backbones import open_backbone
     from fgvedit.dataset import load_records
     from fgvedit.editors.registry import checkpoint_folder, editor_class, open_editor
-    from fgvedit.evaluation.metrics import summary
     from fgvedit.evaluation.protocols import open_protocols
-    from fgvedit.evaluation.runner import is_main_process, run
+    from fgvedit.evaluation.runs.runner import is_main_process, run
     from fgvedit.evaluation.sequential import sequential_groups
+    from fgvedit.evaluation.summary import summary
 
     request = backbone_request(options)
     protocols = open_protocols(options.protocol)

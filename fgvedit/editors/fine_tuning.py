@@ -14,6 +14,7 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.editors.contract import EditedModel, Route, SingleRoute, restored, unedited
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError, unknown
+from fgvedit.util.options import check_positive
 
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
@@ -40,13 +41,6 @@ class Optimisation:
         for option in ("stop_loss", "weight_decay"):
             if not (found := getattr(self, option)) >= 0:
                 raise FGVEditError(f"option '{option}': found {found}, expected 0 or more")
-
-
-def check_positive(config: object, *options: str) -> None:
-    """Raises `FGVEditError`, naming the option, for a value that is not above 0."""
-    for option in options:
-        if not (found := getattr(config, option)) > 0:
-            raise FGVEditError(f"option '{option}': found {found}, expected more than 0")
 
 
 def chosen_layers(backbone: Backbone, layers: Sequence[int], option: str = "layers") -> dict[int, nn.Module]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import yaml
 
@@ -17,7 +13,8 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.editors.checkpoints import trained_with
 from fgvedit.editors.contract import Editor
 from fgvedit.util.errors import FGVEditError, one_line, unknown
-from fgvedit.util.plugins import checked, class_at, imported
+from fgvedit.util.options import configured
+from fgvedit.util.plugins import checked, class_at, loaded
 
 ENTRY_POINTS = "fgvedit.editors"
 
@@ -29,9 +26,7 @@ def editor_class(target: str) -> type[Editor]:
     registered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if target not in registered:
         raise unknown("editor", target, registered)
-    with imported(target, "editor"):
-        found = registered[target].load()
-    return checked(found, target, Editor, "editor")
+    return checked(loaded(registered[target], "editor"), target, Editor, "editor")
 
 
 def editor_config(editor: type[Editor], backbone_name: str, overrides: Mapping[str, Any] | None = None) -> Any:
@@ -41,29 +36,8 @@ def editor_config(editor: type[Editor], backbone_name: str, overrides: Mapping[s
     another type.
     """
     values = {**_section(editor.home() / "config.yaml", backbone_name), **(overrides or {})}
-    known = {field.name: field for field in fields(editor.Config)}
-    hints = get_type_hints(editor.Config)
-    for option, value in values.items():
-        if option not in known:
-            raise unknown(f"option of editor '{editor.name}'", option, known)
-        hint = hints[option]
-        if not _fits(value, hint):
-            example = f" such as {known[option].default!r}" if known[option].default is not MISSING else ""
-            expected = hint.__name__ if inspect.isclass(hint) and not get_args(hint) else str(hint)
-            if isinstance(value, float) and not math.isfinite(value):
-                expected = f"finite {expected}"
-            raise FGVEditError(
-                f"option '{option}' of editor '{editor.name}': found {value!r}, expected a {expected}{example}"
-            )
-        if hint is float:
-            values[option] = float(value)
-    for option, field in known.items():
-        if option not in values and field.default is MISSING and field.default_factory is MISSING:
-            raise FGVEditError(
-                f"option '{option}' of editor '{editor.name}' has no value for backbone '{backbone_name}'; expected "
-                f"one in config.yaml or as --set {option}=VALUE"
-            )
-    return editor.Config(**values)
+    lacking = f" for backbone '{backbone_name}'; expected one in config.yaml or as --set {{option}}=VALUE"
+    return configured(editor.Config, values, f"editor '{editor.name}'", lacking)
 
 
 def _section(path: Path, backbone_name: str) -> dict[str, Any]:
@@ -74,21 +48,6 @@ def _section(path: Path, backbone_name: str) -> dict[str, Any]:
         raise FGVEditError(
             f"'{path}' cannot be read ({one_line(error)}); expected a section of options for each backbone"
         ) from error
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value read from YAML is of an annotated type; an int is a float, but True is no int. Numbers are
-    finite: JSON, which results are, has no others."""
-    kind, arguments = get_origin(hint) or hint, get_args(hint)
-    if kind in (Union, UnionType):
-        return any(_fits(value, argument) for argument in arguments)
-    if kind is Literal:
-        return value in arguments
-    if kind is list:
-        return isinstance(value, list) and all(_fits(item, argument) for argument in arguments for item in value)
-    if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool) and math.isfinite(value)
-    return kind is Any or not inspect.isclass(kind) or isinstance(value, kind)
 
 
 def open_editor(

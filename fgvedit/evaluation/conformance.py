@@ -25,8 +25,10 @@ import torch
 from fgvedit.backbones.answering import Answerer, Forced, Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.editors.contract import EditedModel, Editor, Route
-from fgvedit.evaluation.protocols import PROTOCOLS
-from fgvedit.evaluation.runner import Plan, ProbedRecord, run_record, set_seed
+from fgvedit.evaluation.protocols import protocols
+from fgvedit.evaluation.rows import AnyRow, Row
+from fgvedit.evaluation.runs.plan import Plan
+from fgvedit.evaluation.runs.probing import ProbedRecord, probe_record, set_seed
 from fgvedit.schema import Edit, Record
 from fgvedit.util.errors import FGVEditError, one_line
 
@@ -123,18 +125,18 @@ class Bench:
         Plan(self.records).encode(self.records, editor.backbone)
         return editor
 
-    def rows(self, editor: Editor, record: Record) -> list[dict[str, Any]]:
+    def rows(self, editor: Editor, record: Record) -> list[Row]:
         """The rows of one edit, as a run writes them."""
         editor.backbone.cached_answerer.forget()  # an answer in a batch of another shape may be rounded in another way
-        return run_record(editor, record, list(PROTOCOLS.values()), self.seed).rows
+        return probe_record(editor, record, list(protocols().values()), self.seed).rows
 
     @cached_property
-    def rows_alone(self) -> list[dict[str, Any]]:
+    def rows_alone(self) -> list[Row]:
         """The rows of the second record from an editor that has made no other edit."""
         return self.rows(self.editor(), self.records[1])
 
     @cached_property
-    def rows_again(self) -> list[dict[str, Any]]:
+    def rows_again(self) -> list[Row]:
         """The same, from yet another editor."""
         return self.rows(self.editor(), self.records[1])
 
@@ -237,7 +239,7 @@ def edits_in_a_row(bench: Bench) -> str | None:
     editor = bench.editor()
     editor.backbone.cached_answerer.forget()
     second, first = bench.records  # the one that was edited alone comes first
-    asked = ProbedRecord(editor.backbone, first, list(PROTOCOLS.values()))
+    asked = ProbedRecord(editor.backbone, first, list(protocols().values()))
     before = snapshot(editor.backbone)
     refusal = None
     try:
@@ -454,7 +456,7 @@ def compare(before: dict[tuple[str, str], Any], backbone: Backbone, when: str) -
         raise Broken(f"{when} the {what} of '{where}' is not what it was before{more}")
 
 
-def compare_rows(expected: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]], of: str) -> None:
+def compare_rows(expected: Sequence[AnyRow], found: Sequence[AnyRow], of: str) -> None:
     for one, other in zip(expected, found, strict=True):
         for column in one:
             if one[column] != other[column]:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from fgvedit.cli.options import ArgumentParser, add_backbone_options, backbone_arguments, backbone_request
-from fgvedit.evaluation.metrics import METRICS, Metric, metrics_from_rows, paired_differences, router_from_rows
-from fgvedit.schema import PROBE_KINDS
+from fgvedit.evaluation.intervals import Figure
+from fgvedit.evaluation.metrics import metrics_from_rows, paired_differences, router_from_rows
+from fgvedit.probes import metrics as all_metrics
+from fgvedit.probes import probe_kinds
 from fgvedit.studies.running import cores, duration, run_side_by_side
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import between_markers, read_json, write_json, write_text
@@ -169,11 +171,11 @@ class Run:
     rows: list[dict[str, Any]]
 
     @cached_property
-    def metrics(self) -> dict[str, Metric]:
+    def metrics(self) -> dict[str, Figure]:
         return metrics_from_rows(self.rows)
 
     @cached_property
-    def router(self) -> dict[str, dict[str, Metric]]:
+    def router(self) -> dict[str, dict[str, Figure]]:
         return router_from_rows(self.rows)
 
 
@@ -190,9 +192,9 @@ class Study:
         self.runs = {run.name: run for run in runs}
         self.manifest = runs[0].manifest
         self.protocols: list[str] = self.manifest["protocols"]
-        self._differences: dict[tuple[str, str], dict[str, Metric]] = {}
+        self._differences: dict[tuple[str, str], dict[str, Figure]] = {}
 
-    def difference(self, first: str, second: str, metric: str) -> Metric | None:
+    def difference(self, first: str, second: str, metric: str) -> Figure | None:
         """The first editor's `<protocol>/<metric>` less the second's; None where either has none."""
         if first not in self.runs or second not in self.runs:
             return None
@@ -233,12 +235,12 @@ FINDINGS = {
 }
 
 
-def side(difference: Metric) -> str:
+def side(difference: Figure) -> str:
     """On which side of 0 the whole interval lies; `LEVEL` where it contains 0."""
     return ABOVE if difference["low"] > 0 else BELOW if difference["high"] < 0 else LEVEL
 
 
-def verdict(difference: Metric, claimed: str) -> str:
+def verdict(difference: Figure, claimed: str) -> str:
     found = side(difference)
     if found == LEVEL:
         return "no difference found"
@@ -275,10 +277,10 @@ def _metrics(study: Study) -> list[str]:
     blocks = []
     for protocol in study.protocols:
         lines = [
-            [name, *(_value(run.metrics.get(f"{protocol}/{metric}")) for metric in METRICS)]
+            [name, *(_value(run.metrics.get(f"{protocol}/{metric}")) for metric in all_metrics())]
             for name, run in study.runs.items()
         ]
-        blocks += [f"## Metrics, protocol `{protocol}`", _table(["editor", *METRICS], lines)]
+        blocks += [f"## Metrics, protocol `{protocol}`", _table(["editor", *all_metrics()], lines)]
     return blocks
 
 
@@ -339,7 +341,7 @@ def _router(study: Study) -> list[str]:
     routed = {name: run.router[protocol] for name, run in study.runs.items() if protocol in run.router}
     if not routed:
         return []
-    columns = ["caught", "kept", "edit", *PROBE_KINDS]
+    columns = ["caught", "kept", "edit", *probe_kinds()]
     lines = [[name, *(_value(router.get(column)) for column in columns)] for name, router in routed.items()]
     return [
         "## Routers",
@@ -371,17 +373,17 @@ def _cost(study: Study) -> list[str]:
     ]
 
 
-def _value(metric: Metric | None) -> str:
+def _value(metric: Figure | None) -> str:
     return f"{metric['value']:.2f} [{metric['low']:.2f}, {metric['high']:.2f}]" if metric else ""
 
 
-def _signed(difference: Metric) -> str:
+def _signed(difference: Figure) -> str:
     # Adding 0 makes of a negative zero, such as -0.001 when it is rounded, a plain one.
     value, low, high = (f"{round(difference[key], 2) + 0:+.2f}" for key in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 
-def _starred(difference: Metric | None) -> str:
+def _starred(difference: Figure | None) -> str:
     return _signed(difference) + ("*" if side(difference) != LEVEL else "") if difference else ""
 
 

@@ -1,4 +1,4 @@
-"""Classes of a user's own, by where they are: `package.module:Class` or `file.py:Class`.
+"""Classes and objects from outside: by entry point, or by where they are (`package.module:Class`, `file.py:Class`).
 
 `what` they are ("editor", "backbone") stands in what is said of those that cannot be had.
 """
@@ -11,10 +11,14 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from fgvedit.util.errors import FGVEditError, one_line, unknown
+
+ROOT = Path(__file__).resolve().parents[2]  # of a checkout, or where a wheel was unpacked
+OURS = ("baselines", "builders", "leaderboard")  # packages beside `fgvedit`, of names that others use too
 
 
 def class_at(target: str, base: Any, what: str) -> Any:
@@ -32,11 +36,38 @@ def class_at(target: str, base: Any, what: str) -> Any:
             spec.loader.exec_module(module)
     else:
         with imported(target, what):
+            if where.partition(".")[0] in OURS:
+                put_first(where.partition(".")[0])
             module = importlib.import_module(where)
     if not hasattr(module, name):
         classes = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, base)]
         raise unknown(f"class in '{where}'", name, classes)
     return checked(getattr(module, name), target, base, what)
+
+
+def loaded(point: EntryPoint, what: str) -> Any:
+    """What an entry point names; of one of this project's packages, this project's, whatever else lies in the working
+    directory under that name. Raises `FGVEditError` where it cannot be imported."""
+    package = point.module.partition(".")[0]
+    with imported(point.name, what):
+        if package in OURS:
+            put_first(package)
+        return point.load()
+
+
+def put_first(package: str) -> None:
+    """Have the modules of one of `OURS` found where `fgvedit` lies, before those of another package of that name.
+
+    Those of the other one stay reachable: a researcher's own `baselines/` is on the way too.
+    """
+    sys.path.insert(0, str(ROOT))
+    try:
+        found = importlib.import_module(package)
+    finally:
+        sys.path.remove(str(ROOT))
+    ours = str(ROOT / package)
+    others = [*found.__path__, *(str(Path(entry).resolve() / package) for entry in sys.path)]
+    found.__path__ = list(dict.fromkeys([ours, *(path for path in others if Path(path).is_dir())]))
 
 
 @contextmanager
@@ -57,6 +88,7 @@ def imported(target: str, what: str) -> Iterator[None]:
 
 
 def checked(found: Any, target: str, base: Any, what: str) -> Any:
+    """`found`, a class. Raises `FGVEditError` where it is no subclass of `base`."""
     if not (inspect.isclass(found) and issubclass(found, base)):
         raise FGVEditError(
             f"{what} '{target}' is {found!r}; expected a subclass of {base.__module__}.{base.__qualname__}"

@@ -13,7 +13,7 @@ from fgvedit.backbones import open_backbone
 from fgvedit.backbones.feature_cache import FeatureCache
 from fgvedit.dataset import load_records
 from fgvedit.evaluation.protocols import open_protocols
-from fgvedit.evaluation.runner import run
+from fgvedit.evaluation.runs.runner import run
 
 IMAGES = [image_ref(number) for number in range(4)]
 
@@ -63,7 +63,7 @@ def test_a_row_does_not_hold_its_batch():
 
 @pytest.mark.parametrize("limit", [0, 900])  # bytes; an image has 288, and a chunk two images
 def test_a_run_is_the_same_under_a_bound(random_blip2, tmp_path, monkeypatch, limit):
-    monkeypatch.setattr("fgvedit.evaluation.runner.CHUNK", 2)
+    monkeypatch.setattr("fgvedit.evaluation.runs.plan.CHUNK", 2)
     data = load_records(str(write_dataset(tmp_path / "data", records=6)), "test")
     rows = []
     for bound in (1 << 30, limit):

@@ -17,7 +17,8 @@ from fgvedit.backbones.answering import Query
 from fgvedit.backbones.families.image_text import ImageTextBackbone
 from fgvedit.dataset import load_records
 from fgvedit.editors.registry import open_editor
-from fgvedit.evaluation.manifest import identity
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.runs.manifest import identity
 from fgvedit.util.errors import FGVEditError
 
 QUERIES = [Query("What colour is it?", image_ref(0)), Query("What?")]
@@ -65,7 +66,12 @@ def test_a_pinned_revision_is_recorded(hub: LocalHub, llava: Path, tmp_path: Pat
     assert open_backbone("somebody/some-llava").revision == second != first
     pinned = open_backbone("somebody/some-llava", revision=first)
     run = identity(
-        open_editor("none", pinned), load_records("scenes", limit=1), ["paper"], seed=0, limit=1, checkpoint=None
+        open_editor("none", pinned),
+        load_records("scenes", limit=1),
+        open_protocols("paper"),
+        seed=0,
+        limit=1,
+        checkpoint=None,
     )
     assert run["backbone"] == {
         "name": "some-llava",

@@ -21,7 +21,7 @@ from fgvedit.editors.mscke.editor import MSCKE
 from fgvedit.editors.registry import open_editor
 from fgvedit.evaluation.protocols import open_protocols
 from fgvedit.evaluation.protocols.generation import normalise
-from fgvedit.evaluation.runner import run
+from fgvedit.evaluation.runs.runner import run
 
 LIMIT = 16 * 10**6  # bytes
 POOL = 12_000  # rendered scenes that the eye was trained on

@@ -24,7 +24,7 @@ from fgvedit.editors.contract import Editor, Route
 from fgvedit.editors.fine_tuning import OPTIMISERS, edit_loss
 from fgvedit.editors.registry import editor_class, editor_config
 from fgvedit.evaluation.protocols import open_protocols
-from fgvedit.evaluation.runner import run
+from fgvedit.evaluation.runs.runner import run
 from fgvedit.util.errors import FGVEditError
 
 LAYERS = {"layers": [-2, -1], "parameters": ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]}

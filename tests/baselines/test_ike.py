@@ -29,7 +29,7 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
 from fgvedit.editors.registry import editor_class, editor_config, open_editor
 from fgvedit.evaluation.protocols import open_protocols
-from fgvedit.evaluation.runner import run
+from fgvedit.evaluation.runs.runner import run
 from fgvedit.schema import Edit, Record, record_from_row
 from fgvedit.util.errors import FGVEditError
 

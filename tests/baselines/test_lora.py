@@ -22,7 +22,7 @@ from fgvedit.dataset import load_records
 from fgvedit.editors.contract import Route
 from fgvedit.editors.registry import editor_class, editor_config
 from fgvedit.evaluation.protocols import open_protocols
-from fgvedit.evaluation.runner import run
+from fgvedit.evaluation.runs.runner import run
 from fgvedit.util.errors import FGVEditError
 
 OPTIONS = {"targets": ["q_proj", "v_proj", "fc1"], "rank": 2, "alpha": 8, "optimiser": "adam", "lr": 0.02, "steps": 150}

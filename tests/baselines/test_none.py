@@ -14,8 +14,8 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
 from fgvedit.editors.registry import editor_class, editor_config, open_editor
 from fgvedit.evaluation.protocols import open_protocols
-from fgvedit.evaluation.runner import run
-from fgvedit.schema import EXPECTED_SAME
+from fgvedit.evaluation.runs.runner import run
+from fgvedit.probes import changes
 
 
 def test_none_changes_no_answer(backbone: Backbone, tmp_path: Path):
@@ -25,7 +25,7 @@ def test_none_changes_no_answer(backbone: Backbone, tmp_path: Path):
     assert same(bits(backbone.model), before)
     rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
     assert all(row["before"] == row["after"] and row["route"] == "base" for row in rows)
-    assert {row["score"] for row in rows if row["kind"] in EXPECTED_SAME} == {1}
+    assert {row["score"] for row in rows if not changes(row["kind"])} == {1}
     for protocol in ("paper", "generation"):
         values = {name: metric["value"] for name, metric in result["metrics"].items() if name.startswith(protocol)}
         assert values[f"{protocol}/reliability"] == values[f"{protocol}/generality"] == 0

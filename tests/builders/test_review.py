@@ -26,7 +26,8 @@ from builders.review.apply import apply_marks
 from builders.review.page import write_page
 from builders.validate.sources import open_source
 from fgvedit.dataset import load_records
-from fgvedit.schema import EXPECTED_NEW, PROBE_KINDS, features
+from fgvedit.probes import changes, probe_kinds
+from fgvedit.schema import features
 from fgvedit.util.errors import FGVEditError
 
 SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
@@ -366,7 +367,7 @@ def test_what_is_to_be_right_stands_beside_each_question(browser: Any, tmp_path:
         make_probe(
             kind, answer=f"says-{kind}", **({"image": other} if kind == "other_image" else {}), image_id=image_id
         )
-        for kind in PROBE_KINDS
+        for kind in probe_kinds()
         for image_id in ["" if kind == "text_locality" else "image-5" if kind == "other_image" else "image-0"]
     ]
     write_rows([make_row(0, probes=probes)], tmp_path / "records", "test")
@@ -375,11 +376,11 @@ def test_what_is_to_be_right_stands_beside_each_question(browser: Any, tmp_path:
     page = Page(browser, tmp_path / "page")
     edit = page.tab.get_by_role("group", name="The edit", exact=True).inner_text()
     assert "What colour is the card?" in edit and "Before the edit “red”, after it “blue”." in edit
-    for number, kind in enumerate(PROBE_KINDS):
+    for number, kind in enumerate(probe_kinds()):
         text = page.item(number + 1).inner_text()
         assert kind in text and f"A {kind} question?" in text
-        assert ("After the edit the answer is to be" in text) == (kind in EXPECTED_NEW)
-        assert ("stays" in text) == (kind not in EXPECTED_NEW)
+        assert ("After the edit the answer is to be" in text) == changes(kind)
+        assert ("stays" in text) == (not changes(kind))
         assert f"“says-{kind}”" in text
         assert page.item(number + 1).locator("img").count() == (kind == "other_image")
         assert ("in scope of a rule" in text) == (kind == "in_scope")

@@ -23,7 +23,7 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
 from fgvedit.editors.mscke.editor import MSCKE
 from fgvedit.evaluation.protocols import open_protocols
-from fgvedit.evaluation.runner import run
+from fgvedit.evaluation.runs.runner import run
 
 QUERIES = [Query("What colour is the card?", image_ref(0)), Query("What?", image_ref(1)), Query("Where is Paris?")]
 GRID = (IMAGE_SIZE // 8, IMAGE_SIZE // 8)  # of the random CLIP, whose patches have 8 pixels

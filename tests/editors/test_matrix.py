@@ -20,7 +20,7 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.editors.registry import ENTRY_POINTS, editor_class, editor_config
 from fgvedit.evaluation.conformance import compare, snapshot
 from fgvedit.evaluation.protocols import open_protocols
-from fgvedit.evaluation.runner import run_record
+from fgvedit.evaluation.runs.probing import probe_record
 from fgvedit.schema import record_from_row
 from fgvedit.util.errors import FGVEditError
 
@@ -84,7 +84,7 @@ def test_it_edits_and_gives_back(name: str, family: str, backbones: Callable[[st
     if name != "none":
         assert routes[0].to != "base" and forced[0] != base[1][0], "the edit changed nothing of its own answer"
 
-    rows = run_record(editor, record_from_row(make_row(3)), open_protocols("paper,generation"), 0).rows
+    rows = probe_record(editor, record_from_row(make_row(3)), open_protocols("paper,generation"), 0).rows
     assert len(rows) == 2 * 6
     compare(before, backbone, "after the edit")
     assert answers(backbone, QUERIES) == base

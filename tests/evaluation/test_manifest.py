@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fgvedit.evaluation.manifest import checkpoint_hash, environment, git_state
+from fgvedit.evaluation.runs.manifest import checkpoint_hash, environment, git_state
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import read_json, write_json, write_text
 
@@ -68,7 +68,7 @@ def test_the_environment_names_what_computes(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     found = environment(torch.device("cpu"))["hardware"]
     assert found.pop("name").strip() and found == {"processes": 4, "threads": torch.get_num_threads()}
-    monkeypatch.setattr("fgvedit.evaluation.manifest.CPUINFO", Path("/not there"))  # as beside Linux
+    monkeypatch.setattr("fgvedit.evaluation.runs.manifest.CPUINFO", Path("/not there"))  # as beside Linux
     assert environment(torch.device("cpu"))["hardware"]["name"].strip()
     monkeypatch.setattr(torch.cuda, "get_device_name", {torch.device("cuda", 1): "A GPU"}.get)
     assert environment(torch.device("cuda", 1))["hardware"]["name"] == "A GPU"

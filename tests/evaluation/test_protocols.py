@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,12 +12,13 @@ from rows import image_ref
 
 from fgvedit.backbones.answering import TOP_K, Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.evaluation.protocols import PROTOCOLS, open_protocols
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.protocols import protocols as all_protocols
 from fgvedit.evaluation.protocols.generation import normalise
-from fgvedit.schema import EDIT, EXPECTED_NEW, EXPECTED_SAME, PROBE_KINDS
+from fgvedit.probes import EDIT, changes, kinds, probe_kinds
 from fgvedit.util.errors import FGVEditError
 
-PAPER, GENERATION = PROTOCOLS["paper"], PROTOCOLS["generation"]
+PAPER, GENERATION = all_protocols()["paper"], all_protocols()["generation"]
 
 
 def forced(top: list[list[int]], answer: list[int]) -> Forced:
@@ -44,7 +47,7 @@ def test_paper_scores_are_the_definitions_written_out(before: Forced, after: For
     old, new, answer = before.top.tolist(), after.top.tolist(), after.answer.tolist()
     # The token at a position predicts the next one: the answer's last token is predicted one before the end.
     exact = all(new[len(new) - 1 - len(answer) + i][0] == token for i, token in enumerate(answer))
-    for kind in (EDIT, *EXPECTED_NEW):
+    for kind in filter(changes, kinds()):
         assert PAPER.score(kind, "", before, after) == float(exact)
     assert PAPER.score("text_locality", "", before, after) == pytest.approx(share_unchanged(old, new, 1))
     for kind in ("out_of_scope", "other_image", "reference_out"):
@@ -53,9 +56,9 @@ def test_paper_scores_are_the_definitions_written_out(before: Forced, after: For
 
 @given(predictions(), predictions())
 def test_paper_scores_are_between_0_and_1_and_nothing_changed_is_1(before: Forced, after: Forced):
-    for kind in (EDIT, *PROBE_KINDS):
+    for kind in (EDIT, *probe_kinds()):
         assert 0 <= PAPER.score(kind, "", before, after) <= 1
-    for kind in EXPECTED_SAME:
+    for kind in itertools.filterfalse(changes, kinds()):
         assert PAPER.score(kind, "", before, before) == 1
 
 
@@ -92,11 +95,11 @@ def test_paper_reads_the_models_own_predictions(backbone: Backbone):
 
 
 def test_generation_scores_the_expected_answer_or_the_one_before():
-    for kind in (EDIT, *EXPECTED_NEW):
+    for kind in filter(changes, kinds()):
         assert GENERATION.score(kind, "blue", "red", "Blue.") == 1
         assert GENERATION.score(kind, "blue", "red", "red") == 0
         assert GENERATION.score(kind, "blue", "red", "light blue") == 0
-    for kind in EXPECTED_SAME:
+    for kind in itertools.filterfalse(changes, kinds()):
         assert GENERATION.score(kind, "blue", "red", "The red") == 1
         assert GENERATION.score(kind, "blue", "red", "blue") == 0
 

@@ -21,9 +21,11 @@ from fgvedit.dataset import Loaded, load_records
 from fgvedit.editors.contract import Editor
 from fgvedit.editors.registry import editor_class
 from fgvedit.evaluation.metrics import metrics_from_rows
-from fgvedit.evaluation.protocols import PROTOCOLS, open_protocols
-from fgvedit.evaluation.runner import CHUNK, merge, run
-from fgvedit.schema import EXPECTED_SAME, PROBE_KINDS
+from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.protocols import protocols as all_protocols
+from fgvedit.evaluation.runs.plan import CHUNK
+from fgvedit.evaluation.runs.runner import merge, run
+from fgvedit.probes import changes, probe_kinds
 from fgvedit.util.errors import FGVEditError, command_line
 
 RECORDS = CHUNK + 3  # two chunks, the last one not full
@@ -91,7 +93,7 @@ def test_a_row_for_every_probe_of_every_record_under_every_protocol(drawn, data,
     found = [tuple(row[key] for key in keys) for row in rows]
     assert set(found) == expected and len(found) == len(expected)
     for row in rows:
-        assert row["expected"] == (None if row["kind"] in EXPECTED_SAME else row["answer"])
+        assert row["expected"] == (None if not changes(row["kind"]) else row["answer"])
     assert result["metrics"] == metrics_from_rows(rows)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["result.json", "rows.jsonl", "run.json"]
 
@@ -99,15 +101,15 @@ def test_a_row_for_every_probe_of_every_record_under_every_protocol(drawn, data,
 def test_generation_rows_hold_the_models_own_answers_and_their_score(drawn, data, tmp_path, backbone):
     from fgvedit.backbones.answering import Query
 
-    run(drawn, data, [PROTOCOLS["generation"]], tmp_path / "out")
+    run(drawn, data, [all_protocols()["generation"]], tmp_path / "out")
     rows = rows_in(tmp_path / "out")
     changed = 0
-    for row in rows[:: len(PROBE_KINDS)]:
+    for row in rows[:: len(probe_kinds())]:
         record = next(record for record in data.records if record.id == row["record_id"])
         image = record.image if row["probe"] == -1 else record.probes[row["probe"]].image
         assert row["before"] == backbone.generate([Query(row["question"], image)])[0]
         expected = row["before"] if row["expected"] is None else row["expected"]
-        assert row["score"] == PROTOCOLS["generation"].score("edit", expected, None, row["after"])
+        assert row["score"] == all_protocols()["generation"].score("edit", expected, None, row["after"])
         changed += row["before"] != row["after"]
     assert changed  # else the comparison above has shown nothing
 
@@ -225,10 +227,10 @@ def test_a_resumed_run_encodes_images_in_the_batches_of_an_unbroken_one(random_b
 
     run(fresh(), data, BOTH, tmp_path / "whole")
     whole = batches[:]
-    monkeypatch.setattr("fgvedit.evaluation.runner.merge", _stop)
+    monkeypatch.setattr("fgvedit.evaluation.runs.runner.merge", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(fresh(), data, BOTH, tmp_path / "resumed")
-    monkeypatch.setattr("fgvedit.evaluation.runner.merge", merge)
+    monkeypatch.setattr("fgvedit.evaluation.runs.runner.merge", merge)
     (tmp_path / "resumed" / "chunks" / "000001.json").unlink()
     batches.clear()
     run(fresh(), data, BOTH, tmp_path / "resumed")
@@ -238,7 +240,7 @@ def test_a_resumed_run_encodes_images_in_the_batches_of_an_unbroken_one(random_b
 @pytest.mark.parametrize("damage", ["", '{"rows": [', "[]", '{"rows": [1]}', '{"rows": []}'])
 def test_a_damaged_chunk_is_made_again(damage, unbroken, drawn, data, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    monkeypatch.setattr("fgvedit.evaluation.runner.merge", _stop)
+    monkeypatch.setattr("fgvedit.evaluation.runs.runner.merge", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(drawn, data, BOTH, out)
     monkeypatch.undo()
@@ -253,7 +255,7 @@ def test_a_damaged_chunk_is_made_again(damage, unbroken, drawn, data, tmp_path, 
 def test_a_stop_during_the_merge_is_made_good(written, unbroken, drawn, data, tmp_path, monkeypatch):
     out = tmp_path / "out"
     step = "write_json" if written == "rows.jsonl" else "shutil.rmtree"
-    monkeypatch.setattr(f"fgvedit.evaluation.runner.{step}", _stop)
+    monkeypatch.setattr(f"fgvedit.evaluation.runs.runner.{step}", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(drawn, data, BOTH, out)
     monkeypatch.undo()
@@ -367,7 +369,7 @@ def test_results_of_an_unknown_run_are_not_overwritten(drawn, data, tmp_path):
 
 
 def test_a_folder_in_which_nothing_was_done_is_free_for_another_run(unbroken, drawn, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("fgvedit.evaluation.runner.run_record", _stop)
+    monkeypatch.setattr("fgvedit.evaluation.runs.probing.probe_record", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(drawn, data, BOTH, tmp_path / "out", seed=1)
     monkeypatch.undo()

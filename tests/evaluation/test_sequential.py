@@ -35,10 +35,13 @@ from fgvedit.dataset import Loaded, load_records
 from fgvedit.editors.contract import EditedModel, Editor
 from fgvedit.editors.fine_tuning import edit_loss
 from fgvedit.editors.registry import editor_config
-from fgvedit.evaluation.metrics import END, METRICS, metrics_from_rows, paired_differences, router_from_rows, summary
+from fgvedit.evaluation.metrics import END, metrics_from_rows, paired_differences, router_from_rows
 from fgvedit.evaluation.protocols import open_protocols
-from fgvedit.evaluation.runner import CHUNK, Plan, run
+from fgvedit.evaluation.runs.plan import CHUNK, Plan
+from fgvedit.evaluation.runs.runner import run
 from fgvedit.evaluation.sequential import sequential_groups
+from fgvedit.evaluation.summary import summary
+from fgvedit.probes import metrics as all_metrics
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard.table import read_result
@@ -371,7 +374,7 @@ def test_metrics_are_of_right_after_and_of_the_end(unbroken: Path):
     assert metrics == metrics_from_rows(rows)
     for protocol in ("paper", "generation"):
         for moment, chosen in (("", lambda r: r["age"] == 0), (END, lambda r: r["edits"] == N)):
-            for metric, kind in METRICS.items():
+            for metric, kind in all_metrics().items():
                 scores = [r["score"] for r in rows if chosen(r) and r["protocol"] == protocol and r["kind"] == kind]
                 if metric == "specificity":
                     halves = [metrics[f"{protocol}/{half}{moment}"]["value"] for half in ("in_scope", "retention")]
@@ -380,7 +383,7 @@ def test_metrics_are_of_right_after_and_of_the_end(unbroken: Path):
                     assert len(scores) == len(HELD)
                     expected = 100 * statistics.fmean(scores)
                     assert metrics[f"{protocol}/{metric}{moment}"]["value"] == pytest.approx(expected, abs=1e-3)
-    assert len(metrics) == 2 * 2 * len(METRICS)
+    assert len(metrics) == 2 * 2 * len(all_metrics())
 
 
 def made_up(edits: int, age: int, score: float, image: int = 0, route: str = "edited", **changes: Any) -> dict:
@@ -416,8 +419,11 @@ def test_rows_of_format_1_are_of_one_edit():
 def test_the_summary_shows_both_moments(unbroken: Path):
     result = json.loads((unbroken / "result.json").read_text())
     title, *lines = summary(result).splitlines()
-    assert "6 records of" in title and "3 edits in a row" in title
-    assert [line for line in lines if re.match("right after|after all 3", line)] == [lines[0], lines[len(METRICS) + 2]]
+    assert "6 records of" in title and "3 edits in sequence" in title
+    assert [line for line in lines if re.match("right after|after all 3", line)] == [
+        lines[0],
+        lines[len(all_metrics()) + 2],
+    ]
     shown = [re.findall(r"[\d.]+", line)[0] for line in lines if line.startswith("retention")]
     assert shown == [f"{result['metrics'][f'paper/retention{moment}']['value']:.2f}" for moment in ("", END)]
 
@@ -448,7 +454,7 @@ def _stop(*_: Any, **__: Any) -> None:
 
 
 def test_a_group_without_its_end_is_made_again(unbroken, drawn, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("fgvedit.evaluation.runner.merge", _stop)
+    monkeypatch.setattr("fgvedit.evaluation.runs.runner.merge", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(drawn, data, BOTH, tmp_path / "out", sequence=N)
     monkeypatch.undo()
@@ -462,7 +468,7 @@ def test_a_group_without_its_end_is_made_again(unbroken, drawn, data, tmp_path, 
 
 
 def test_processes_share_the_groups(unbroken, random_blip2, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("fgvedit.evaluation.runner.barrier", lambda device: lambda: None)
+    monkeypatch.setattr("fgvedit.evaluation.runs.runner.barrier", lambda device: lambda: None)
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("0", "1"):  # one after the other here; the first one merges, so it comes again
         monkeypatch.setenv("RANK", rank)
@@ -478,7 +484,7 @@ def test_processes_share_the_groups(unbroken, random_blip2, data, tmp_path, monk
 
 
 def test_images_are_encoded_in_the_same_batches_wherever_a_run_goes_on(random_blip2, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("fgvedit.evaluation.runner.CHUNK", 2)  # batches that are not of a group alone
+    monkeypatch.setattr("fgvedit.evaluation.runs.plan.CHUNK", 2)  # batches that are not of a group alone
 
     def batches_of(chunks: Any) -> list[list[str]]:
         backbone, found = open_backbone(str(random_blip2)), []
@@ -501,7 +507,7 @@ def test_images_are_encoded_in_the_same_batches_wherever_a_run_goes_on(random_bl
 
 def test_a_group_larger_than_a_batch_is_one_chunk(data: Loaded):
     plan = Plan(data.records, CHUNK + 4)
-    assert [len(plan.places(number)) for number in range(len(plan))] == [CHUNK + 4, 1]
+    assert [len(plan.indices(number)) for number in range(len(plan))] == [CHUNK + 4, 1]
     assert max(plan.batches.values()) == (RECORDS - 1) // CHUNK
 
 

@@ -12,7 +12,8 @@ from board_samples import make_result, make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgvedit.evaluation.metrics import RESAMPLES, metrics_from_rows, paired_differences, resampled_metrics
+from fgvedit.evaluation.intervals import RESAMPLES
+from fgvedit.evaluation.metrics import metrics_from_rows, paired_differences, resampled_metrics
 from leaderboard.ranking import (
     SCORED,
     Group,

@@ -23,8 +23,8 @@ from fgvedit.backbones import open_backbone
 from fgvedit.dataset import load_records
 from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
 from fgvedit.evaluation.protocols import open_protocols
-from fgvedit.evaluation.runner import run
-from fgvedit.schema import EDIT, PROBE_KINDS
+from fgvedit.evaluation.runs.runner import run
+from fgvedit.probes import EDIT, probe_kinds
 from fgvedit.util.errors import FGVEditError
 from leaderboard import check, data, reading, reproduce, submit, table, verify
 from leaderboard.board import hardware, read_results
@@ -409,7 +409,7 @@ def test_rows_that_are_not_those_of_the_data_are_not_even_computed_on(honest: tu
 
 def test_kinds_of_rows_are_those_of_the_schema_of_records():
     for version in (1, 2):
-        assert schema_of(f"row.v{version}")["properties"]["kind"]["enum"] == [EDIT, *PROBE_KINDS]
+        assert schema_of(f"row.v{version}")["properties"]["kind"]["enum"] == [EDIT, *probe_kinds()]
 
 
 @pytest.mark.parametrize("answer", ["Blue", " blue", "b l u e", "blue</s>", "<s> blue."])

@@ -19,9 +19,9 @@ from dummy import Drawn, InPrompt, write_dataset
 from baselines.none.editor import NoEdit
 from fgvedit.backbones import open_backbone
 from fgvedit.dataset import load_records
-from fgvedit.evaluation.metrics import METRICS
 from fgvedit.evaluation.protocols import open_protocols
-from fgvedit.evaluation.runner import run
+from fgvedit.evaluation.runs.runner import run
+from fgvedit.probes import metrics as all_metrics
 from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard import table
 
@@ -65,7 +65,10 @@ def test_the_result_files_of_runs_are_valid_and_make_a_row_each(runs: Path):
     assert [column for column in found.columns if "/" in column] == [
         f"{protocol}/{column}"
         for protocol in ("paper", "generation")
-        for column in ("rank", *(f"{metric}{end}" for metric in ("score", *METRICS) for end in ("", ".low", ".high")))
+        for column in (
+            "rank",
+            *(f"{metric}{end}" for metric in ("score", *all_metrics()) for end in ("", ".low", ".high")),
+        )
     ]
     assert set(found["status"]) == {"local"} and set(found["edits"]) == {1}
     for path in runs.glob("*/result.json"):

@@ -18,9 +18,11 @@ import pytest
 from dummy import write_dataset
 
 from fgvedit.cli import study as command
-from fgvedit.evaluation.metrics import METRICS, Metric, paired_difference
-from fgvedit.evaluation.runner import CHUNK
-from fgvedit.schema import PROBE_KINDS
+from fgvedit.evaluation.intervals import Figure
+from fgvedit.evaluation.metrics import paired_difference
+from fgvedit.evaluation.runs.plan import CHUNK
+from fgvedit.probes import metrics as all_metrics
+from fgvedit.probes import probe_kinds
 from fgvedit.studies import baselines, running
 from fgvedit.studies.baselines import CLOSE, OPEN, Run, Study, editors, report, verdict
 from fgvedit.util.errors import FGVEditError
@@ -116,12 +118,12 @@ def test_the_report_shows_what_the_result_files_hold(twice):
         for protocol in ("paper", "generation"):
             section = text.partition(f"## Metrics, protocol `{protocol}`")[2].partition("\n## ")[0]
             shown = cells(section, name)
-            for place, metric in enumerate(METRICS):
+            for place, metric in enumerate(all_metrics()):
                 expected = result["metrics"][f"{protocol}/{metric}"]
                 assert shown[place] == [round(expected[key], 2) for key in ("value", "low", "high")]
         if name == "shaky":
             shown = cells(text.partition("## Routers")[2], name)
-            expected = [result["router"]["paper"][group] for group in ("caught", "kept", "edit", *PROBE_KINDS)]
+            expected = [result["router"]["paper"][group] for group in ("caught", "kept", "edit", *probe_kinds())]
             assert shown == [[round(metric[key], 2) for key in ("value", "low", "high")] for metric in expected]
         cost = result["manifest"]["cost"]
         (an_edit,), (in_all,), (images,), (memory,) = cells(text.partition("## Cost")[2], name)
@@ -349,7 +351,7 @@ def test_durations(seconds, said):
 # Verdicts
 
 
-def interval(low: float, high: float) -> Metric:
+def interval(low: float, high: float) -> Figure:
     return {"value": (low + high) / 2, "low": low, "high": high, "probes": 1, "images": 1}
 
 
@@ -384,7 +386,7 @@ def made_up(name: str, **shares: float) -> Run:
         }
         for protocol in ("paper", "generation")
         for image in range(20)
-        for number, kind in enumerate(["edit", *PROBE_KINDS])
+        for number, kind in enumerate(["edit", *probe_kinds()])
     ]
     manifest = {
         "protocols": ["paper", "generation"],

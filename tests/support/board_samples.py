@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
-from fgvedit.schema import EXPECTED_NEW
 from leaderboard.reading import pack
 
 KINDS = (
@@ -44,7 +43,7 @@ def make_rows(
             for protocol in protocols:
                 for number, kind in enumerate(KINDS):
                     well = chance.random() < (right if isinstance(right, float) else right.get(kind, 1.0))
-                    new = kind in EXPECTED_NEW or kind == "edit"
+                    new = changed(kind)
                     answer = "blue" if new else "as before"
                     row = {
                         "record_id": f"r{record}",

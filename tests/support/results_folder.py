@@ -16,7 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fgvedit.evaluation.metrics import MUST_CHANGE, metrics_from_rows, router_from_rows
+from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
+from fgvedit.probes import changes
 from leaderboard.data import AnswerKey, KeyRecord, write_key
 from leaderboard.reading import pack
 
@@ -32,7 +33,7 @@ def made_up_key(records: int = RECORDS) -> AnswerKey:
             f"record-{number}",
             f"image-{number}",
             tuple(
-                (kind, f"Which colour has card {number} ({kind})?", "blue" if kind in MUST_CHANGE else "green")
+                (kind, f"Which colour has card {number} ({kind})?", "blue" if changes(kind) else "green")
                 for kind in KINDS
             ),
         )
@@ -53,7 +54,7 @@ def made_up_rows(
         rhos = [round(draw.random() / 2, 3) for _ in record.probes]
         for protocol in protocols:
             for number, (kind, question, answer) in enumerate(record.probes):
-                must = kind in MUST_CHANGE
+                must = changes(kind)
                 edited = right[number] == must
                 score = float(right[number])
                 if protocol == "paper" and edited and not must:

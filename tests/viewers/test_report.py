@@ -23,7 +23,8 @@ from rows import image_ref, make_probe, make_row
 from builders.parquet import write_rows
 from fgvedit.cli.report import main
 from fgvedit.dataset import load_records
-from fgvedit.evaluation.metrics import MUST_CHANGE, metrics_from_rows, router_from_rows
+from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
+from fgvedit.probes import changes
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError
 from fgvedit.viewers.pages import Images
@@ -52,7 +53,7 @@ def rows_of(data: Path, routed: bool = True, sequence: int | None = None) -> Row
             for protocol in PROTOCOLS:
                 for probe, (kind, question, answer) in enumerate(asked):
                     rho = routes[probe] if routed else None
-                    scores = [0.0, 1.0] if kind in MUST_CHANGE else [0.0, 0.25, 1.0]
+                    scores = [0.0, 1.0] if changes(kind) else [0.0, 0.25, 1.0]
                     rows.append(
                         {
                             "record_id": record.id,
@@ -63,7 +64,7 @@ def rows_of(data: Path, routed: bool = True, sequence: int | None = None) -> Row
                             "question": question,
                             "before": f"before {probe}",
                             "after": f"after {probe}" if number else f"after {probe} {'long' * 30}",
-                            "expected": answer if kind in MUST_CHANGE else None,
+                            "expected": answer if changes(kind) else None,
                             "answer": answer,
                             "score": drawn.choice(scores),
                             "rho": rho,
@@ -154,7 +155,7 @@ def written_records(page: Path) -> list[dict[str, Any]]:
 
 def shows(row: dict[str, Any], show: str) -> bool:
     """Whether a filter is to show a row, by its definition."""
-    change, away = row["kind"] in MUST_CHANGE, row["route"] != "base"
+    change, away = changes(row["kind"]), row["route"] != "base"
     routed = row["rho"] is not None
     wrong, missed, falsely = row["score"] < 1, routed and change and not away, routed and not change and away
     return {
@@ -296,7 +297,7 @@ def test_the_router_s_confusion_and_where_its_numbers_lead(page: Opened, run: Pa
     rows = [row for row in read_rows(run) if row["protocol"] == "paper"]
     for kind in ("edit", "in_scope", "out_of_scope", "other_image"):
         own = [row for row in rows if row["kind"] == kind]
-        show = "missed" if kind in MUST_CHANGE else "falsely"
+        show = "missed" if changes(kind) else "falsely"
         off = sum(shows(row, show) for row in own)
         line = page.tab.locator("#router tr", has=page.tab.get_by_role("rowheader", name=kind, exact=True))
         cells = line.locator("td").all_inner_texts()
@@ -402,7 +403,7 @@ def test_answers_scores_and_routes(page: Opened, run: Path) -> None:
         assert row["question"] in text and f"{row['before']} → {row['after']}" in text and row["route"] in text
         assert f"{row['rho']:.3f}" in text
         assert {0.0: "✗ wrong", 0.25: "◐ 25 %", 1.0: "✓ right"}[row["score"]] in text
-        word = ("caught", "missed") if row["kind"] in MUST_CHANGE else ("falsely routed", "kept")
+        word = ("caught", "missed") if changes(row["kind"]) else ("falsely routed", "kept")
         assert word[row["route"] == "base"] in text
         assert ("as before: " in text) == (row["expected"] is None)
         assert row["expected"] is None or row["expected"] in text
@@ -589,7 +590,7 @@ def test_in_the_bin_of_the_threshold_each_colour_has_its_own_side(browser: Any, 
     kinds = [line[0] for line in page.tab.evaluate(RHO_TABLE)]
     for kind, right, wrong in zip(kinds, fine, off, strict=True):
         own = [row["rho"] >= 0.51 for row in rows if row["protocol"] == "paper" and row["kind"] == kind]
-        assert right == own.count(kind in MUST_CHANGE) and wrong == len(own) - right > 0
+        assert right == own.count(changes(kind)) and wrong == len(own) - right > 0
     page.close()
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from fgvedit.backbones.answering import Answerer, Query
+from fgvedit.evaluation.rows import Row
+
+if TYPE_CHECKING:
+    from fgvedit.backbones.answering import Answerer, Query
 
 
 class Protocol(ABC):
-    """What is asked of a model and how its answer is scored; it keeps no state."""
+    """What is asked of a model and how its answer is scored; it keeps no state.
+
+    Its module imports without torch, so that anybody can hold a run's scores to its rows.
+    """
 
     name: ClassVar[str]
+    meaning: ClassVar[str]  # in one line
+    checked: ClassVar[bool] = False  # whether `fault` holds a score to its row; a run of others is shown as unchecked
 
     @abstractmethod
     def ask(self, answerer: Answerer, queries: Sequence[Query], answers: Sequence[str]) -> list[Any]:
@@ -24,4 +32,15 @@ class Protocol(ABC):
 
     @abstractmethod
     def score(self, kind: str, answer: str, before: Any, after: Any) -> float:
-        """0 to 1 for a probe of this kind, from the base model's response and the edited model's."""
+        """0 to 1 for a probe of this kind (see `fgvedit.probes.ProbeKind.rule`), from the base model's response and the
+        edited model's."""
+
+    def fault(self, row: Row) -> str | None:
+        """What is wrong with a row's score, as far as its texts tell ("score is 2; expected 0 or 1"); None: nothing."""
+        return None
+
+
+def short(value: Any) -> str:
+    """A value for a sentence, as Python writes it, which makes whatever cannot be seen visible."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

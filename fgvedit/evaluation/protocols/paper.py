@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fgvedit.backbones.answering import TOP_K, Answerer, Forced, Query
-from fgvedit.evaluation.protocols.base import Protocol
-from fgvedit.schema import EDIT, EXPECTED_NEW
+from fgvedit.evaluation.protocols.base import Protocol, short
+from fgvedit.evaluation.rows import Row
+from fgvedit.probes import EXACT, TOP_1, TOP_10, changes, kind_of
+
+if TYPE_CHECKING:
+    from fgvedit.backbones.answering import Answerer, Forced, Query
+
+RANKS = {TOP_1: 1, TOP_10: 10}
 
 
 class Paper(Protocol):
     """The answer stands in the model's input, and what the model predicts at each position is scored.
 
-    The edit, `rephrase`, `in_scope`, `reference_in`: 1 if every answer token is the most likely one, else 0.
-    `text_locality`: the share of positions whose most likely token the edit left unchanged.
-    `out_of_scope`, `other_image`, `reference_out`: the same over the `TOP_K` most likely tokens, rank by rank.
+    By a kind's rule: `exact`, 1 if every answer token is the most likely one, else 0; `top-1`, the share of positions
+    whose most likely token the edit left unchanged; `top-10`, the same over the ten most likely tokens, rank by rank.
     """
 
     name = "paper"
+    meaning = "teacher-forced, as the released code scores: the answer stands in the model's input"
+    checked = True
 
     def ask(self, answerer: Answerer, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
         return answerer.teacher_force(queries, answers)
@@ -27,9 +34,30 @@ class Paper(Protocol):
         return tokenizer.decode(response.predicted.tolist()).strip()
 
     def score(self, kind: str, answer: str, before: Forced, after: Forced) -> float:
-        if kind == EDIT or kind in EXPECTED_NEW:
-            return exact(after)
-        return unchanged(before, after, ranks=1 if kind == "text_locality" else TOP_K)
+        rule = kind_of(kind).rule(self.name)
+        return exact(after) if rule == EXACT else unchanged(before, after, RANKS.get(rule, RANKS[TOP_10]))
+
+    def fault(self, row: Row) -> str | None:
+        """Scores are of tokens, which a row does not hold: 0 or 1 where the whole answer counts. 1 there says that the
+        tokens after the edit are those of the answer, which are written alike but for what a tokenizer does not keep;
+        elsewhere, that no token changed, and so no letter."""
+        whole = changes(row["kind"])
+        if whole and row["score"] not in (0, 1):
+            return f"score is {row['score']}; expected 0 or 1 for kind {short(row['kind'])}"
+        if row["score"] != 1:
+            return None
+        right = row["answer"] if whole else row["before"]
+        if whole and not right.isascii():
+            return None  # a tokenizer need not know its letters
+        same = letters(row["after"]) == letters(right) if whole else row["after"] == right
+        if same:
+            return None
+        return f"score is 1, but the answer is {short(row['after'])}; expected {short(right)} or a lower score"
+
+
+def letters(text: str) -> str:
+    """What every tokenizer keeps of a text in ASCII: its letters and digits, in whatever case."""
+    return re.sub(r"<[^<>]*>|[^a-z0-9]", "", text.lower())
 
 
 def exact(after: Forced) -> float:

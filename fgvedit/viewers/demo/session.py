@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from fgvedit.backbones.answering import Query
 from fgvedit.editors.contract import AttentionMaps, Editor, Route
-from fgvedit.evaluation.runner import set_seed
+from fgvedit.evaluation.runs.probing import set_seed
 from fgvedit.schema import Edit, ImageRef
 from fgvedit.util.errors import FGVEditError
 

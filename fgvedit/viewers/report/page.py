@@ -21,15 +21,16 @@ import numpy as np
 from tqdm import tqdm
 
 import fgvedit
-from fgvedit.evaluation.metrics import END, METRICS, MUST_CHANGE, Row, metrics_from_rows
-from fgvedit.schema import EDIT, PROBE_KINDS, ImageRef, Record
+from fgvedit.evaluation.metrics import END, metrics_from_rows
+from fgvedit.evaluation.rows import Row
+from fgvedit.probes import kinds, metrics
+from fgvedit.schema import ImageRef, Record
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import read_json, write_json, write_text
 from fgvedit.viewers import pages
 from fgvedit.viewers.pages.fit import FITS, area
 from fgvedit.viewers.report.reading import Run, check_record, data_of, read_run
 
-KINDS = (EDIT, *PROBE_KINDS)
 CHUNK = 25  # records in a script
 BINS = 40  # of a histogram of rho
 THRESHOLD = 0.5  # of rho, where an editor's configuration has none: see docs/baselines.md
@@ -101,7 +102,7 @@ def _write_records(
         asked = _Asked(run, rows)
         look = run.looks.get(record.id)
         shown.append(_shown(record, rows, asked, look and {"fit": assumed, **look}, images))
-        kinds = "".join(str(KINDS.index(probe.kind)) for probe in record.asked)
+        kinds = "".join(str(list(kinds()).index(probe.kind)) for probe in record.asked)
         index.append({"id": record.id, "kinds": kinds, "signs": asked.signs(len(kinds))})
         if len(shown) == CHUNK:
             flush()
@@ -190,7 +191,7 @@ def _shown(
 
 
 def _answered(row: Row) -> list[Any]:
-    rho = row["rho"]
+    rho: Any = row["rho"]
     if rho is not None:
         rho = round(rho, 6) if math.isfinite(rho) else str(rho)
     return [row["before"], row["after"], round(row["score"], 4), rho, row["route"], row["stored_edit"]]
@@ -206,11 +207,11 @@ def _about(run: Run) -> dict[str, Any]:
         "manifest": {key: value for key, value in manifest.items() if key != "rows_sha256"},
         "rows": len(run.rows),
         "chunk": CHUNK,
-        "kinds": KINDS,
-        "there": [kind for kind in KINDS if kind in there],
-        "must_change": MUST_CHANGE,
+        "kinds": list(kinds()),
+        "there": [kind for kind in kinds() if kind in there],
+        "must_change": [kind.name for kind in kinds().values() if kind.changes],
         "moments": _moments(run),
-        "metric_kinds": METRICS,
+        "metric_kinds": {name: metric.kinds[0] if len(metric.kinds) == 1 else "" for name, metric in metrics().items()},
         "metrics": metrics_from_rows(run.rows),
         "threshold": _threshold(run),
         "rho": _histograms(run),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,32 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from fgvedit.dataset import Loaded, load_records
-from fgvedit.evaluation.metrics import Row
-from fgvedit.schema import EDIT, PROBE_KINDS, Record
+from fgvedit.evaluation.rows import Row, checked_row
+from fgvedit.schema import Record
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import read_json
 from fgvedit.viewers.pages.fit import FITS
 
 FORMATS = (1, 2)
-NUMBER = (int, float)
-FIELDS: dict[str, tuple[type, ...]] = {
-    "record_id": (str,),
-    "image_id": (str,),
-    "protocol": (str,),
-    "kind": (str,),
-    "probe": (int,),
-    "question": (str,),
-    "before": (str,),
-    "after": (str,),
-    "expected": (str, type(None)),
-    "answer": (str,),
-    "score": NUMBER,
-    "rho": (*NUMBER, type(None)),
-    "stored_edit": (int, type(None)),
-    "route": (str,),
-    "edits": (int,),
-    "age": (int,),
-}
 MANIFEST: dict[str, tuple[type, ...]] = {
     "editor.name": (str,),
     "editor.config": (dict,),
@@ -134,7 +114,7 @@ def _read_rows(path: Path, manifest: Mapping[str, Any]) -> list[Row]:
     data = path.read_bytes() if path.is_file() else None
     if data is None:
         raise FGVEditError(f"'{path}' is missing; expected the rows of the run beside its result.json")
-    rows = [_row(value, f"'{path}': line {number}") for number, value in _lines(path, data)]
+    rows = [checked_row(value, f"'{path}': line {number}") for number, value in _lines(path, data)]
     found = hashlib.sha256(data).hexdigest()
     if found != manifest["rows_sha256"]:
         raise FGVEditError(
@@ -152,21 +132,6 @@ def _lines(path: Path, data: bytes) -> Iterator[tuple[int, Any]]:
             yield number, json.loads(line.decode("utf-8"))
         except ValueError as error:
             raise FGVEditError(f"'{path}': line {number} is damaged: expected JSON, found {error}") from error
-
-
-def _row(value: Any, where: str) -> Row:
-    if not isinstance(value, dict):
-        raise FGVEditError(f"{where}: found {type(value).__name__}, expected a row")
-    row = {"edits": 1, "age": 0, **value}
-    for name, types in FIELDS.items():
-        if name not in row or not _is(row[name], types):
-            found = repr(row[name])[:80] if name in row else "none"
-            raise FGVEditError(f"{where}: {name}: found {found}, expected {_named(types)}")
-    if row["kind"] != EDIT and row["kind"] not in PROBE_KINDS:
-        raise FGVEditError(f"{where}: kind: found '{row['kind'][:80]}', expected one of {', '.join(PROBE_KINDS)}")
-    if not (math.isfinite(row["score"]) and 0 <= row["score"] <= 1):
-        raise FGVEditError(f"{where}: score: found {row['score']}, expected 0 to 1")
-    return row
 
 
 def _read_looks(path: Path) -> dict[str, Mapping[str, Any]]:

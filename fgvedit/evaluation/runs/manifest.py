@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
-import inspect
 import json
 import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fgvedit.util.errors import FGVEditError
-from fgvedit.util.files import read_json, write_json
+from fgvedit.evaluation.runs.code import code_of
+from fgvedit.util.plugins import ROOT
 from fgvedit.util.revision import content_hash
 
 if TYPE_CHECKING:
@@ -25,10 +22,10 @@ if TYPE_CHECKING:
 
     from fgvedit.dataset import Loaded
     from fgvedit.editors.contract import Editor
+    from fgvedit.evaluation.protocols import Protocol
 
 FORMAT = 2  # of the run folder, its rows and the result file
 PACKAGES = ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy", "peft", "sentence-transformers")
-OWN = ("fgvedit", "baselines")  # what the version of fgvedit stands for
 COMPUTING = PACKAGES[:3]  # another version of these may change a row
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -36,7 +33,7 @@ CPUINFO = Path("/proc/cpuinfo")
 def identity(
     editor: Editor,
     data: Loaded,
-    protocols: Sequence[str],
+    protocols: Sequence[Protocol],
     *,
     seed: int,
     limit: int | None,
@@ -68,10 +65,10 @@ def identity(
             "records": len(data.records),
             "limit": limit,
         },
-        "protocols": list(protocols),
+        "protocols": [protocol.name for protocol in protocols],
         "sequence": sequence,
         "seed": seed,
-        "code": code_hash(editor),
+        "code": code_of(editor, protocols),
         "device": backbone.device.type,
         "dtype": str(backbone.dtype).removeprefix("torch."),
         "packages": versions(COMPUTING),
@@ -79,53 +76,9 @@ def identity(
     return json.loads(json.dumps(run))  # as it will be read again: tuples are lists
 
 
-def code_hash(editor: Editor) -> str | None:
-    """Of what somebody wrote beside this project: the files with the editor's and the backbone's class, and what a YAML
-    file says of the backbone's parts. None where there is none of these; what such a file imports does not count."""
-    found: dict[str, Any] = {
-        name: value for name, value in dataclasses.asdict(editor.backbone.module_paths).items() if value is not None
-    }
-    for name, kind in (("editor", type(editor)), ("backbone", type(editor.backbone))):
-        if kind.__module__.partition(".")[0] not in OWN:
-            with contextlib.suppress(TypeError, OSError):  # of a class that stands in no file
-                found[name] = content_hash([Path(inspect.getfile(kind))])
-    return hashlib.sha256(json.dumps(found).encode()).hexdigest() if found else None
-
-
 def checkpoint_hash(folder: Path) -> str:
     """The content hash of what `Editor.save` wrote there; logs and what a training goes on from do not count."""
     return content_hash(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json"))
-
-
-def claim(out: Path, run: Mapping[str, Any], write: bool) -> None:
-    """Make `out` this run's folder, or find that it already is.
-
-    Raises `FGVEditError` where it holds another run, naming the first field that differs, or results of an unknown one.
-    """
-    path = out / "run.json"
-    done = next((name for name in ("result.json", "rows.jsonl", "chunks/*.json") if any(out.glob(name))), None)
-    if path.exists():
-        there, here = dict(_fields(read_json(path))), dict(_fields(run))
-        changed = [name for name in {**here, **there} if there.get(name) != here.get(name)]
-        if done and changed:
-            name = changed[0]
-            raise FGVEditError(
-                f"folder '{out}' holds another run: its {name} is {there.get(name)!r}, this one's is "
-                f"{here.get(name)!r}; expected the same, or another --out"
-            )
-    elif done:
-        raise FGVEditError(f"folder '{out}' holds '{done}' but no 'run.json' to say whose; use another --out")
-    if write:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(path, run)
-
-
-def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _fields(inner, f"{name}.{key}" if name else key)
-    else:
-        yield name, value
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -133,7 +86,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "packages": versions(PACKAGES),
-        "git": git_state(Path(__file__)),
+        "git": git_state(ROOT),
         "hardware": hardware(device),
     }
 
@@ -165,9 +118,9 @@ def versions(packages: Sequence[str]) -> dict[str, str | None]:
     return found
 
 
-def git_state(source: Path) -> dict[str, Any] | None:
-    """{"commit", "dirty"} of the checkout whose package folder holds `source`; None where it is not in one."""
-    root = source.resolve().parent.parent
+def git_state(root: Path) -> dict[str, Any] | None:
+    """{"commit", "dirty"} of the checkout at `root`; None where there is none."""
+    root = root.resolve()
 
     def git(*arguments: str) -> str:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
