@@ -43,7 +43,7 @@ def make_rows(
             for protocol in protocols:
                 for number, kind in enumerate(KINDS):
                     well = chance.random() < (right if isinstance(right, float) else right.get(kind, 1.0))
-                    new = changed(kind)
+                    new = is_new(kind)
                     answer = "blue" if new else "as before"
                     row = {
                         "record_id": f"r{record}",
