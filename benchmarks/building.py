@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import standin
-from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line
 from fgvedit.util.files import between_markers, read_json, write_json, write_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import command_line, unknown
 from fgvedit.util.files import write_json
 

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fgvedit.cli.options import ArgumentParser
 from fgvedit.evaluation.normalise import normalise
 from fgvedit.probes import EDIT
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, printable
 from fgvedit.util.files import write_json
 

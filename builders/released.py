@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from builders.coco import HOST, JOBS, Images, expect_outside
-from fgvedit.cli.options import ArgumentParser
 from fgvedit.dataset import FOLDER
 from fgvedit.schema import ImageRef
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, one_line, printable
 from fgvedit.util.files import check_out, is_unicode, noted, read_json, whole_folder, write_json, write_text
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard.board import RUN_FILES, Entry, read_entry, read_reported
 from leaderboard.data import Known, read_key

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgvedit.cli.options import ArgumentParser
 from fgvedit.dataset import embedded, load_records
 from fgvedit.evaluation.sequential import evaluation_points, sequential_groups
 from fgvedit.probes import changes
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard import migrate
 from leaderboard.reading import pack, read_rows

@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard.board import RUN_FILES, Entry, check_id, check_submission, read_results
 from leaderboard.data import Known

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, unknown
 from fgvedit.util.files import write_bytes
 from leaderboard.board import STATUSES, Reported, hardware, read_results

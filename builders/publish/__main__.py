@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line
 from fgvedit.util.files import check_out
 

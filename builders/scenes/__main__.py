@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 import fgvedit
 from builders.scenes.records import split_rows
-from fgvedit.cli.options import ArgumentParser
 from fgvedit.schema import features
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import command_line
 from fgvedit.util.files import write_text
 from fgvedit.util.revision import content_hash

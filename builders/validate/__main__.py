@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import command_line, printable
 from fgvedit.util.files import write_json
 

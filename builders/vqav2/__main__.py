@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 
 from builders.vqav2 import POLICIES
-from fgvedit.cli.options import ArgumentParser, add_backbone_options, backbone_request, parse_overrides
+from fgvedit.cli.options import add_backbone_options, backbone_request, parse_overrides
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, unknown
 from fgvedit.util.files import check_out
 

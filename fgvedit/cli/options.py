@@ -5,41 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from fgvedit.util.errors import BAD_INPUT, FGVEditError, unknown
+from fgvedit.util.errors import FGVEditError, unknown
 
 if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """argparse, with errors of one line that name the nearest option, and the epilog left as it was written."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
-
-    def parse_known_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: Any = None
-    ) -> tuple[Any, list[str]]:
-        # A misspelt option comes before whatever argparse would miss because of it.
-        for argument in sys.argv[1:] if args is None else args:
-            option = argument.partition("=")[0]
-            if option == "--":
-                break
-            if option.startswith("--") and option not in self._option_string_actions:
-                self.error(str(unknown("option", option, (o for o in self._option_string_actions if o[:2] == "--"))))
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:

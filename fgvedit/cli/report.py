@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgvedit.cli.options import ArgumentParser
+from fgvedit.util.arguments import ArgumentParser
 
 EXAMPLES = """examples:
   python -m fgvedit.report runs/mscke-tiny-scenes-200-0            # then open report/index.html there in a browser

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fgvedit.cli.options import ArgumentParser, add_common_options, backbone_request, parse_dtype, parse_overrides
+from fgvedit.cli.options import add_common_options, backbone_request, parse_dtype, parse_overrides
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError
 
 EXAMPLES = """\

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from fgvedit.cli.options import ArgumentParser
 from fgvedit.studies import baselines
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import unknown
 
 STUDIES = {"baselines": baselines}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgvedit.cli.options import ArgumentParser, add_common_options, backbone_request, parse_overrides
+from fgvedit.cli.options import add_common_options, backbone_request, parse_overrides
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError
 
 EPILOG = """\

@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fgvedit.cli.options import ArgumentParser, add_backbone_options, backbone_arguments, backbone_request
+from fgvedit.cli.options import add_backbone_options, backbone_arguments, backbone_request
 from fgvedit.evaluation.intervals import Figure
 from fgvedit.evaluation.metrics import metrics_from_rows, paired_differences, router_from_rows
 from fgvedit.probes import metrics as all_metrics
 from fgvedit.probes import probe_kinds
 from fgvedit.studies.running import cores, duration, run_side_by_side
+from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import between_markers, read_json, write_json, write_text
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
+from fgvedit.probes import kind_of
 from leaderboard.reading import pack
 
 KINDS = (
@@ -43,7 +44,7 @@ def make_rows(
             for protocol in protocols:
                 for number, kind in enumerate(KINDS):
                     well = chance.random() < (right if isinstance(right, float) else right.get(kind, 1.0))
-                    new = is_new(kind)
+                    new = kind_of(kind).changes
                     answer = "blue" if new else "as before"
                     row = {
                         "record_id": f"r{record}",
