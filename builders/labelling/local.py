@@ -10,7 +10,7 @@ from typing import Any
 from builders.labelling.tasks import Ask, Asking, wording
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
-from fgvedit.cli.options import parse_device, parse_dtype
+from fgvedit.util.devices import parse_device, parse_dtype
 from fgvedit.util.errors import FGVEditError
 
 

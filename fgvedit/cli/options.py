@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from fgvedit.util.devices import DTYPES, parse_device, parse_dtype
 from fgvedit.util.errors import FGVEditError, unknown
 
 if TYPE_CHECKING:
-    import torch
-
-DTYPES = ("float32", "bfloat16", "float16")
-DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+    pass
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -93,39 +91,6 @@ def backbone_arguments(options: argparse.Namespace) -> list[str]:
         "--seed": options.seed,
     }
     return [text for name, value in given.items() if value is not None for text in (name, str(value))]
-
-
-def parse_device(name: str) -> torch.device:
-    """The device called `name`. Raises `FGVEditError` for one that is unknown or not on this machine."""
-    import torch
-
-    kind, _, index = name.partition(":")
-    if kind not in DEVICES or (index and not index.isdigit()):
-        raise unknown("device", name, DEVICES)
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    available = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count(),
-        "mps": int(torch.backends.mps.is_available()),
-        "xpu": torch.xpu.device_count(),
-    }
-    if kind == "auto" or int(index or 0) >= available[kind]:
-        here = [f"{other}:{i}" if i else other for other, count in available.items() for i in range(count)]
-        raise FGVEditError(
-            f"device '{name}' is not on this machine: expected auto or one of {', '.join(here)}; the nearest is "
-            f"'{kind if available.get(kind) else 'cpu'}'"
-        )
-    return torch.device(name)
-
-
-def parse_dtype(name: str) -> torch.dtype:
-    """The floating-point type called `name`. Raises `FGVEditError` for one that is not in `DTYPES`."""
-    import torch
-
-    if name not in DTYPES:
-        raise unknown("dtype", name, DTYPES)
-    return getattr(torch, name)
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:

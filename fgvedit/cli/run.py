@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fgvedit.cli.options import add_common_options, backbone_request, parse_dtype, parse_overrides
+from fgvedit.cli.options import add_common_options, backbone_request, parse_overrides
 from fgvedit.util.arguments import ArgumentParser
+from fgvedit.util.devices import parse_dtype
 from fgvedit.util.errors import FGVEditError
 
 EXAMPLES = """\

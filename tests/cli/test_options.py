@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from fgvedit.cli import train
-from fgvedit.cli.options import add_common_options, parse_device, parse_dtype, parse_overrides
+from fgvedit.cli.options import add_common_options, parse_overrides
 from fgvedit.util.arguments import ArgumentParser
+from fgvedit.util.devices import parse_device, parse_dtype
 from fgvedit.util.errors import FGVEditError, command_line
 
 

@@ -23,9 +23,9 @@ from fgvedit.backbones.families.minigpt4.modeling import (
     MiniGPT4Processor,
 )
 from fgvedit.backbones.loading import quiet_transformers
-from fgvedit.cli.options import DTYPES, parse_dtype
 from fgvedit.editors.checkpoints import write_tensors
 from fgvedit.util.arguments import ArgumentParser
+from fgvedit.util.devices import DTYPES, parse_dtype
 from fgvedit.util.errors import FGVEditError, command_line, one_line
 from fgvedit.util.files import read_json, write_json
 
