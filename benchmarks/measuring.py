@@ -19,7 +19,7 @@ from fgvedit.backbones import open_backbone
 from fgvedit.backbones.answering import Answerer, Forced, Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.editors.registry import editor_class, editor_config
-from fgvedit.evaluation.conformance import snapshot
+from fgvedit.evaluation.conformance.comparing import snapshot
 from fgvedit.evaluation.runs.chunks import peak_memory
 from fgvedit.evaluation.runs.manifest import COMPUTING, versions
 from fgvedit.schema import ImageRef, Probe, Record

@@ -18,7 +18,7 @@ from samples import EDITS, QUERIES, answers, records
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
 from fgvedit.editors.registry import ENTRY_POINTS, editor_class, editor_config
-from fgvedit.evaluation.conformance import compare, snapshot
+from fgvedit.evaluation.conformance.comparing import compare, snapshot
 from fgvedit.evaluation.protocols import open_protocols
 from fgvedit.evaluation.runs.probing import probe_record
 from fgvedit.schema import record_from_row

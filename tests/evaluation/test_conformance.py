@@ -27,14 +27,12 @@ from fgvedit.cli import check_editor
 from fgvedit.editors.checkpoints import load_checkpoint, save_checkpoint
 from fgvedit.editors.contract import EditedModel, Editor, Route, SingleRoute, restored
 from fgvedit.editors.registry import ENTRY_POINTS
-from fgvedit.evaluation.conformance import (
+from fgvedit.evaluation.conformance import Finding, check, examine
+from fgvedit.evaluation.conformance.bench import Bench
+from fgvedit.evaluation.conformance.checks import (
     CHECKS,
-    Bench,
-    Finding,
     base_answers_are_the_base_models,
-    check,
-    edits_in_a_row,
-    examine,
+    edits_in_sequence,
     generated_and_forced_agree,
     given_back,
     given_back_after_an_error,
@@ -335,13 +333,13 @@ class CountsFromOne(Good):
         (CountsFromOne, "has edit=2, expected None or the index of one of 2 edits"),
     ],
 )
-def test_edits_in_a_row_have_to_keep_what_single_ones_do(found, kind, why):
-    finding = found(edits_in_a_row, kind)
+def test_edits_in_sequence_have_to_keep_what_single_ones_do(found, kind, why):
+    finding = found(edits_in_sequence, kind)
     assert finding.passed is False and re.search(why, finding.why)
 
 
-def test_edits_in_a_row_may_be_refused(found):
-    finding = found(edits_in_a_row, OneOnly)
+def test_edits_in_sequence_may_be_refused(found):
+    finding = found(edits_in_sequence, OneOnly)
     assert finding.passed and finding.why == "refused: found 2 edits, expected one"
 
 
@@ -472,16 +470,31 @@ class ForcesInAnotherOrder(Good):
             return sorted(super().teacher_force(queries, answers), key=lambda forced: forced.answer.tolist())
 
 
-class RoutesByPlace(Good):
+class RoutesByIndex(Good):
     class answered(_InPrompt):
         def explain(self, queries: Sequence[Query]) -> list[Route]:
-            return [Route(r.to, None if place else 0, r.rho) for place, r in enumerate(super().explain(queries))]
+            return [Route(r.to, None if index else 0, r.rho) for index, r in enumerate(super().explain(queries))]
 
 
 class DropsEqualOnes(Good):
     class answered(_InPrompt):
         def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
             return super().generate(list({query.key: query for query in queries}.values()), max_new_tokens)
+
+
+class RoutesByTheOthers(Good):
+    """The similarity of a query is relative to that of the queries asked with it."""
+
+    class answered(_InPrompt):
+        def explain(self, queries: Sequence[Query]) -> list[Route]:
+            return [Route(route.to, route.edit, 1 / len(queries)) for route in super().explain(queries)]
+
+
+class AnswersByTheOthers(Good):
+    class answered(_InPrompt):
+        def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+            longest = max((query.question for query in queries), key=len, default="")
+            return [f"{answer} {longest}" for answer in super().generate(queries, max_new_tokens)]
 
 
 class ForgetsToForce(Good):
@@ -497,8 +510,10 @@ class ForgetsToForce(Good):
         (NeedsAQuestion, no_questions, "ValueError: max"),
         (Shuffles, order_does_not_matter, "asked in the reverse order, '"),
         (ForcesInAnotherOrder, order_does_not_matter, "holds another query's answer"),
-        (RoutesByPlace, order_does_not_matter, "asked in the reverse order, Route("),
+        (RoutesByIndex, order_does_not_matter, "asked in the reverse order, Route("),
         (DropsEqualOnes, order_does_not_matter, "generate() gives 8 answers (str) to 9 queries"),
+        (RoutesByTheOthers, company_does_not_matter, "asked with 7 others and alone, has rho 0.125 and 1.0"),
+        (AnswersByTheOthers, company_does_not_matter, "asked with 7 others and alone, is answered '"),
         (ForgetsToForce, generated_and_forced_agree, "under teacher forcing"),
     ],
 )
