@@ -32,6 +32,7 @@ from fgvedit.evaluation.conformance.bench import Bench
 from fgvedit.evaluation.conformance.checks import (
     CHECKS,
     base_answers_are_the_base_models,
+    company_does_not_matter,
     edits_in_sequence,
     generated_and_forced_agree,
     given_back,
