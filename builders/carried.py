@@ -7,8 +7,7 @@ from pathlib import Path
 
 import huggingface_hub
 
-from builders.validate.sources import Source
-from fgvedit.dataset import card_metadata
+from fgvedit.dataset import Source, card_metadata
 from fgvedit.util.files import write_bytes, write_text
 from fgvedit.util.revision import content_hash
 

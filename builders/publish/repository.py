@@ -14,7 +14,8 @@ from builders.publish.card import card
 from builders.publish.croissant import croissant
 from builders.publish.publication import Config, Publication
 from builders.validate.report import Report
-from builders.validate.sources import Misfit, Source, rows_of
+from builders.validate.sources import Misfit, rows_of
+from fgvedit.dataset import Source
 from fgvedit.schema import record_from_row
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import whole_folder, write_json, write_text

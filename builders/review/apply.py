@@ -16,7 +16,8 @@ from builders.carried import LABELS, write_card
 from builders.parquet import write_rows
 from builders.review.reading import labels_of, rows
 from builders.validate.checks import REQUIRED
-from builders.validate.sources import Source, open_source
+from builders.validate.sources import open_source
+from fgvedit.dataset import Source
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import check_out, is_unicode, noted, read_json, whole_folder, write_json, write_text
 

@@ -10,7 +10,8 @@ from typing import Any
 import jsonschema
 
 from builders.carried import label_files
-from builders.validate.sources import Misfit, Source, misfits, rows_of
+from builders.validate.sources import Misfit, misfits, rows_of
+from fgvedit.dataset import Source
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import is_unicode
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from builders.validate import texts
 from builders.validate.looks import Looks, look
 from builders.validate.report import Report
-from builders.validate.sources import Misfit, Source, misfits, rows_of
+from builders.validate.sources import Misfit, misfits, rows_of
+from fgvedit.dataset import Source
 from fgvedit.evaluation.normalise import normalise
 from fgvedit.probes import changes, probe_kinds
 from fgvedit.schema import ImageRef, Probe, Record, record_from_row

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from builders.validate.sources import Source
+from fgvedit.dataset import Source
 
 FORMAT = 1  # of the JSON report, report.schema.json
 EXAMPLES = 5  # kept of each check
