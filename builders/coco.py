@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 import fgvedit
-from builders.waiting import asked_to_wait
+from builders.retry_after import asked_to_wait
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError, one_line
 from fgvedit.util.files import write_text

@@ -19,7 +19,7 @@ from PIL import Image
 
 from builders.labelling.base import Refused, Stopping
 from builders.labelling.tasks import Ask, Asking, samples, wording
-from builders.waiting import asked_to_wait
+from builders.retry_after import asked_to_wait
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError, one_line, unknown
 

@@ -38,10 +38,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the Parquet files are written")
     options = parser.parse_args(argv)
 
-    from builders.carried import LABELS, copy_labels, write_card
     from builders.coco import Images, expect_outside
     from builders.parquet import write_rows
     from builders.review.reading import rows
+    from builders.sidecars import LABELS, copy_labels, write_card
     from builders.validate.sources import open_source
 
     source = open_source(options.data, options.config)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from builders import coco
-from builders.carried import copy_labels
 from builders.parquet import write_rows
 from builders.publish.card import card
 from builders.publish.croissant import croissant
 from builders.publish.publication import Config, Publication
+from builders.sidecars import copy_labels
 from builders.validate.report import Report
 from builders.validate.sources import Misfit, rows_of
 from fgvedit.dataset import Source

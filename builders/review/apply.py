@@ -12,10 +12,10 @@ from typing import Any
 
 import jsonschema
 
-from builders.carried import LABELS, write_card
 from builders.parquet import write_rows
 from builders.review.reading import labels_of, rows
-from builders.validate.checks import REQUIRED
+from builders.sidecars import LABELS, write_card
+from builders.validate.report import required_kinds
 from builders.validate.sources import open_source
 from fgvedit.dataset import Source
 from fgvedit.util.errors import FGVEditError
@@ -32,7 +32,7 @@ def apply_marks(name: str, marks: Path, out: Path, config: str | None = None) ->
 
     `config`: which configuration of a folder or hub data set; None: its default one.
 
-    A record goes with its edit, or with the last of its probes of a kind in `REQUIRED`. What is unsure, and what
+    A record goes with its edit, or with the last of its probes of a kind that is required. What is unsure, and what
     nobody marked, stays. The same marks give the same bytes. `labels.jsonl` says of each record that was reviewed what
     was said of it, and `review.json` what was left out.
 
@@ -119,7 +119,7 @@ class _Review:
             places = [place for place in range(len(row["probes"])) if marks.get(str(place)) != "wrong"]
             probes = [row["probes"][place] for place in places]
             before, after = Counter(_kinds(row["probes"])), Counter(_kinds(probes))
-            gone = [kind for kind in REQUIRED if before[kind] and not after[kind]]
+            gone = [kind for kind in required_kinds() if before[kind] and not after[kind]]
             reason = EDIT_WRONG if own.get("edit") == "wrong" else f"no {gone[0]} is left" if gone else ""
             if reason:
                 self.records_left_out.append({"id": row["id"], "split": split, "reason": reason})

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 
-from builders.carried import label_files
+from builders.sidecars import label_files
 from builders.validate.sources import Misfit, misfits, rows_of
 from fgvedit.dataset import Source
 from fgvedit.util.errors import FGVEditError
