@@ -28,6 +28,7 @@ from builders.vqav2.official import read_questions
 from builders.vqav2.order import in_order, pool
 from builders.vqav2.plan import SPLITS, TEST_SHARE, Plan, Work, asks, summary
 from builders.vqav2.record import Made, Options, make
+from fgvedit.probes import current_kinds
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import read_json, whole_folder, write_json, write_text
 from fgvedit.util.revision import content_hash
@@ -194,7 +195,7 @@ def _rows(
         for row, label in of_image.rows:
             question, answer = pairs[counter["records"] % len(pairs)]
             probe = {"kind": "text_locality", "question": question, "answer": answer, "image": None, "image_id": ""}
-            row["probes"].append(probe)
+            row["probes"] = [one for one in (*row["probes"], probe) if one["kind"] in current_kinds()]
             counter.update(f"probes: {probe['kind']}" for probe in row["probes"])
             counter["records"] += 1
             labels.write(json.dumps(label, ensure_ascii=False) + "\n")
