@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 import fgvedit
-from builders.retry_after import asked_to_wait
+from builders.retry_after import seconds_to_wait
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError, one_line
 from fgvedit.util.files import write_text
@@ -204,7 +204,7 @@ class Images:
             except _Refused as refused:
                 if refused.final or attempt == ATTEMPTS:
                     raise
-                wait = asked_to_wait(refused.retry_after, time.time(), f"images: {self.host}")
+                wait = seconds_to_wait(refused.retry_after, time.time(), f"images: {self.host}")
                 if wait is not None:
                     self._leave_alone(wait)
                 else:

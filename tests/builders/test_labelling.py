@@ -26,7 +26,8 @@ from builders.labelling import estimate, open_labeller
 from builders.labelling.base import Effect, Labelled, Refused, Stopping, Told, Unanswered
 from builders.labelling.cache import Cached
 from builders.labelling.local import Local, Options
-from builders.labelling.openai import Cost, OpenAI
+from builders.labelling.openai import OpenAI
+from builders.labelling.spending import Cost
 from builders.labelling.tasks import BadAnswer, clean, json_object, samples
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError
@@ -1017,7 +1018,7 @@ def test_a_labeller_of_ones_own(own: str) -> None:
         ("Echo", {"wrod": "hm"}, "did you mean 'word'"),
         ("Echo", {"word": 3}, "'word'.* found 3, expected a str"),
         ("Echo", {"word": "hm", "strength": True}, "expected a float"),
-        ("Echo", {"word": "hm", "most": 1.5}, "expected a int or NoneType"),
+        ("Echo", {"word": "hm", "most": 1.5}, r"expected a int \| None"),
         ("Plain", {"word": "hm"}, "takes no options, found 'word'"),
         ("Nameless", {}, "does not say its name"),
         ("Half", {}, "has no counterfactual, rephrase, effect, settled_by_text, in_scope"),
