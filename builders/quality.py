@@ -66,6 +66,8 @@ class Kind:
 
 @dataclass
 class Split:
+    """What a split is like: its records by kind of probe, and what its edits say and how often."""
+
     records: int = 0
     kinds: dict[str, Kind] = field(default_factory=dict)
     edits: dict[str, Counter[str]] = field(default_factory=dict)  # what is counted -> how often each is there
@@ -73,6 +75,7 @@ class Split:
     facts: Counter[str] = field(default_factory=Counter)  # questions with their targets
 
     def add(self, row: Mapping[str, Any]) -> None:
+        """Count a record, given as a row."""
         from builders.validate.texts import answer_type
 
         self.records += 1
@@ -182,6 +185,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Print the report on a data set and, with --report, write it as JSON."""
     parser = ArgumentParser(prog="python -m builders.quality", description=__doc__, epilog=EXAMPLES)
     parser.add_argument(
         "data", metavar="FOLDER", help="records: a folder, a configuration of the embedded data or a hub id"

@@ -81,6 +81,7 @@ def options_of(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Validate the data sets, write the repository and, with --push, upload it."""
     options = options_of(argv)
 
     from builders.publish.publication import Publication

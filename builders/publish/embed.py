@@ -23,6 +23,7 @@ EXAMPLES = """examples:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Write a data set with its images put into its files."""
     parser = ArgumentParser(prog="python -m builders.publish.embed", description=__doc__, epilog=EXAMPLES)
     parser.add_argument("data", metavar="NAME_OR_FOLDER", help="a folder of Parquet, or a hub id (OWNER/NAME)")
     parser.add_argument("--config", metavar="NAME", help="of a data set with several configurations; default: its own")

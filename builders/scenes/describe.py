@@ -70,6 +70,7 @@ def percent(part: int, whole: int) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Print the counts of both splits as a table in Markdown."""
     columns = {split: counts(split) for split in IMAGES}
     print("| | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")

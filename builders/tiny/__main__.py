@@ -35,7 +35,7 @@ STEPS = {
 _PACKAGE = Path(fgvedit.__file__).parent
 MODEL = _PACKAGE / "backbones" / "tiny" / "model"
 QUALITY = MODEL.parent  # the log and the measured quality, beside the model that they are of
-CLIP = _PACKAGE / "mscke" / "clip" / NAME
+CLIP = _PACKAGE / "editors" / "memory" / "weights" / NAME
 EPILOG = """\
 examples:
   python -m builders.tiny train
@@ -85,6 +85,7 @@ def train(work: Path, seed: int, threads: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Train, or not, and measure."""
     parser = ArgumentParser(prog="python -m builders.tiny", description=__doc__, epilog=EPILOG)
     parser.add_argument("task", choices=("train", "evaluate"))
     parser.add_argument("--work", type=Path, default=Path("runs/tiny"), help="of the stages (default: %(default)s)")

@@ -162,6 +162,7 @@ def _look_at_backbone(options: argparse.Namespace, parser: argparse.ArgumentPars
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Build or, with --dry-run, say what would be built; then review."""
     options = options_of(argv)
     if options.apply_review:
         from builders.review.apply import read_marks

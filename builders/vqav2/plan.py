@@ -84,6 +84,7 @@ class Plan:
         return self.questions.file_name(int(self._good[self._of_image[image][0]]))
 
     def work(self, split: str) -> Iterator[Work]:
+        """The images of a split with their questions, in order."""
         for image in self.images(split):
             rows = self._good[self._of_image[image]]
             asked = {int(row): self.questions[int(row)] for row in rows}
