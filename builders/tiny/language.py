@@ -117,7 +117,7 @@ def language_loss(
     kept = max(len(ids) for ids in answers) + 1
     loss = answer_cross_entropy(model.language_model.lm_head(hidden[:, -kept:]), answers)
     shown = [
-        (number, hidden.shape[1] - len(row) + place, int(row[place]))
+        (number, hidden.shape[1] - len(row) + index, int(row[index]))
         for number, (e, row, offsets) in enumerate(zip(examples, rows, read["offset_mapping"], strict=True))
         for start, end in e.shown
         for index, (left, right) in enumerate(offsets)
