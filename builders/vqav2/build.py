@@ -36,7 +36,7 @@ from fgvedit.util.revision import content_hash
 BUILD = "build.json"
 LABELS = "labels.jsonl"
 AHEAD = 4  # images under way for each worker
-LOOKED_AT = 1000  # images of each split, those that are tried first, by which two folders of images are told apart
+COMPARED = 1000  # images of each split, those that are tried first, by which two folders of images are told apart
 CARD = """---
 configs:
 - config_name: default
@@ -225,7 +225,7 @@ def _identity(request: Request, labeller: Labeller, plan: Plan, images: Images) 
             "limit": request.limit,
             "backbone": _backbone_options(request),
         },
-        "images": _sizes(plan, images),  # last: which ones come first hangs on the others
+        "images": _sizes(plan, images),  # last: which ones come first depends on the others
     }
 
 
@@ -233,7 +233,7 @@ def _sizes(plan: Plan, images: Images) -> str:
     """A hash of the names and sizes of the images that are tried first; one that is not there has none."""
     total = hashlib.sha256()
     for split in SPLITS:
-        for image in plan.images(split)[:LOOKED_AT]:
+        for image in plan.images(split)[:COMPARED]:
             name = plan.file_name(image)
             with suppress(FGVEditError):
                 total.update(f"{name} {images.path(name).stat().st_size}\n".encode())
