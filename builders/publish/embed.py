@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         lacking = images.fetch(sorted({name for _, row in rows(source) for name in _names(row)}))
         for name, reason in lacking.items():
             raise FGVEditError(f"image '{name}' {reason}; expected every image: the same command goes on from here")
-    whole: set[str] = set()  # keys of images that were looked at
+    whole: set[str] = set()  # keys of images that were decoded
     with whole_folder(options.out, made_here) as folder:
         files = {}
         for split in source.files:

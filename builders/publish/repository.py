@@ -77,7 +77,7 @@ def _embedded(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _referenced(row: dict[str, Any]) -> dict[str, Any]:
-    """With each image's place on COCO's host for its bytes."""
+    """With each image's address on COCO's host for its bytes."""
     probes = []
     for probe in row["probes"]:
         shown = _reference(probe["image_id"], row["id"]) if probe["image"] else None

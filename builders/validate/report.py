@@ -52,7 +52,9 @@ def checks() -> dict[str, Check]:
         Check("edit_twice", "error", "no edit (image, question, target) is there twice in a split"),
         Check("edit_in_splits", "error", "no edit is in two splits, about the same image or about a copy of it"),
         Check("target", "error", "the target is not the answer, compared as VQA v2 compares"),
-        Check("contradiction", "error", "a record gives a question about an image one answer, which changes or not"),
+        Check(
+            "contradiction", "error", "a record gives a question about an image one answer, and says once if it changes"
+        ),
         Check("probe_twice", "warning", "no probe is there twice in a record"),
         Check("empty_text", "error", "something is left of every question and answer after VQA v2 normalisation"),
         Check("control_characters", "error", "texts are one line, without control characters"),
