@@ -24,20 +24,7 @@ EXAMPLES = """examples:
 
 def main(argv: list[str] | None = None) -> None:
     """Write a data set with its images put into its files."""
-    parser = ArgumentParser(prog="python -m builders.publish.embed", description=__doc__, epilog=EXAMPLES)
-    parser.add_argument("data", metavar="NAME_OR_FOLDER", help="a folder of Parquet, or a hub id (OWNER/NAME)")
-    parser.add_argument("--config", metavar="NAME", help="of a data set with several configurations; default: its own")
-    parser.add_argument(
-        "--images",
-        required=True,
-        type=Path,
-        nargs="+",
-        metavar="FOLDER",
-        help="of COCO 2014 images, or above train2014/",
-    )
-    parser.add_argument("--fetch", action="store_true", help="fetch images that are not there into the first of them")
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the Parquet files are written")
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
 
     from builders.coco import Images, expect_outside
     from builders.parquet import write_rows
@@ -66,6 +53,23 @@ def main(argv: list[str] | None = None) -> None:
         write_json(folder / REPORT, {"images_put_into": source.name, "config": source.config, "data": source.revision})
     for split, paths in files.items():
         print(f"{split}: {', '.join(str(options.out / path.name) for path in paths)}")
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m builders.publish.embed", description=__doc__, epilog=EXAMPLES)
+    parser.add_argument("data", metavar="NAME_OR_FOLDER", help="a folder of Parquet, or a hub id (OWNER/NAME)")
+    parser.add_argument("--config", metavar="NAME", help="of a data set with several configurations; default: its own")
+    parser.add_argument(
+        "--images",
+        required=True,
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help="of COCO 2014 images, or above train2014/",
+    )
+    parser.add_argument("--fetch", action="store_true", help="fetch images that are not there into the first of them")
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the Parquet files are written")
+    return parser
 
 
 def made_here(folder: Path) -> bool:

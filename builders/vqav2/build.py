@@ -110,28 +110,7 @@ def build(request: Request) -> str:
         print(line, file=sys.stderr, flush=True)
 
     with whole_folder(request.out) as folder:
-        counts: dict[str, Any] = {"all": dict(plan.counts)}
-        processes = request.labeller == "rules" and request.workers > 1
-        workers = request.workers if processes else labeller.concurrency
-        # The rules answer faster than a disk.
-        asked = labeller if request.labeller == "rules" else Cached(labeller, request.cache / "labels")
-        stopping = asked.stopping if isinstance(asked, Cached) else threading.Event()
-        with (
-            (folder / LABELS).open("w", encoding="utf-8") as labels,
-            pool(workers, processes, _prepare, (request, None if processes else asked)) as executor,
-        ):
-            with_wrong_answers = _model(request)
-            for split in SPLITS:
-                limit = _limit(request.limit, split)
-                works = with_wrong_answers(plan.work(split))
-                with tqdm(works, total=len(plan.images(split)), desc=split, unit="image", disable=None) as bar:
-                    counter: Counter[str] = Counter()
-                    ahead = partial(_ahead, AHEAD * workers, limit, counter)
-                    stopping.clear()
-                    with closing(in_order(executor, partial(_make, limit), bar, ahead, stopping.set)) as made:
-                        rows = _rows(made, pairs[split], labels, limit, counter)
-                        write_rows(rows, folder, split)
-                counts[split] = dict(sorted(counter.items()))
+        counts = {"all": dict(plan.counts), **_write_splits(request, plan, labeller, pairs, folder)}
         if not any(counts[split].get("records") for split in SPLITS):
             raise FGVEditError(f"no record could be made of {len(plan.questions):,} questions ({_main_reason(counts)})")
         write_json(folder / BUILD, {**asked_for, "counts": counts})
@@ -140,6 +119,34 @@ def build(request: Request) -> str:
         content = content_hash(folder.glob("*.parquet"))
         write_text(folder / "README.md", CARD.format(content=content, files=files, build=BUILD, labels=LABELS))
     return "\n".join([_in_words(counts), *_spent(labeller)])
+
+
+def _write_splits(
+    request: Request, plan: Plan, labeller: Labeller, pairs: Mapping[str, list[tuple[str, str]]], folder: Path
+) -> dict[str, dict[str, int]]:
+    """Write the records of both splits and their labels into `folder`; what was counted in each."""
+    counts = {}
+    processes = request.labeller == "rules" and request.workers > 1
+    workers = request.workers if processes else labeller.concurrency
+    # The rules answer faster than a disk.
+    asked = labeller if request.labeller == "rules" else Cached(labeller, request.cache / "labels")
+    stopping = asked.stopping if isinstance(asked, Cached) else threading.Event()
+    with (
+        (folder / LABELS).open("w", encoding="utf-8") as labels,
+        pool(workers, processes, _prepare, (request, None if processes else asked)) as executor,
+    ):
+        with_wrong_answers = _model(request)
+        for split in SPLITS:
+            limit = _limit(request.limit, split)
+            works = with_wrong_answers(plan.work(split))
+            with tqdm(works, total=len(plan.images(split)), desc=split, unit="image", disable=None) as bar:
+                counter: Counter[str] = Counter()
+                ahead = partial(_ahead, AHEAD * workers, limit, counter)
+                stopping.clear()
+                with closing(in_order(executor, partial(_make, limit), bar, ahead, stopping.set)) as made:
+                    write_rows(_rows(made, pairs[split], labels, limit, counter), folder, split)
+            counts[split] = dict(sorted(counter.items()))
+    return counts
 
 
 def _estimate(request: Request, plan: Plan) -> list[str]:
