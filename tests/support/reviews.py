@@ -1,0 +1,41 @@
+"""Records that are reviewed, their labels, and marks of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from rows import make_row
+
+from builders.parquet import write_rows
+from builders.validate.sources import open_source
+
+
+def write_records(folder: Path) -> Path:
+    """Three records in two splits, each with five probes, and labels of the first two."""
+    write_rows([make_row(0), make_row(1)], folder, "train")
+    write_rows([make_row(2)], folder, "test")
+    labels = [label(f"record-{number}", f"because {number}") for number in range(2)]
+    (folder / "labels.jsonl").write_text("".join(json.dumps(line) + "\n" for line in labels))
+    return folder
+
+
+def label(name: str, reason: str) -> dict[str, Any]:
+    probes = [{"question": "A in_scope question?", "kind": "in_scope", "reason": f"in scope {reason}"}]
+    return {"id": name, "labeller": "rules", "policy": "plain", "reasons": {"target": reason, "probes": probes}}
+
+
+def write_marks(path: Path, folder: Path, marks: dict[str, Any], **changes: Any) -> Path:
+    revision = open_source(str(folder)).revision
+    path.write_text(json.dumps({"format": 1, "data": revision, "marks": marks, **changes}))
+    return path
+
+
+def revision_of(folder: Path) -> str:
+    """By the definition of a content revision: over names and contents of the files, in the order of their names."""
+    total = hashlib.sha256()
+    for path in sorted(folder.glob("*.parquet")):
+        total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
