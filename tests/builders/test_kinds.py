@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rows import image_ref, make_probe, make_row
 
+import fgvedit
 from builders.parquet import write_rows
 from builders.publish.__main__ import main as publish
 from builders.review.apply import apply_marks
@@ -124,3 +125,10 @@ def test_a_retired_kind_is_read_and_shown_but_not_built(retired: None, tmp_path:
     assert details[0].startswith("probe kind 'reference_out' is retired: it is read in older data")
     built = {probe["kind"] for row in split_rows("test", 4, 0) for probe in row["probes"]}
     assert "reference_in" in built and "reference_out" not in built
+
+
+def test_the_data_card_says_of_each_kind_what_the_registry_says() -> None:
+    card = (Path(fgvedit.__file__).parent / "README.md").read_text()
+    for name in {probe.kind for probe in load_records("scenes", "test", limit=1).records[0].probes}:
+        kind = probes.kind_of(name)
+        assert f"| `{name}` | {kind.asks} | {kind.right} |" in card

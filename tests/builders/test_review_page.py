@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pages import Opened
 from PIL import Image
-from reviews import label, revision_of, write_marks, write_records
+from reviews import contrast, label, revision_of, write_marks, write_records
 from rows import image_ref, make_probe, make_row
 
 from builders.parquet import write_rows
@@ -376,18 +376,6 @@ def test_contrast(browser: Any, written: Path, scheme: str) -> None:
     ink = page.tab.evaluate("getComputedStyle(document.querySelector('.question')).color")
     assert ink == f"rgb({', '.join(str(value) for value in bytes.fromhex(colours['ink'][1:]))})"
     page.close()
-
-
-def contrast(one: str, other: str) -> float:
-    """WCAG 2's contrast ratio of two colours such as #1b1b1f."""
-
-    def luminance(colour: str) -> float:
-        parts = [value / 255 for value in bytes.fromhex(colour[1:])]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
 
 
 def test_a_photo_that_its_camera_wants_turned_is_shown_as_models_see_it(browser: Any, tmp_path: Path) -> None:

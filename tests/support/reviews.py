@@ -39,3 +39,15 @@ def revision_of(folder: Path) -> str:
     for path in sorted(folder.glob("*.parquet")):
         total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's contrast ratio of two colours such as #1b1b1f."""
+
+    def luminance(colour: str) -> float:
+        parts = [value / 255 for value in bytes.fromhex(colour[1:])]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
