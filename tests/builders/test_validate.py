@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from builders.parquet import write_rows
 from builders.validate.__main__ import main
 from builders.validate.perceptual_hash import BITS, near_pairs
 from builders.validate.texts import answer_type, gives_away, is_mojibake
+from fgvedit import dataset
 from fgvedit.dataset import load_records
 from fgvedit.schema import ImageRef, features
 from fgvedit.util.errors import FGVEditError, command_line
@@ -486,6 +488,17 @@ def test_bad_input_in_a_sentence(tmp_path, files, message):
     with pytest.raises(FGVEditError, match=message):
         main([str(folder), "--report", str(tmp_path / "report.json")])
     assert not (tmp_path / "report.json").exists()
+
+
+def test_a_configuration_of_the_embedded_data_that_is_not_there(tmp_path, monkeypatch):
+    shutil.copy(dataset.FOLDER / "README.md", tmp_path)
+    monkeypatch.setattr(dataset, "FOLDER", tmp_path)
+    with pytest.raises(
+        FGVEditError, match=r"unknown configuration of data set 'scenes' 'vqav2': expected one of scenes"
+    ):
+        main(["scenes", "--config", "vqav2"])
+    with pytest.raises(FGVEditError, match=r"'vqav2' is not built here .* make it with 'python -m builders\.released'"):
+        main(["vqav2"])
 
 
 def test_exit_codes_of_the_program(tmp_path, capsys):
