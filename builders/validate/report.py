@@ -35,13 +35,14 @@ def required_kinds() -> list[str]:
 
 def checks() -> dict[str, Check]:
     """Name -> check, in the order of reports."""
+    required = required_kinds()
     all_checks = (
         Check("columns", "error", "files and JSON records have the columns of fgvedit.schema, of their types"),
         Check("spare_columns", "warning", "there are no other columns"),
         Check("record", "error", "every record can be read: no field is empty, every image is there"),
         Check("id", "error", "every id is there once"),
         Check("probe_kind", "error", "probes are of known kinds, none of which is retired"),
-        Check("required_kinds", "error", f"every split has {', '.join(required_kinds())}"),
+        Check("required_kinds", "error", f"every split has {', '.join(required[:-1])} and {required[-1]}"),
         Check("kinds_of_each", "warning", "a kind that some records of a split have, all have"),
         Check("image_opens", "error", "every image decodes"),
         Check("image_id", "error", "an image_id names one image"),
