@@ -59,6 +59,8 @@ def _difference(path: Path, run: Mapping[str, Any]) -> str:
     there, here = dict(_fields(read_json(path))), dict(_fields(run))
     for name in {**here, **there}:
         if there.get(name) != here.get(name):
+            if name.startswith("code."):
+                return f"it was made by other code ({name.removeprefix('code.')} is not what it was)"
             return f"its {name} is {there.get(name)!r}, this one's is {here.get(name)!r}"
     return ""
 
