@@ -168,7 +168,7 @@ def kinds() -> dict[str, ProbeKind]:
 def metrics() -> dict[str, Metric]:
     """Name -> metric: the paper's four, then the others in the order of their kinds.
 
-    Raises `FGVEditError` as `kinds` does, and where two kinds feed one metric or a metric is of a kind that is not there.
+    Raises `FGVEditError` as `kinds` does, where two kinds feed one metric, and where a metric is of an unknown kind.
     """
     of_kinds: dict[str, Metric] = {}
     for kind in kinds().values():
