@@ -331,9 +331,9 @@ def test_tracks_as_text(results: Path, capsys):
     cards = "12 records of cards/test@abababab on tiny"
     assert titles == [
         f"paper: {cards}",
-        f"paper: {cards}, right after each of 4 edits in a row",
+        f"paper: {cards}, right after each of 4 sequential edits",
         "paper: photos/test on large, as reported, not ranked",
-        f"paper: {cards}, after all 4 edits in a row",
+        f"paper: {cards}, after all 4 sequential edits",
     ]
 
 
