@@ -254,7 +254,3 @@ def as_markdown() -> str:
         asks, right = (own[0].asks, own[0].right) if len(own) == 1 else (metric.meaning, "")
         lines.append(f"| `{metric.name}`{of} | {asks} | {right} | {'yes' if metric.needs_eyes else 'no'} |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(as_markdown())
