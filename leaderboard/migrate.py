@@ -7,6 +7,7 @@ Format 1 lacked what a sequence needs (`manifest.sequence`; the rows' `edits` an
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import chain
@@ -92,15 +93,15 @@ def current_rows(rows: Iterable[Any], where: str) -> list[Row]:
 def _checked(rows: Iterable[Any], schema: str, where: str) -> Iterator[dict[str, Any]]:
     """As `check` for each row, but each column's values are checked once, however often they occur."""
     valid = validator(schema)
-    columns = {name: valid.evolve(schema=column) for name, column in schema_of(schema)["properties"].items()}
-    seen: set[tuple[str, type, Any]] = set()
+    columns = {name: valid.evolve(schema=column) for name, column in valid.schema["properties"].items()}
+    passed: dict[str, dict[type, set[Any]]] = {name: defaultdict(set) for name in columns}  # to Python, 1 is 1.0
     for number, row in enumerate(rows, 1):
         well = isinstance(row, dict) and row.keys() == columns.keys()
         for name, value in row.items() if well else ():
             if isinstance(value, (list, dict)):
                 well = False
-            elif (key := (name, type(value), value)) not in seen:
-                seen.add(key)
+            elif value not in (known := passed[name][type(value)]):
+                known.add(value)
                 well = well and columns[name].is_valid(value)
         if not well:
             check(row, schema, f"{where}: row {number}", "its fields")

@@ -143,20 +143,26 @@ def _check_rows(rows: Sequence[AnyRow], expected: Mapping[Any, AnyRow], data: st
     """`expected`: what the data say of each row, by its key; `data`: what they are called."""
     seen = set()
     for number, row in enumerate(rows, 1):
-        where, at = f"row {number}: {named(row)}", key_of(row)
+        at = key_of(row)
         if at in seen:
-            raise FGVEditError(f"{where} is there twice; expected every probe once")
-        if at not in expected:
-            raise FGVEditError(f"{where} is not in the data {data}")
+            fault = " is there twice; expected every probe once"
+        elif at not in expected:
+            fault = f" is not in the data {data}"
+        else:
+            wrong = [field for field, value in expected[at].items() if row[field] != value]
+            fault = f": {_unlike(wrong[0], row, expected[at])}" if wrong else ""
+        if fault:
+            raise FGVEditError(f"row {number}: {named(row)}{fault}")
         seen.add(at)
-        for field, value in expected[at].items():
-            if row[field] != value:
-                raise FGVEditError(f"{where}: {field} is {short(row[field])}; expected {short(value)}, as in the data")
     if missing := [row for at, row in expected.items() if at not in seen]:
         raise FGVEditError(
             f"{len(missing)} rows are missing, the first of them {named(missing[0])}; expected one for each probe of "
             "the data"
         )
+
+
+def _unlike(field: str, row: AnyRow, expected: AnyRow) -> str:
+    return f"{field} is {short(row[field])}; expected {short(expected[field])}, as in the data"
 
 
 def key_of(row: AnyRow) -> tuple[str, str, int, int]:
