@@ -186,7 +186,7 @@ def test_every_row_is_on_the_page(run: Path) -> None:
 
 def test_metrics_and_histograms_are_those_of_the_rows(run: Path) -> None:
     content, rows = page_data(run / "report"), read_rows(run)
-    assert content["metrics"] == json.loads((run / "result.json").read_text())["metrics"]
+    assert content["figures"] == json.loads((run / "result.json").read_text())["metrics"]
     bins = Counter((row["protocol"], row["kind"], int(row["rho"] * 40)) for row in rows)
     found: Counter[tuple[str, str, int]] = Counter()
     for protocol, kinds in content["rho"]["counts"].items():
@@ -403,7 +403,7 @@ def test_answers_scores_and_routes(page: Opened, run: Path) -> None:
         assert row["question"] in text and f"{row['before']} → {row['after']}" in text and row["route"] in text
         assert f"{row['rho']:.3f}" in text
         assert {0.0: "✗ wrong", 0.25: "◐ 25 %", 1.0: "✓ right"}[row["score"]] in text
-        word = ("caught", "missed") if changes(row["kind"]) else ("falsely routed", "kept")
+        word = ("routed", "missed") if changes(row["kind"]) else ("falsely routed", "left to base")
         assert word[row["route"] == "base"] in text
         assert ("as before: " in text) == (row["expected"] is None)
         assert row["expected"] is None or row["expected"] in text
@@ -669,14 +669,14 @@ def test_edits_in_a_row(browser: Any, data: Path, tmp_path: Path) -> None:
     rows = [row for row in rows_of(data, sequence=4) if int(row["record_id"].removeprefix("record-")) < 28]
     run = write_run(tmp_path / "run", data, rows, sequence=4)
     write_report(run)
-    page = opened(browser, run / "report", "moment=%40end&show=wrong")
+    page = opened(browser, run / "report", "at=%40end&show=wrong")
     end = [row for row in rows if row["edits"] == 4]
     first = [row for row in rows if row["age"] == 0]
     assert len(end) == len(first) == 28 * 6 * 2
     wait_for_count(page, end, "wrong")
     card = page.tab.locator(".card").first
-    assert card.get_by_role("link").first.get_attribute("href") == f"#moment=%40end&record={shown_ids(page)[0]}"
-    page.tab.get_by_label("Asked").select_option("right after its own edit")
+    assert card.get_by_role("link").first.get_attribute("href") == f"#at=%40end&record={shown_ids(page)[0]}"
+    page.tab.get_by_label("Evaluated").select_option("right after its own edit")
     wait_for_count(page, first, "wrong")
     page.tab.get_by_role("button", name="Show all", exact=True).click()
     wait_for_count(page, first)
@@ -730,7 +730,7 @@ def looks_altered(**changes: Any) -> Callable[[Path], object]:
         (rows_altered(lambda lines: lines.__setitem__(4, "{"), rehash=False), "line 5 is damaged: expected JSON"),
         (rows_altered(changed(2, score=float("nan"))), "line 3: score: found nan, expected 0 to 1"),
         (rows_altered(changed(2, probe="1")), "line 3: probe: found '1', expected a whole number"),
-        (rows_altered(changed(2, kind="other")), "line 3: kind: found 'other', expected one of"),
+        (rows_altered(changed(2, kind="other")), "line 3: kind: unknown probe kind 'other': expected one of"),
         (rows_altered(changed(2, question="Who?")), "'record-0': probe 1 is 'Who.' .*not in its data"),
         (rows_altered(changed(2, record_id="x")), "'record-0': probe 1 is missing"),
         (rows_altered(lambda lines: lines.append(lines[-1])), "'record-1': probe 4 is there twice"),
@@ -800,7 +800,7 @@ def test_only_a_page_of_its_own_is_replaced(data: Path, run: Path, tmp_path: Pat
     file = tmp_path / "file"
     file.write_text("x")
     for out in (foreign, file, run):
-        with pytest.raises(FGVEditError, match="expected a new or empty folder, or one that holds a run's page"):
+        with pytest.raises(FGVEditError, match="expected a new or empty folder, or one that the same command made"):
             write_report(run, out)
     assert [path.name for path in foreign.iterdir()] == ["thesis.txt"]
 
@@ -832,7 +832,7 @@ def test_a_page_that_fails_leaves_nothing(data: Path, tmp_path: Path) -> None:
 
 def test_a_page_needs_a_folder_with_a_name(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FGVEditError, match=r"^--out \.: found no name of a folder, expected one, such as page$"):
+    with pytest.raises(FGVEditError, match=r"^--out '\.': expected a folder with a name, to be made$"):
         main([str(run), "--out", "."])
     assert list(tmp_path.iterdir()) == []
 
