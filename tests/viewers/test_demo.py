@@ -34,7 +34,7 @@ from fgvedit.util.errors import FGVEditError
 from fgvedit.viewers.demo import session as limits
 from fgvedit.viewers.demo.heat import COLOUR, FADED, LONGEST, STRONGEST, heat_map
 from fgvedit.viewers.demo.session import Answer, Session, SharedModel, uploaded
-from fgvedit.viewers.demo.view import answer_html, edits_html, said_html
+from fgvedit.viewers.demo.view import answer_html, complaint_html, edits_html
 from fgvedit.viewers.pages.fit import area
 
 SCRIPT = (
@@ -262,7 +262,7 @@ def test_texts_are_text() -> None:
     edit = Edit(image_ref(0), SCRIPT, SCRIPT)
     look = AttentionMaps(torch.ones(2, 2), torch.ones(2, 2))
     answer = Answer(Query(SCRIPT, image_ref(0)), (edit,), SCRIPT, SCRIPT, Route("edited", 0, 0.5), look)
-    for html in (answer_html(answer), edits_html([edit]), said_html(SCRIPT)):
+    for html in (answer_html(answer), edits_html([edit]), complaint_html(SCRIPT)):
         assert "&lt;script&gt;" in html and "<script" not in html and "src=x" not in html.replace("&lt;img src=x", "")
 
 
@@ -275,7 +275,7 @@ def test_why_is_said() -> None:
 
     assert "by the unedited model" in said(Route("base"), ()) and "rho" not in said(Route("base"), ())
     near = said(Route("base", 1, 0.25))
-    assert "Most similar edit  2. “Question 1?” → “blue”" in near and "0.2500" in near and "looked" not in near
+    assert "Most similar edit  2. “Question 1?” → “blue”" in near and "0.2500" in near and "attended" not in near
     assert "Edit that counted  1. “Question 0?”" in said(Route("counterfactual", 0, 1.0))
     assert "compares nothing" in said(Route("edited")) and "all of them together" in said(Route("edited"))
     assert "Edit that counted  none" in said(Route("base"))
@@ -300,7 +300,8 @@ def test_bad_options(arguments: list[str], expected: str) -> None:
 def test_without_gradio(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
     monkeypatch.setitem(sys.modules, "gradio", None)
-    monkeypatch.delitem(sys.modules, "fgvedit.viewers.demo.page", raising=False)
+    for module in ("page", "layout"):
+        monkeypatch.delitem(sys.modules, f"fgvedit.viewers.demo.{module}", raising=False)
     with pytest.raises(FGVEditError) as caught:
         main([])
     assert str(caught.value) == (
@@ -404,7 +405,7 @@ def test_ask_edit_ask_again_undo(visit: Visit) -> None:
     assert (before.inner_text(), after.inner_text()) == (record.answer, record.target)
     why = visit.tab.locator("#answer .why").inner_text()
     assert "counterfactual" in why and re.search(r"rho\s+(1\.0|0\.9)\d+", why) and "1. “How many pictures" in why
-    maps = visit.tab.locator("#answer .looks img")
+    maps = visit.tab.locator("#answer .attention img")
     assert maps.count() == 2
     assert maps.evaluate_all("maps => maps.every(map => map.complete && map.naturalWidth === 480)")
 
@@ -524,7 +525,7 @@ def test_texts_stay_text(visit: Visit) -> None:
 def test_layout_and_accessibility(browser: Any, url: str, viewport: dict[str, int], scheme: str) -> None:
     visit = Visit(browser, url, viewport=viewport, color_scheme=scheme)
     visit.click("Store this edit")
-    visit.tab.locator("#answer .looks img").first.wait_for()
+    visit.tab.locator("#answer .attention img").first.wait_for()
     assert visit.fits()
     assert visit.tab.locator("#answer .answers").evaluate(
         "answers => answers.getBoundingClientRect().top < innerHeight"
