@@ -56,8 +56,8 @@ def main(argv: list[str] | None = None) -> None:
     options = parser().parse_args(argv)
     if options.port is not None and not 1 <= options.port <= 65535:
         raise FGVEditError(f"--port is {options.port}; expected 1 to 65535, or no --port for a free one")
-    parse_dtype(options.dtype)
     overrides = parse_overrides(options.set)
+    parse_dtype(options.dtype)
 
     # What can be wrong with the options is said before anything that takes long is imported or opened.
     with tempfile.TemporaryDirectory(prefix="fgvedit-demo-") as folder:

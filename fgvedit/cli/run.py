@@ -68,8 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     """Run an editor, or go on with a run, and print its metrics."""
     options = parser().parse_args(argv)
     check_counts(options, "limit")
-    parse_dtype(options.dtype)
     overrides = parse_overrides(options.set)
+    parse_dtype(options.dtype)
 
     # What can be wrong with the options is said before anything that takes long is imported or opened.
     from fgvedit.backbones import open_backbone
