@@ -23,9 +23,10 @@ from fgvedit.cli.report import main
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError
 from fgvedit.viewers.pages import Images
+from fgvedit.viewers.report import page
 from fgvedit.viewers.report.overview import overview
 from fgvedit.viewers.report.page import write_report
-from fgvedit.viewers.report.reading import read_run
+from fgvedit.viewers.report.reading import data_of, read_run
 
 
 @pytest.fixture(scope="module")
@@ -305,16 +306,18 @@ def test_only_a_page_of_its_own_is_replaced(run: Path, small: Path, tmp_path: Pa
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
 def test_whenever_it_is_killed_a_whole_page_is_there_or_comes_back(
-    small: Path, broken: Path, tmp_path: Path, copy_of: Callable[[Path], Path]
+    small: Path, broken: Path, tmp_path: Path, copy_of: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at every change of a file's name: the older page, with a file of the user's own, or the newer one."""
+    loaded = {folder: data_of(read_run(folder), None) for folder in (small, broken)}
+    monkeypatch.setattr(page, "data_of", lambda run, moved: loaded.get(run.folder, loaded[small]))  # quickly
     out, newer_run = tmp_path / "page", copy_of(small)
     rows_altered(changed(0, after="another"))(newer_run)
     write_report(newer_run, tmp_path / "newer")
     write_report(small, tmp_path / "older")
-    for page in ("newer", "older"):
-        (tmp_path / page / "notes.txt").write_text("mine")
-    pages = {page: files(tmp_path / page) for page in ("newer", "older")}
+    for name in ("newer", "older"):
+        (tmp_path / name / "notes.txt").write_text("mine")
+    pages = {name: files(tmp_path / name) for name in ("newer", "older")}
     found, step, killed = [], 0, True
     while killed:
         shutil.rmtree(out, ignore_errors=True)
@@ -323,7 +326,7 @@ def test_whenever_it_is_killed_a_whole_page_is_there_or_comes_back(
         killed = killed_at(step, lambda: write_report(newer_run, out))
         with pytest.raises(FGVEditError, match="do not decode"):
             write_report(broken, out)  # the next call, though it fails
-        found += [page for page, held in pages.items() if files(out) == held] or [f"neither, killed at {step}"]
+        found += [name for name, held in pages.items() if files(out) == held] or [f"neither, killed at {step}"]
         assert not list(tmp_path.glob(".page*"))
     assert found == sorted(found, reverse=True) and set(found) == {"newer", "older"}
 

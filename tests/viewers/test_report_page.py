@@ -54,7 +54,7 @@ def test_filters_show_what_the_rows_hold(page: Opened, run: Path) -> None:
 
 
 def test_metrics_are_said_as_the_registry_says_them(page: Opened) -> None:
-    lines = page.tab.locator("#metrics tbody tr").all_inner_texts()
+    lines = page.tab.locator("#metrics tbody").all_inner_texts()
     shown = [metric for metric in metrics().values() if any(kind in SHOWN for kind in metric.kinds)]
     for line, metric in zip(lines, shown, strict=True):
         assert line.startswith(metric.name) and metric.meaning in line
@@ -74,10 +74,10 @@ def test_what_is_not_registered_here_or_retired_is_shown_like_any_other(
     monkeypatch.setattr(overview, "described", lambda: known)
     monkeypatch.setattr(overview, "protocols", lambda: {})
     page = show([make_row(number) for number in range(2)])
-    line = page.tab.locator("#metrics tbody tr", has=page.tab.get_by_text("retired", exact=True))
+    line = page.tab.locator("#metrics tbody", has=page.tab.get_by_text("retired", exact=True))
     assert line.count() == 1 and line.inner_text().startswith("other_image")
     assert "other_image (retired)" in page.tab.get_by_label("of kind").locator("option").all_inner_texts()
-    assert page.tab.locator("#metrics tbody tr").count() == len(page.tab.evaluate("pageData.metrics")) == 7
+    assert page.tab.locator("#metrics tbody").count() == len(page.tab.evaluate("pageData.metrics")) == 7
     assert "not registered here" in page.tab.locator("#protocol-meaning").inner_text()
 
 

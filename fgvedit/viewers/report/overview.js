@@ -49,22 +49,23 @@ function showMetrics() {
     if (!found) return [];
     const kind = metric.kinds.length === 1 && metric.kinds[0];
     const wrong = kind && count((sign, own) => own === kind && has(sign, "WRONG"));
-    return [el("tr", {},
-      el("th", { scope: "row" }, metric.name,
-        metric.needs_eyes && [" ", el("span", { class: "tag" }, "needs eyes")],
-        metric.retired && [" ", el("span", { class: "tag" }, "retired")],
-        el("small", {}, metric.meaning)),
-      td(found.value.toFixed(2)),
-      td(`${found.low.toFixed(2)} – ${found.high.toFixed(2)}`),
-      el("td", { class: "wide" }, interval(found)),
-      el("td", { class: "number wide" }, number(found.probes)),
-      td(wrong ? link({ kind, show: "wrong" }, number(wrong)) : kind ? "0" : ""))];
+    const tag = (text) => [" ", el("span", { class: "tag" }, text)];
+    return [el("tbody", {},
+      el("tr", {},
+        el("th", { scope: "row" }, metric.name),
+        td(found.value.toFixed(2)),
+        td(`${found.low.toFixed(2)} – ${found.high.toFixed(2)}`),
+        el("td", { class: "wide" }, interval(found)),
+        el("td", { class: "number wide" }, number(found.probes)),
+        td(wrong ? link({ kind, show: "wrong" }, number(wrong)) : kind ? "0" : "")),
+      el("tr", { class: "meaning" }, el("td", { colspan: 6 },
+        metric.meaning, metric.needs_eyes && tag("needs eyes"), metric.retired && tag("retired"))))];
   });
   $("metrics").replaceChildren(el("table", {},
     el("caption", {}, "In percent, with 95 % intervals from a bootstrap over images"),
     el("thead", {}, el("tr", {}, th("metric"), th("value", { class: "number" }), th("interval", { class: "number" }),
       th("0 to 100", { class: "wide" }), th("probes", { class: "number wide" }), th("wrong", { class: "number" }))),
-    el("tbody", {}, rows)));
+    rows));
 }
 
 function showRouter() {
