@@ -14,6 +14,8 @@ from fgvedit.schema import Edit
 
 
 class FineTuneAlign(Editor):
+    """Fine-tuning on the edit in the connector (FT-Align of VLKEB, which trains BLIP-2's whole Q-Former)."""
+
     name = "ft-align"
 
     @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,7 @@ class FineTuneAlign(Editor):
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
+        """The connector's parameters, by name."""
         return dict(self.backbone.connector.named_parameters())
 
     @property

@@ -16,11 +16,13 @@ from fgvedit.util.options import check_positive
 
 
 class FineTuneLinf(FineTuneLLM):
+    """As FT-LLM, with no weight further than `bound` from what it was (FT+L of ROME, `baselines/ft/ft_main.py`)."""
+
     name = "ft-linf"
 
     @dataclass(frozen=True, kw_only=True)
     class Config(FineTuneLLM.Config):
-        """`bound`: how far each weight may go from its original."""
+        """`bound`: how far each weight may go from its original, in units of the weight."""
 
         bound: float
 

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from fgvedit.backbones.base import Backbone
 from fgvedit.editors.contract import EditedModel, Editor, size
-from fgvedit.editors.fine_tuning import Optimisation, chosen_parameters, fine_tuned, fine_tuned_sequentially
+from fgvedit.editors.fine_tuning import Optimisation, fine_tuned, fine_tuned_sequentially
+from fgvedit.editors.parameters import chosen_parameters
 from fgvedit.schema import Edit
 
 
 class FineTuneLLM(Editor):
+    """Fine-tuning on the edit in parameters of the language model (the paper's FT-LLM, after VLKEB's code)."""
+
     name = "ft-llm"
 
     @dataclass(frozen=True, kw_only=True)

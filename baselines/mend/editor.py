@@ -20,6 +20,9 @@ from fgvedit.schema import Edit, Record
 
 
 class MEND(Editor):
+    """A step on a few weights, along the gradient of the edits as trained networks transform it (Mitchell et al. 2022,
+    with the settings and losses of the released FGVEdit code)."""
+
     name = "mend"
     trained = True
 
@@ -66,7 +69,9 @@ class MEND(Editor):
             yield make
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
-        losses = mend_losses(self.backbone, self.networks, self.config)
+        config = self.config
+        weights = (config.answer_rephrase, config.answer_in_scope, config.locality)
+        losses = mend_losses(self.backbone, self.networks, *weights)
         train(self.networks, losses, self.config, records, out, seed, self.backbone.revision)
 
     def save(self, folder: Path) -> None:

@@ -28,6 +28,8 @@ Answer = TypeVar("Answer")
 
 
 class MSCKEMend(Editor):
+    """MSCKE's scope classifier before a base model that MEND edits (arXiv 2411.12790, MSCKE-MEND)."""
+
     name = "mscke-mend"
     trained = True
 
@@ -58,6 +60,7 @@ class MSCKEMend(Editor):
 
     @property
     def parts(self) -> nn.ModuleDict:
+        """All that a checkpoint holds."""
         return nn.ModuleDict({"classifier": self.classifier, "networks": self.networks})
 
     @property
@@ -128,11 +131,13 @@ class MendEdited:
         self.steps = steps
 
     def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
+        """Greedy free answers, each under its query's edit."""
         return self._by_edit(edits, lambda rows: self.backbone.generate([queries[row] for row in rows], max_new_tokens))
 
     def teacher_force(
         self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
     ) -> list[Forced]:
+        """What is predicted with the answers in the input, each under its query's edit."""
         return self._by_edit(
             edits,
             lambda rows: self.backbone.teacher_force([queries[row] for row in rows], [answers[row] for row in rows]),

@@ -11,11 +11,13 @@ from fgvedit.schema import Edit
 
 
 class NoEdit(Editor):
+    """Leaves the base model as it is."""
+
     name = "none"
 
     @dataclass(frozen=True)
     class Config:
-        pass
+        """No options."""
 
     @property
     def trained_parameters(self) -> int:

@@ -561,7 +561,7 @@ def test_what_is_there_is_not_written_over(parts, tmp_path, there):
     inside = out if there == "file" else out / "kept"
     inside.parent.mkdir(exist_ok=True)
     inside.write_text("kept")
-    with pytest.raises(FGVEditError, match=r"--out '.*out' is there already"):
+    with pytest.raises(FGVEditError, match=r"--out '.*out' holds something else"):
         convert(parts.blip2, parts.vicuna, parts.projection, out)
     assert inside.read_text() == "kept" and [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -600,5 +600,5 @@ def test_the_command_line(parts, tmp_path, monkeypatch, capsys):
     assert caught.value.code == 2
     assert capsys.readouterr() == (
         "",
-        f"error: --out '{out}' is there already; expected a new folder or an empty one\n",
+        f"error: --out '{out}' holds something else; expected a new or empty folder\n",
     )

@@ -31,7 +31,7 @@ from fgvedit.editors.checkpoints import state
 from fgvedit.editors.contract import Route
 from fgvedit.editors.fine_tuning import edit_loss
 from fgvedit.editors.registry import editor_config
-from fgvedit.editors.training import draw
+from fgvedit.editors.training import Losses, draw_batch
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
 
@@ -282,7 +282,7 @@ def test_deltas_too_small_for_float16_are_kept(build, backbone):
 
 def test_the_networks_compute_the_published_formula(learnt):
     kept, rng = {k: v.double().numpy() for k, v in learnt.networks.state_dict().items()}, np.random.default_rng(0)
-    for name, place in (("0.fc2.weight", 0), ("1.fc2.weight", 1)):
+    for name, index in (("0.fc2.weight", 0), ("1.fc2.weight", 1)):
         x, delta = rng.normal(size=(5, 64)), rng.normal(size=(5, 32))
         of = lambda tensor: kept[f"networks.32x64.{tensor}"]  # noqa: E731
 
@@ -293,7 +293,7 @@ def test_the_networks_compute_the_published_formula(learnt):
         z = np.concatenate([normalised(x, "norm_x"), normalised(delta, "norm_delta")], axis=1)
         for layer in ("layers.0", "layers.1"):
             mixed = z @ of(f"{layer}.down").T @ of(f"{layer}.up").T + of(f"{layer}.bias")
-            z = z + np.maximum(0, of(f"{layer}.scale")[place] * mixed + of(f"{layer}.shift")[place])
+            z = z + np.maximum(0, of(f"{layer}.scale")[index] * mixed + of(f"{layer}.shift")[index])
         new_x, new_delta = learnt.networks(name, torch.tensor(x).float(), torch.tensor(delta).float())
         np.testing.assert_allclose(new_x.detach(), z[:, :64], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(new_delta.detach(), z[:, 64:], rtol=1e-3, atol=1e-3)
@@ -422,15 +422,20 @@ def test_a_stopped_training_goes_on_to_the_same_weights(build, random_blip2, tmp
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
 
 
+def losses_of(editor: MEND) -> Losses:
+    weights = (editor.config.answer_rephrase, editor.config.answer_in_scope, editor.config.locality)
+    return mend_losses(editor.backbone, editor.networks, *weights)
+
+
 def test_the_losses_are_those_of_the_model_after_the_edit(learnt):
     """One record at a time, with the weights really changed, against a batch with its side paths."""
-    backbone, batch = learnt.backbone, draw(records(), 3, seed=0, step=0)
-    total, named = mend_losses(backbone, learnt.networks, learnt.config)(batch)
+    backbone, batch = learnt.backbone, draw_batch(records(), 3, seed=0, step=0)
+    total, named = losses_of(learnt)(batch)
     expected: dict[str, list[float]] = {name: [] for name in NAMED}
-    for drawn in batch:
-        asked = {kind: (drawn.query(kind), drawn.probes[kind].answer) for kind in drawn.probes}
+    for example in batch:
+        asked = {kind: (example.query(kind), example.probes[kind].answer) for kind in example.probes}
         before = {kind: log_probabilities(backbone, *asked[kind]) for kind in asked}
-        with mend_edited(backbone, learnt.networks, [drawn.record.edit]):
+        with mend_edited(backbone, learnt.networks, [example.record.edit]):
             for kind, (query, answer) in asked.items():
                 after = log_probabilities(backbone, query, answer)
                 if f"answer/{kind}" in expected:
@@ -454,10 +459,10 @@ def log_probabilities(backbone: Backbone, query: Query, answer: str) -> torch.Te
 
 
 def test_the_weights_of_the_losses(build):
-    batch = draw(records(), 2, seed=0, step=0)
+    batch = draw_batch(records(), 2, seed=0, step=0)
     options = {"answer_rephrase": 2.0, "answer_in_scope": 3.0, "locality": 5.0}
     editor = build(**options)
-    total, named = mend_losses(editor.backbone, editor.networks, editor.config)(batch)
+    total, named = losses_of(editor)(batch)
     expected = 2 * named[NAMED[0]] + 3 * named[NAMED[1]] + 5 * (named[NAMED[2]] + named[NAMED[3]])
     assert total.item() == pytest.approx(expected.item())
 
@@ -465,17 +470,17 @@ def test_the_weights_of_the_losses(build):
 def test_training_has_the_gradient_of_the_edited_model(build):
     """The gradient of a log-rate against a difference quotient."""
     editor = stirred(build(edit_lr=1e-4))  # so small a step that no neuron of the random backbone turns over
-    batch = draw(records(), 2, seed=0, step=0)
-    loss = mend_losses(editor.backbone, editor.networks, editor.config)
+    batch = draw_batch(records(), 2, seed=0, step=0)
+    loss = losses_of(editor)
     (found,) = torch.autograd.grad(loss(batch)[0], [editor.networks.log_rates])
-    for place in range(len(NAMES)):
+    for index in range(len(NAMES)):
         values = []
         for off in (1e-3, -1e-3):
             with torch.no_grad():
-                editor.networks.log_rates[place] += off
+                editor.networks.log_rates[index] += off
                 values.append(loss(batch)[0].item())
-                editor.networks.log_rates[place] -= off
-        assert found[place].item() == pytest.approx((values[0] - values[1]) / 2e-3, rel=0.02, abs=2e-3)
+                editor.networks.log_rates[index] -= off
+        assert found[index].item() == pytest.approx((values[0] - values[1]) / 2e-3, rel=0.02, abs=2e-3)
 
 
 def test_divergence():

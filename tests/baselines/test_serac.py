@@ -159,11 +159,11 @@ def test_an_encoder_of_transformers(build, bert):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_training_and_use_see_the_same(build, variant):
     editor = build(variant=variant)
-    batch = training.draw(records(), 3, seed=0, step=0)
+    batch = training.draw_batch(records(), 3, seed=0, step=0)
     found = scope_losses(editor.classifier, batch)
     assert list(found) == ["edit", "rephrase", "in_scope", "out_of_scope", "text_locality"]
     for kind, value in found.items():
-        own = torch.cat([rhos(editor, [drawn.record.edit], [drawn.query(kind)])[0] for drawn in batch])
+        own = torch.cat([rhos(editor, [example.record.edit], [example.query(kind)])[0] for example in batch])
         expected = scope_loss(-own.log(), inside=kind in ("edit", "rephrase", "in_scope"))
         torch.testing.assert_close(value, expected, atol=1e-4, rtol=1e-3)
 

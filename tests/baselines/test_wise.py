@@ -15,7 +15,7 @@ from rows import image_ref
 from baselines.wise.editor import WISE, activations, merge, routing_loss, similarity
 from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editors.activations import read_by
+from fgvedit.editors.parameters import read_by
 from fgvedit.editors.registry import editor_config, open_editor
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
@@ -124,12 +124,12 @@ def test_a_shard_changes_only_what_its_mask_lets_it_and_within_the_bound(backbon
 def test_delta_is_the_mean_length_of_what_the_side_memory_adds_to_the_maps_output(backbone: Backbone):
     editor = wise(backbone)
     with editor.edit([EDIT]) as edited:
-        side = edited.inside.side  # type: ignore[attr-defined]
+        side = edited.in_scope.side  # type: ignore[attr-defined]
         routes = edited.explain([QUERY, TEXT, OTHER_QUERY])
     outputs = {}
     for memory in ("main", "side"):
-        seen: list[torch.Tensor] = []
-        hook = editor.module.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output))
+        outputs_of: list[torch.Tensor] = []
+        hook = editor.module.register_forward_hook(lambda *args, into=outputs_of: into.append(args[2]))
         with torch.no_grad():
             kept = editor.module.weight.clone()
             if memory == "side":
@@ -139,7 +139,7 @@ def test_delta_is_the_mean_length_of_what_the_side_memory_adds_to_the_maps_outpu
                 backbone.teacher_force([query], ["blue"])
             editor.module.weight.copy_(kept)
         hook.remove()
-        outputs[memory] = [output.reshape(-1, editor.module.out_features)[:-1].numpy() for output in seen]
+        outputs[memory] = [output.reshape(-1, editor.module.out_features)[:-1].numpy() for output in outputs_of]
     deltas = [
         float(np.mean(np.linalg.norm(one - other, axis=-1)))
         for one, other in zip(outputs["main"], outputs["side"], strict=True)
@@ -172,7 +172,7 @@ def test_the_routing_loss_is_that_of_the_paper(
 def test_the_routing_losses_are_met(backbone: Backbone):
     editor = wise(backbone)
     with editor.edit([EDIT]) as edited:
-        change = edited.inside.side - editor.module.weight.detach()  # type: ignore[attr-defined]
+        change = edited.in_scope.side - editor.module.weight.detach()  # type: ignore[attr-defined]
     inside = activations(read_by(editor.module, backbone, [QUERY]), change)
     outside = activations(read_by(editor.module, backbone, [Query(text) for text in IRRELEVANT]), change)
     assert routing_loss(inside, outside, 2.0, 4.0, 2.0).item() < 0.1

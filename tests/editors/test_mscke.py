@@ -553,7 +553,9 @@ def test_nothing_to_train_on(build, tmp_path):
 
 def test_every_record_is_drawn_once_an_epoch():
     four = records()
-    drawn = [[d.record.id for step in (2 * e, 2 * e + 1) for d in training.draw(four, 2, 0, step)] for e in range(9)]
+    drawn = [
+        [d.record.id for step in (2 * e, 2 * e + 1) for d in training.draw_batch(four, 2, 0, step)] for e in range(9)
+    ]
     assert all(sorted(epoch) == [record.id for record in four] for epoch in drawn)
     assert len({tuple(epoch) for epoch in drawn}) > 1
 
@@ -563,12 +565,12 @@ def test_the_scope_losses_are_those_of_the_classifier(build):
     classifier = build().classifier
     row = make_row(0)
     row["probes"][2] = make_probe("out_of_scope", "green", {"bytes": image_ref(5).data, "path": None}, "image-5")
-    batch = training.draw([record_from_row(row), *records(3)[1:]], 3, seed=0, step=0)
+    batch = training.draw_batch([record_from_row(row), *records(3)[1:]], 3, seed=0, step=0)
     found = memory.scope_losses(classifier, batch)
     assert list(found) == ["edit", "rephrase", "in_scope", "out_of_scope", "text_locality"]
     for kind, value in found.items():
-        z_edits = torch.cat([classifier.embed_edits([drawn.record.edit]) for drawn in batch])
-        z = classifier.embed_queries([drawn.query(kind) for drawn in batch])
+        z_edits = torch.cat([classifier.embed_edits([example.record.edit]) for example in batch])
+        z = classifier.embed_queries([example.query(kind) for example in batch])
         expected = scope_loss(squared_distance(z_edits, z), inside=kind in ("edit", "rephrase", "in_scope"))
         torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
 

@@ -20,7 +20,7 @@ def test_the_rate_goes_down_in_a_straight_line(tmp_path):
     batches = []
 
     def losses(batch):
-        batches.append([drawn.record.id for drawn in batch])
+        batches.append([example.record.id for example in batch])
         loss = part.weight.sum()
         return loss, {"sum": loss}
 

@@ -19,7 +19,7 @@ PAPER_PIXELS = 364  # the released FGVEdit code's images, for which it interpola
 
 
 class Blip2Backbone(Backbone):
-    """A folder that `Blip2ForConditionalGeneration` and `Blip2Processor` were saved in.
+    """A folder that `Blip2ForConditionalGeneration` and `Blip2Processor` were saved in (Li et al. 2023).
 
     The features of an image are the Q-Former's outputs for its queries: (queries, Q-Former width). Both input modes put
     a question in the released FGVEdit code's words. "native" takes images and special tokens (OPT's at the start of a
@@ -47,10 +47,11 @@ class Blip2Backbone(Backbone):
         return [row for start in starts for row in self.encode_batch(images[start : start + ENCODE_BATCH])]
 
     def encode_batch(self, images: Sequence[ImageRef]) -> torch.Tensor:
-        seen = self.vision_states(images)
+        """(n, queries, Q-Former width) of images that go through the vision tower together."""
+        states = self.vision_states(images)
         queries = self.model.query_tokens.expand(len(images), -1, -1)
         # In float16 transformers keeps the Q-Former in single precision.
-        asked = self.model.qformer(query_embeds=queries, encoder_hidden_states=seen.to(queries.dtype))
+        asked = self.model.qformer(query_embeds=queries, encoder_hidden_states=states.to(queries.dtype))
         return asked.last_hidden_state.to(self.dtype)
 
     def vision_states(self, images: Sequence[ImageRef]) -> torch.Tensor:

@@ -12,16 +12,17 @@ from fgvedit.schema import ImageRef
 
 
 class InstructBlipBackbone(Blip2Backbone):
-    """A folder that `InstructBlipForConditionalGeneration` and `InstructBlipProcessor` were saved in.
+    """A folder that `InstructBlipForConditionalGeneration` and `InstructBlipProcessor` were saved in (Dai et al. 2023).
 
     The features of an image are the vision tower's last states, (patches, vision width): what the Q-Former makes of
-    them hangs on the prompt. The connector is the projection behind it, as in BLIP-2.
+    them depends on the prompt. The connector is the projection behind it, as in BLIP-2.
     """
 
     model_class = transformers.InstructBlipForConditionalGeneration
     processor_class = transformers.InstructBlipProcessor
 
     def encode_batch(self, images: Sequence[ImageRef]) -> torch.Tensor:
+        """(n, patches, vision width) of images that go through the vision tower together."""
         return self.vision_states(images)
 
     @property

@@ -1,4 +1,4 @@
-"""Memory editors, which route to a counterfactual model, and MSCKE, whose classifier sees the images."""
+"""What memory editors share: a memory of edits, a scope classifier, and the way to a counterfactual model."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from fgvedit.schema import Edit, Record
 
 
 class MemoryEditor(Editor, ABC):
-    """A memory of edits, a scope classifier and a counterfactual model (SERAC, Mitchell et al. 2022).
+    """A memory of edits, a scope classifier and a counterfactual model (SERAC, Mitchell et al. 2022, section 3).
 
-    A subclass says which classifier.
+    A subclass says which classifier: SERAC's reads texts, MSCKE's (arXiv 2411.12790) images too.
     """
 
     trained = True
@@ -78,7 +78,10 @@ class MemoryEditor(Editor, ABC):
         yield Routed(self.backbone.cached_answerer, inside, route, attention_by(self.classifier, edits))
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
-        losses = memory_losses(self.classifier, self.counterfactual, self.config)
+        config = self.config
+        losses = memory_losses(
+            self.classifier, self.counterfactual, config.answer_rephrase, config.answer_in_scope, config.scope
+        )
         train(self.parts, losses, self.config, records, out, seed, self.backbone.revision)
         self.classifier.forget()
 
