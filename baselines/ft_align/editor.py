@@ -29,10 +29,13 @@ class FineTuneAlign(Editor):
 
     @property
     def trained_parameters(self) -> int:
+        """How many the connector has."""
         return size(self.parameters.values())
 
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
+        """Fine-tune the connector on the edits, all in one batch."""
         return fine_tuned(self.backbone, self.parameters, edits, self.config)
 
     def edit_sequentially(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        """Each edit goes on from the connector as it is, with a new optimiser."""
         return fine_tuned_sequentially(self.backbone, self.parameters, self.config)

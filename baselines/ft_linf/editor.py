@@ -31,9 +31,11 @@ class FineTuneLinf(FineTuneLLM):
             check_positive(self, "bound")
 
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
+        """Fine-tune within the bound on the edits, all in one batch."""
         return fine_tuned(self.backbone, self.parameters, edits, self.config, self._clamp())
 
     def edit_sequentially(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        """Each edit goes on from the weights as they are; the bound stays around the original ones."""
         return fine_tuned_sequentially(self.backbone, self.parameters, self.config, self._clamp())
 
     def _clamp(self) -> Callable[[list[torch.Tensor]], None]:

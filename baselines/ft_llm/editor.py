@@ -31,10 +31,13 @@ class FineTuneLLM(Editor):
 
     @property
     def trained_parameters(self) -> int:
+        """How many `layers` and `parameters` name."""
         return size(self.parameters.values())
 
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
+        """Fine-tune on the edits, all in one batch."""
         return fine_tuned(self.backbone, self.parameters, edits, self.config)
 
     def edit_sequentially(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        """Each edit goes on from the weights as they are, with a new optimiser."""
         return fine_tuned_sequentially(self.backbone, self.parameters, self.config)

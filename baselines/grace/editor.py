@@ -53,10 +53,12 @@ class GRACE(Editor):
 
     @property
     def trained_parameters(self) -> int:
+        """How many one value has: the width of the map's output."""
         return self.module.out_features
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Add each edit to a codebook and learn its values: queries within a ball are answered with its value."""
         if not edits:
             yield unedited(self.backbone)
             return

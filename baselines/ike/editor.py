@@ -63,7 +63,8 @@ class IKE(Editor):
 
     @property
     def trained_parameters(self) -> int:
-        return 0  # its encoder is taken as it is
+        """0: its encoder is taken as it is."""
+        return 0
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         """Make and encode the demonstrations of `records`, each distinct text once; nothing is drawn, so the seed does
@@ -78,12 +79,14 @@ class IKE(Editor):
         write_text(out / "log.jsonl", json.dumps(made) + "\n")
 
     def save(self, folder: Path) -> None:
+        """Write the demonstrations and their embeddings. Raises `FGVEditError` where there are none."""
         store = self._made()
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / DEMONSTRATIONS, store.texts)
         save_checkpoint(folder, _Embeddings(store.embeddings), self.name, self.backbone, asdict(self.config))
 
     def load(self, folder: Path) -> None:
+        """Read the demonstrations and their embeddings. Raises `FGVEditError` for a checkpoint that does not fit."""
         path = folder / DEMONSTRATIONS
         if not path.is_file():
             raise FGVEditError(f"checkpoint '{path}' is missing; expected a folder that editor '{self.name}' saved")
@@ -102,6 +105,7 @@ class IKE(Editor):
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Put the edits, behind the demonstrations most similar to them, before every question."""
         if edits:
             context = InContext(self.backbone, edits, self.retrieve(edits), self.config.room, self._say)
             yield SingleRoute(context, Route("edited", edit=0 if len(edits) == 1 else None))

@@ -54,10 +54,12 @@ class LoRA(Editor):
 
     @property
     def trained_parameters(self) -> int:
+        """How many the adapters have: rank * (in + out) for each target."""
         return sum(self.config.rank * (target.in_features + target.out_features) for target in self.targets.values())
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Put adapters beside the targets and learn the edits, all in one batch."""
         with unwrapped(self.blocks):
             if edits:
                 self._learn(self._inject(), edits)

@@ -65,10 +65,12 @@ class MSCKEMend(Editor):
 
     @property
     def trained_parameters(self) -> int:
+        """How many the classifier and MEND's networks have."""
         return size(self.parts.parameters())
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Store the edits, with MEND's step on each by itself, taken from the base weights."""
         yield self._edited(edits, [self._step(edit) for edit in edits]) if edits else unedited(self.backbone)
 
     @contextmanager
@@ -107,9 +109,11 @@ class MSCKEMend(Editor):
         self.classifier.forget()
 
     def save(self, folder: Path) -> None:
+        """Write the classifier and MEND's networks."""
         save_checkpoint(folder, self.parts, self.name, self.backbone, asdict(self.config))
 
     def load(self, folder: Path) -> None:
+        """Read the classifier and MEND's networks. Raises `FGVEditError` for a checkpoint that does not fit."""
         wanted = self._options(self.architecture)
         load_checkpoint(folder, self.parts, self.name, self.backbone, wanted)
         self.classifier.forget()

@@ -21,8 +21,10 @@ class NoEdit(Editor):
 
     @property
     def trained_parameters(self) -> int:
+        """0: nothing is trained."""
         return 0
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """The base model, whatever the edits."""
         yield unedited(self.backbone)

@@ -51,6 +51,7 @@ class SERAC(MemoryEditor):
                 raise unknown("variant of SERAC's classifier (option 'variant')", self.variant, VARIANTS)
 
     def build_classifier(self) -> Scope:
+        """A shipped CLIP's text tower or a text encoder, with the configured variant of rho."""
         config = self.config
         if config.encoder in {folder.name for folder in SHIPPED.iterdir()}:
             if config.variant != "embedding":
@@ -180,6 +181,7 @@ class EmbeddingScope(Scope):
 
     @torch.no_grad()
     def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
+        """Encode the facts, and give what says how similar queries are to them: queries -> rho (queries, edits)."""
         stored = torch.stack(self.stored.get(edits, lambda new: (self.encoder([edit.fact])[0] for edit in new)))
 
         @torch.no_grad()
@@ -189,9 +191,11 @@ class EmbeddingScope(Scope):
         return rhos
 
     def forget(self) -> None:
+        """Empty the cache of stored edits."""
         self.stored.clear()
 
     def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
+        """||E(fact) - E(question)||^2 of each edit with the query at its index in each list: (lists, edits)."""
         texts = [edit.fact for edit in edits] + [query.question for own in queries for query in own]
         z = self.encoder(texts).view(len(queries) + 1, len(edits), -1)
         return squared_distance(z[:1], z[1:])
@@ -207,6 +211,8 @@ class CrossScope(Scope):
         self.head = nn.Linear(encoder.width, 1)
 
     def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
+        """Give what says how similar queries are to the edits, pair by pair: queries -> rho (queries, edits)."""
+
         @torch.no_grad()
         def rhos(queries: Sequence[Query]) -> torch.Tensor:
             pairs = list(product(queries, edits))
@@ -219,6 +225,7 @@ class CrossScope(Scope):
         return rhos
 
     def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
+        """-log rho of each edit with the query at its index in each list: (lists, edits), with gradient."""
         scores = self._score([edit for _ in queries for edit in edits], [query for own in queries for query in own])
         return nn.functional.softplus(-scores).view(len(queries), len(edits))
 

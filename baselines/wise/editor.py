@@ -69,10 +69,12 @@ class WISE(Editor):
 
     @property
     def trained_parameters(self) -> int:
+        """How many a copy of the map's weight has."""
         return self.module.weight.numel()
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Learn the edits shard by shard, merge the shards into one side memory, and route by activation."""
         if not edits:
             yield unedited(self.backbone)
             return

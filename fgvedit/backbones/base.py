@@ -239,6 +239,7 @@ class Backbone(PromptedModel):
         return self.feature_cache.get(images, self._encode_new)
 
     def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
+        """(tokens, feature width) for each image: what comes before the connector, from the cache where it is there."""
         return self.encoded(images)
 
     @torch.no_grad()
@@ -260,10 +261,12 @@ class Backbone(PromptedModel):
         return len(self.features([image])[0])
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        """What is predicted over each query, in the words of `prompt`, followed by its answer, in one forward pass."""
         prompts = [self.prompt(query.question) for query in queries]
         return self.force(prompts, [query.image for query in queries], answers)
 
     def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        """Greedy free answers to queries that are put in the words of `prompt`."""
         prompts = [self.prompt(query.question) for query in queries]
         return self.complete(prompts, [query.image for query in queries], max_new_tokens)
 

@@ -78,12 +78,15 @@ class SingleRoute(EditedModel):
         self.route = route
 
     def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        """The answerer's greedy free answers."""
         return self.answerer.generate(queries, max_new_tokens)
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        """The answerer's predictions with the answers in the input."""
         return self.answerer.teacher_force(queries, answers)
 
     def explain(self, queries: Sequence[Query]) -> list[Route]:
+        """The one route, for each query."""
         return [self.route] * len(queries)
 
 

@@ -51,15 +51,18 @@ class Routed(EditedModel):
         self._routes: dict[tuple[str, str], Route] = {}
 
     def explain(self, queries: Sequence[Query]) -> list[Route]:
+        """The route of each query, from the router or as it was before."""
         new = list({query.key: query for query in queries if query.key not in self._routes}.values())
         if new:
             self._routes.update((query.key, route) for query, route in zip(new, self.route(new), strict=True))
         return [self._routes[query.key] for query in queries]
 
     def attention_maps(self, queries: Sequence[Query]) -> list[AttentionMaps] | None:
+        """Where the router attended for each query; None for one that reads no images."""
         return self.attention(queries, self.explain(queries)) if self.attention else None
 
     def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        """Greedy free answers, each from where its query is routed."""
         return self._answer(
             queries,
             lambda rows: self.base.generate([queries[row] for row in rows], max_new_tokens),
@@ -67,6 +70,7 @@ class Routed(EditedModel):
         )
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        """What is predicted with the answers in the input, each from where its query is routed."""
         return self._answer(
             queries,
             lambda rows: self.base.teacher_force([queries[row] for row in rows], [answers[row] for row in rows]),

@@ -43,6 +43,7 @@ class Blip2Backbone(Backbone):
         )
 
     def encode_images(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
+        """The features of each image, (tokens, feature width), `ENCODE_BATCH` images at a time."""
         starts = range(0, len(images), ENCODE_BATCH)
         return [row for start in starts for row in self.encode_batch(images[start : start + ENCODE_BATCH])]
 
@@ -65,20 +66,25 @@ class Blip2Backbone(Backbone):
 
     @property
     def connector(self) -> nn.Module:
+        """The linear layer from the Q-Former's width to the language model's."""
         return self.model.language_projection
 
     @property
     def feature_width(self) -> int:
+        """The Q-Former's width."""
         return self.model.config.qformer_config.hidden_size
 
     @property
     def language_layers(self) -> nn.ModuleList:
+        """The decoder layers of OPT, or of another language model."""
         return blocks_of(self.language_model)
 
     def prompt(self, question: str) -> str:
+        """The released FGVEdit code's words around a question, in both input modes."""
         return question_prompt(question)
 
     def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
+        """The image, then the text, with its special tokens in the input mode "native" alone."""
         text = self.tokenizer(prompt, add_special_tokens=self.input_mode == "native")["input_ids"]
         return [IMAGE, *text] if with_image else text
 

@@ -116,26 +116,32 @@ class ImageTextBackbone(Backbone):
 
     @property
     def connector(self) -> nn.Module:
+        """The connector's modules as a list; each is called on its own."""
         return nn.ModuleList(self.connectors)
 
     @property
     def language_layers(self) -> nn.ModuleList:
+        """The longest list of modules of the decoder, or the one that the entry names."""
         return self.blocks
 
     @property
     def vision_parts(self) -> list[nn.Module]:
+        """The vision tower and the connector, which stand within the whole model."""
         return [self.tower, *self.connectors]
 
     @property
     def feature_width(self) -> int:
+        """The width of what the connector reads."""
         return self.sample.features.shape[-1]
 
     # Prompts
 
     def prompt(self, question: str) -> str:
+        """A question in the words of the backbone's entry, or in LLaVA's."""
         return self.question.format(question=question)
 
     def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
+        """The tokens of a user's turn, up to where the model's begins, with `IMAGE` for its image's placeholder."""
         ids = self._read(self._turn(prompt, with_image))
         if not with_image:
             return ids
@@ -182,6 +188,7 @@ class ImageTextBackbone(Backbone):
     # Images
 
     def encode_images(self, images: Sequence[ImageRef]) -> list[EncodedImage]:
+        """What the vision tower makes of each image, one at a time, without gradient."""
         return [self._run_vision_tower(image.open()) for image in images]
 
     @torch.no_grad()
@@ -274,9 +281,11 @@ class ImageTextBackbone(Backbone):
             raise self._unlike("tokens of a prompt read those behind them")
 
     def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
+        """What the connector reads of each image as a whole, (tokens, feature width); of its tiles nothing."""
         return [encoded.features for encoded in self.encoded(images)]
 
     def image_length(self, image: ImageRef) -> int:
+        """How many tokens the processor puts in for an image, tiles and line breaks included."""
         return len(self.encoded([image])[0].tokens)
 
     # Asking the model
@@ -287,6 +296,11 @@ class ImageTextBackbone(Backbone):
         images: Sequence[ImageRef | None],
         answer_ids: Sequence[Sequence[int]] | None = None,
     ) -> Inputs:
+        """What the model's own forward pass is called with, padded on the left, with gradient into the connector.
+
+        "image_features" stands for what the model would ask itself for (see `logits`).
+        Raises `FGVEditError` for more tokens than the model takes.
+        """
         encoded = {image.key: found for image in images if image for found in self.encoded([image])}
         inputs = self._token_inputs(self.rows(prompts, images, answer_ids), images, encoded)
         asked = [encoded[image.key] for image in images if image]
@@ -328,10 +342,12 @@ class ImageTextBackbone(Backbone):
         return inputs | {name: left_pad(values)[0] for name, values in beside.items()}
 
     def logits(self, inputs: Inputs) -> torch.Tensor:
+        """(n, length, vocabulary), by the model's own forward pass over given image features."""
         with self._given(inputs) as rest:
             return self.model(**rest).logits
 
     def continuations(self, inputs: Inputs, max_new_tokens: int) -> torch.Tensor:
+        """(n, at most `max_new_tokens`): greedy, by the model's own `generate` over given image features."""
         with self._given(inputs) as rest:
             rest.pop("position_ids", None)  # generation counts them itself
             tokens = self.model.generate(
@@ -364,6 +380,7 @@ def find(part: Sequence[int], whole: Sequence[int]) -> int:
 
 
 def unchanged(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    """The forward pass of a block that is left out."""
     return hidden_states
 
 

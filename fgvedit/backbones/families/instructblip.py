@@ -27,12 +27,15 @@ class InstructBlipBackbone(Blip2Backbone):
 
     @property
     def feature_width(self) -> int:
+        """The vision tower's width."""
         return self.model.config.vision_config.hidden_size
 
     def image_length(self, image: ImageRef) -> int:
+        """As many tokens as the Q-Former has queries, whatever the image."""
         return self.model.config.num_query_tokens
 
     def image_embeddings(self, features: torch.Tensor, prompt: str) -> torch.Tensor:
+        """(queries, hidden): what the Q-Former makes of an image for this prompt, projected."""
         queries, weight = self.model.query_tokens, next(self.model.qformer.parameters())
         words = torch.tensor([self.instruction_ids(prompt)], device=queries.device)
         asked = self.model.qformer(

@@ -82,16 +82,20 @@ class CounterfactualModel(nn.Module, PromptedModel):
         return new_fact(edit.fact) + self.backbone.prompt(question)
 
     def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
+        """As the backbone reads a prompt: the tokenizer is its own."""
         return self.backbone.prompt_ids(prompt, with_image)
 
     def answer_ids(self, answer: str) -> list[int]:
+        """As the backbone reads an answer."""
         return self.backbone.answer_ids(answer)
 
     def logits(self, inputs: Inputs) -> torch.Tensor:
+        """(n, length, vocabulary), in mixed precision where a part is frozen in half precision."""
         with self._mixed_precision():
             return super().logits(inputs)
 
     def continuations(self, inputs: Inputs, max_new_tokens: int) -> torch.Tensor:
+        """(n, at most `max_new_tokens`): greedy, in mixed precision where a part is frozen in half precision."""
         with self._mixed_precision():
             return super().continuations(inputs, max_new_tokens)
 

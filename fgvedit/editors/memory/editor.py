@@ -66,10 +66,12 @@ class MemoryEditor(Editor, ABC):
 
     @property
     def trained_parameters(self) -> int:
+        """How many classifier and counterfactual model have, frozen layers apart."""
         return size(self.parts.parameters())
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Store the edits: from the threshold on the counterfactual model answers, under the most similar one."""
         if not edits:
             yield unedited(self.backbone)
             return
@@ -78,6 +80,7 @@ class MemoryEditor(Editor, ABC):
         yield Routed(self.backbone.cached_answerer, inside, route, attention_by(self.classifier, edits))
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
+        """Learn classifier and counterfactual model together, by `memory_losses`."""
         config = self.config
         losses = memory_losses(
             self.classifier, self.counterfactual, config.answer_rephrase, config.answer_in_scope, config.scope
@@ -86,9 +89,11 @@ class MemoryEditor(Editor, ABC):
         self.classifier.forget()
 
     def save(self, folder: Path) -> None:
+        """Write classifier and counterfactual model."""
         save_checkpoint(folder, self.parts, self.name, self.backbone, asdict(self.config))
 
     def load(self, folder: Path) -> None:
+        """Read classifier and counterfactual model. Raises `FGVEditError` for a checkpoint that does not fit."""
         wanted: Mapping[str, Any] = {option: getattr(self.config, option) for option in self.architecture}
         load_checkpoint(folder, self.parts, self.name, self.backbone, wanted)
         self.classifier.forget()

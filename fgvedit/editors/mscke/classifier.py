@@ -38,11 +38,13 @@ class ScopeClassifier(Scope):
         return self.fusion.kind != "text"
 
     def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
+        """Embed the edits, and give what says how similar queries are to them: queries -> rho (queries, edits)."""
         # Each stored edit goes through CLIP once; the released code does it again for every query.
         z_edits = self.embed_edits(edits)
         return lambda queries: similarity(z_edits, self.embed_queries(queries))
 
     def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
+        """||z_e - z_test||^2 of each edit with the query at its index in each list: (lists, edits), with gradient."""
         asked = [query for own in queries for query in own]
         texts = [edit.fact for edit in edits] + [query.question for query in asked]
         images = [edit.image for edit in edits] + [query.image for query in asked]
@@ -114,6 +116,8 @@ class ScopeClassifier(Scope):
 
     @torch.no_grad()
     def attention(self, texts: Sequence[str], images: Sequence[ImageRef | None]) -> list[torch.Tensor | None]:
+        """The fusion's weights of an image's patches for the text of the same index, (rows, columns); None without an
+        image, and for fusions that do not attend to patches."""
         shown = [index for index, image in enumerate(images) if image is not None]
         found: list[torch.Tensor | None] = [None] * len(texts)
         if self.fusion.kind not in ATTENDING or not shown:
@@ -128,9 +132,11 @@ class ScopeClassifier(Scope):
 
     @property
     def fit(self) -> str:
+        """How much of an image CLIP reads."""
         return self.clip.fit
 
     def forget(self) -> None:
+        """Empty the caches of images and of stored edits."""
         self.feature_cache.clear()
         self.stored.clear()
 

@@ -24,4 +24,5 @@ class MSCKE(MemoryEditor):
         fusion: str = "dot"
 
     def build_classifier(self) -> ScopeClassifier:
+        """CLIP and the fusion that the configuration names."""
         return ScopeClassifier(Clip(self.config.clip, self.config.clip_weights), self.config.fusion)
