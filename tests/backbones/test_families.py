@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from families import MORE, REFUSED, SAVE
+from families import SAVE
+from more_families import MORE, REFUSED
 from PIL import Image
 
 from fgvedit.backbones import open_backbone

@@ -7,8 +7,7 @@ import math
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from dummy import write_dataset
+from edits import bits_kept
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import QUERIES, image_ref, make_probe, make_row
@@ -106,27 +106,6 @@ def ike(long_backbone: Backbone, encoder: str, tmp_path: Path) -> IKE:
     editor = make(long_backbone, encoder, k=3)
     editor.train(RECORDS, tmp_path, 0)
     return editor
-
-
-@contextmanager
-def bits_kept(backbone: Backbone) -> Iterator[None]:
-    """Every parameter and buffer, gradient flag, hook and method of its own is afterwards as it is before."""
-
-    def things() -> dict[str, object]:
-        return {
-            name: (module._forward_hooks.copy(), module._forward_pre_hooks.copy(), "forward" in vars(module))
-            for name, module in backbone.model.named_modules()
-        }
-
-    values = {name: value.clone() for name, value in backbone.model.state_dict().items()}
-    flags = {name: parameter.requires_grad for name, parameter in backbone.model.named_parameters()}
-    before = things()
-    try:
-        yield
-    finally:
-        assert all(torch.equal(value, values[name]) for name, value in backbone.model.state_dict().items())
-        assert flags == {name: parameter.requires_grad for name, parameter in backbone.model.named_parameters()}
-        assert before == things()
 
 
 def tokens(backbone: Backbone, text: str) -> int:
@@ -446,16 +425,6 @@ def test_more_facts_than_the_context_holds_are_refused(ike: IKE, long_backbone: 
         pytest.raises(FGVEditError, match=r"9 new facts .* expected at most the 120 of 'long'"),
     ):
         edited.generate([QUERY])
-
-
-def test_no_edit_is_the_base_model(ike: IKE):
-    with ike.edit([]) as edited:
-        assert (
-            edited.teacher_force([QUERY], ["blue"])[0]
-            is ike.backbone.cached_answerer.teacher_force([QUERY], ["blue"])[0]
-        )
-        assert edited.generate([QUERY]) == ike.backbone.generate([QUERY])
-        assert [route.to for route in edited.explain([QUERY])] == ["base"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
+from edits import EDIT, QUERY, bits_kept
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import image_ref
@@ -20,9 +20,8 @@ from fgvedit.editors.registry import editor_config, open_editor
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
 
-EDIT = Edit(image_ref(), "What colour is the card?", "blue")
 OTHER = Edit(image_ref(1), "What is the shape?", "card")
-QUERY, OTHER_QUERY = Query(EDIT.question, EDIT.image), Query(OTHER.question, OTHER.image)
+OTHER_QUERY = Query(OTHER.question, OTHER.image)
 IRRELEVANT = ["Where is the tower?", "Who was the first?"]
 TEXT = Query(IRRELEVANT[0])
 OVERRIDES = {
@@ -46,17 +45,6 @@ def seed() -> None:
 
 def wise(backbone: Backbone, **options: object) -> WISE:
     return WISE(backbone, editor_config(WISE, backbone.name, {**OVERRIDES, **options}))
-
-
-@contextmanager
-def bits_kept(backbone: Backbone) -> Iterator[None]:
-    model = backbone.model
-    state = {name: value.clone() for name, value in [*model.named_parameters(), *model.named_buffers()]}
-    yield
-    for name, value in [*model.named_parameters(), *model.named_buffers()]:
-        assert torch.equal(value, state[name]), name
-    assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 def fail(*_: object, **__: object) -> None:
@@ -88,8 +76,6 @@ def test_what_is_below_the_threshold_is_answered_by_the_base_bit_for_bit(backbon
 
 def test_it_restores_after_an_error(backbone: Backbone, monkeypatch: pytest.MonkeyPatch):
     editor = wise(backbone)
-    with bits_kept(backbone), pytest.raises(RuntimeError, match="on purpose"), editor.edit([EDIT]):
-        raise RuntimeError("on purpose")
     with editor.edit([EDIT]) as edited:
         edited.explain([QUERY])
         with monkeypatch.context() as patched:
@@ -235,25 +221,6 @@ def test_several_edits_are_inside_in_one_shard_and_in_merged_ones(backbone: Back
         assert answers[1] == backbone.generate([TEXT])[0]
         if shard == 2:
             assert [answers[0], answers[2]] == ["blue", "card"]
-
-
-def test_two_edits_in_turn_leave_no_trace(backbone: Backbone):
-    editor = wise(backbone, steps=5)
-    torch.manual_seed(0)
-    with editor.edit([OTHER]) as edited:
-        first = edited.teacher_force([OTHER_QUERY], ["card"])[0], edited.explain([OTHER_QUERY, TEXT])
-    with editor.edit([EDIT]):
-        pass
-    torch.manual_seed(0)
-    with editor.edit([OTHER]) as edited:
-        assert torch.equal(edited.teacher_force([OTHER_QUERY], ["card"])[0].top, first[0].top)
-        assert edited.explain([OTHER_QUERY, TEXT]) == first[1]
-
-
-def test_without_an_edit_it_is_the_base_model(backbone: Backbone):
-    with bits_kept(backbone), wise(backbone).edit([]) as edited:
-        assert edited.explain([QUERY])[0].to == "base"
-        assert edited.generate([QUERY]) == backbone.generate([QUERY])
 
 
 def test_it_learns_in_half_precision_and_where_gradients_are_off(backbone: Backbone):

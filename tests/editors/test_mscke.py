@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +19,9 @@ from torch import nn
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
+from fgvedit.cli import run, train
 from fgvedit.editors import training
 from fgvedit.editors.checkpoints import state
-from fgvedit.editors.contract import Route
 from fgvedit.editors.memory import losses as memory
 from fgvedit.editors.memory.counterfactual import Counterfactuals
 from fgvedit.editors.memory.scope import scope_loss, similarity, squared_distance
@@ -86,14 +83,14 @@ def test_dot_released_with_one_edit_is_concat(build):
     assert torch.equal(released.embed_queries(QUERIES), concat.embed_queries(QUERIES))
 
 
-def test_text_alone_looks_at_nothing(build):
+def test_text_alone_reads_no_image(build):
     classifier = build(fusion="text").classifier
     one, other = classifier.embed_queries([Query("What?", image_ref(0)), Query("What?", image_ref(1))])
     assert torch.allclose(one, other) and len(one) == 16
     assert not any(image_ref(number) in classifier.feature_cache for number in range(2))
 
 
-def test_cross_attention_looks_at_the_patches(build):
+def test_cross_attention_reads_the_patches(build):
     classifier = build(fusion="cross").classifier
     one, other = classifier.embed_queries([Query("What?", image_ref(0)), Query("What?", image_ref(1))])
     assert not torch.allclose(one, other, atol=1e-3)
@@ -167,14 +164,14 @@ def test_each_image_is_encoded_once(build, monkeypatch):
     assert sum(seen) == 4
 
 
-def test_rho_does_not_hang_on_what_was_seen_before(build):
+def test_rho_does_not_depend_on_what_was_read_before(build):
     fresh, used = build().classifier, build().classifier
     used.embed_edits(EDITS[1:])
     assert torch.equal(fresh.embed_queries(QUERIES), used.embed_queries(QUERIES))
     assert torch.equal(fresh.embed_edits(EDITS), used.embed_edits(EDITS))
 
 
-def test_edits_in_a_row_are_each_embedded_once(build, monkeypatch):
+def test_sequential_edits_are_each_embedded_once(build, monkeypatch):
     editor = build()
     texts: list[str] = []
     read = editor.classifier.clip.read
@@ -233,20 +230,6 @@ def test_several_edits_in_force(build):
             assert (route.edit, route.rho) == (int(row.argmax()), pytest.approx(float(row.max())))
 
 
-def test_no_edit_in_force(build, backbone):
-    with build(threshold=0.0).edit([]) as edited:
-        assert edited.explain(QUERIES) == [Route("base")] * 3
-        assert answers(edited, QUERIES) == answers(backbone, QUERIES)
-        assert edited.generate([]) == [] and edited.teacher_force([], []) == []
-
-
-def test_the_base_model_is_untouched(build, backbone):
-    before, editor = bits(backbone.model), build(threshold=0.0)
-    with editor.edit(EDITS[:1]) as edited:
-        answers(edited, QUERIES)
-    assert same(bits(backbone.model), before)
-
-
 @torch.no_grad()
 def test_the_counterfactual_model_sees_the_image(build):
     model = build().counterfactual
@@ -277,9 +260,9 @@ def test_only_the_last_layer_of_a_counterfactual_model_is_trained_and_copied(bui
     own = model.language_model.model.decoder
     assert len(own.layers) == (layers or 2)
     assert own.embed_tokens is backbone.language_model.get_input_embeddings()
-    last, place = own.layers[-1], len(own.layers) - 1
-    assert last is not blocks[place] and same(bits(last), bits(blocks[place]))
-    assert all(mine is given for mine, given in zip(own.layers[:-1], blocks, strict=False))
+    last, given = own.layers[-1], blocks[len(own.layers) - 1]
+    assert last is not given and same(bits(last), bits(given))
+    assert all(mine is other for mine, other in zip(own.layers[:-1], blocks, strict=False))
     before, base = bits(editor.parts), bits(backbone.model)
     editor.train(records(), tmp_path, seed=0)
     changed = {name for name, value in bits(editor.parts).items() if not torch.equal(value, before[name])}
@@ -578,25 +561,17 @@ def test_the_scope_losses_are_those_of_the_classifier(build):
 # The command lines
 
 
-def test_train_and_run_from_the_command_line(random_blip2, random_clip, dataset_folder, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+def test_train_and_run_by_their_commands(random_blip2, random_clip, dataset_folder, tmp_path, capsys):
     options = [f"clip={random_clip}", "counterfactual=backbone", "counterfactual_layers=1", "steps=2", "batch=2"]
     common = ["--editor", "mscke", "--backbone", str(random_blip2), "--dataset", str(dataset_folder), "--device", "cpu"]
     for option in options:
         common += ["--set", option]
-
-    def call(module: str, *more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", module, *common, *more]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-
-    trained = call("fgvedit.train", "--out", "trained")
-    assert trained.returncode == 0, trained.stderr
-    assert "saved in trained" in trained.stdout
-    done = call("fgvedit.run", "--checkpoint", "trained", "--limit", "2", "--out", "result")
-    assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "result" / "result.json").read_text())
-    assert result["manifest"]["editor"]["name"] == "mscke"
-    rows = [json.loads(line) for line in (tmp_path / "result" / "rows.jsonl").read_text().splitlines()]
+    trained, out = tmp_path / "trained", tmp_path / "result"
+    train.main([*common, "--out", str(trained)])
+    assert f"saved in {trained}" in capsys.readouterr().out
+    run.main([*common, "--checkpoint", str(trained), "--limit", "2", "--out", str(out)])
+    assert json.loads((out / "result.json").read_text())["manifest"]["editor"]["name"] == "mscke"
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert len(rows) == 2 * 2 * 6
     assert all(0 < row["rho"] <= 1 and row["stored_edit"] == 0 for row in rows)
     assert all(row["after"] == row["before"] for row in rows if row["route"] == "base")
