@@ -212,6 +212,11 @@ def another_tokenizer(own: Parts) -> None:
     (own.vicuna / "tokenizer.json").write_text(json.dumps(made))
 
 
+def without(folder: Path, pattern: str) -> None:
+    for file in folder.glob(pattern):
+        file.unlink()
+
+
 def first_bytes(file: Path, count: int) -> None:
     file.write_bytes(file.read_bytes()[:count])
 
@@ -261,7 +266,7 @@ DAMAGES: dict[str, tuple[Callable[[Parts], Any], list[str]]] = {
     "projection missing": (lambda own: own.projection.unlink(), ["--projection", "{projection}", "no such file"]),
     "weights with code": (weights_with_code, ["{vicuna}/pytorch_model-00002-of-00004.bin", "more than tensors"]),
     "no weights": (
-        lambda own: [file.unlink() for file in own.vicuna.glob("model*")],
+        lambda own: without(own.vicuna, "model*"),
         ["--vicuna", "{vicuna}", "has no weights"],
     ),
     "a file missing": (

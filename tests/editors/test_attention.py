@@ -6,9 +6,6 @@ import base64
 import json
 import math
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +16,6 @@ from samples import EDITS
 from torch import nn
 
 from fgvedit.backbones.answering import Query
-from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
 from fgvedit.editors.mscke.editor import MSCKE
 from fgvedit.evaluation.protocols import open_protocols
@@ -27,17 +23,6 @@ from fgvedit.evaluation.runs.runner import run
 
 QUERIES = [Query("What colour is the card?", image_ref(0)), Query("What?", image_ref(1)), Query("Where is Paris?")]
 GRID = (IMAGE_SIZE // 8, IMAGE_SIZE // 8)  # of the random CLIP, whose patches have 8 pixels
-
-
-@pytest.fixture
-def build(backbone: Backbone, random_clip: Path) -> Callable[..., MSCKE]:
-    config = MSCKE.Config(clip=str(random_clip), counterfactual="backbone", counterfactual_layers=1)
-
-    def make(**changes: Any) -> MSCKE:
-        torch.manual_seed(0)
-        return MSCKE(backbone, replace(config, **changes))
-
-    return make
 
 
 @torch.no_grad()

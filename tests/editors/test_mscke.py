@@ -4,51 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-from rows import image_ref, make_probe, make_row
+from rows import image_ref
 from samples import EDITS, QUERIES, answers, bits, expect_each_read_once, records, same
 from torch import nn
 
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.answering import Query
-from fgvedit.backbones.base import Backbone
 from fgvedit.cli import run, train
-from fgvedit.editors import training
 from fgvedit.editors.checkpoints import state
-from fgvedit.editors.memory import losses as memory
 from fgvedit.editors.memory.counterfactual import Counterfactuals
-from fgvedit.editors.memory.scope import scope_loss, similarity, squared_distance
+from fgvedit.editors.memory.scope import scope_loss, similarity
 from fgvedit.editors.mscke.editor import MSCKE
 from fgvedit.editors.mscke.fusion import FUSIONS, Fusion
 from fgvedit.editors.routing import Routed, most_similar
-from fgvedit.schema import record_from_row
 from fgvedit.util.errors import FGVEditError
-
-
-@pytest.fixture
-def config(random_clip: Path) -> MSCKE.Config:
-    return MSCKE.Config(
-        clip=str(random_clip), counterfactual="backbone", counterfactual_layers=1, steps=6, batch=2, lr=1e-3
-    )
-
-
-@pytest.fixture
-def build(backbone: Backbone, config: MSCKE.Config) -> Callable[..., MSCKE]:
-    """An editor with random weights, the same ones every time."""
-
-    def make(backbone: Backbone = backbone, **changes: Any) -> MSCKE:
-        torch.manual_seed(0)
-        return MSCKE(backbone, replace(config, **changes))
-
-    return make
-
 
 # The classifier's numbers
 
@@ -338,59 +312,11 @@ def test_what_a_checkpoint_holds(saved, backbone):
     assert sorted(path.name for path in saved.iterdir()) == ["editor.json", "model.safetensors"]
 
 
-def describe(**changes: Any) -> Callable[[Path], None]:
-    def change(folder: Path) -> None:
-        described = json.loads((folder / "editor.json").read_text())
-        config = {**described["config"], **changes.get("config", {})}
-        (folder / "editor.json").write_text(json.dumps({**described, **changes, "config": config}))
-
-    return change
-
-
-def rewrite(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
-    def rewritten(folder: Path) -> None:
-        weights = safetensors.torch.load_file(folder / "model.safetensors")
-        change(weights)
-        safetensors.torch.save_file(weights, folder / "model.safetensors")
-
-    return rewritten
-
-
-def cut(folder: Path) -> None:
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (cut, r"model\.safetensors' is truncated or damaged: expected a whole safetensors file, found \d+ bytes"),
-        (lambda folder: (folder / "model.safetensors").unlink(), r"model\.safetensors' is missing"),
-        (lambda folder: (folder / "editor.json").unlink(), r"editor\.json' is missing"),
-        (lambda folder: (folder / "editor.json").write_text('{"edi'), r"editor\.json' is damaged"),
-        (lambda folder: (folder / "editor.json").write_text("[]"), r"editor\.json' is damaged"),
-        (describe(editor="serac"), r"editor\.json': it was trained with editor 'serac'.*expected 'mscke'"),
-        (describe(backbone_revision="abc"), r"editor\.json': it was trained with backbone_revision 'abc'"),
-        (describe(config={"fusion": "concat"}), r"trained with fusion 'concat'.*expected 'dot'"),
-        (describe(config={"counterfactual_layers": 2}), r"trained with counterfactual_layers '2'.*expected '1'"),
-        (
-            rewrite(lambda weights: weights.pop("counterfactual.projection.bias")),
-            r"tensor 'counterfactual\.projection\.bias' has shape none, expected \[32\]",
-        ),
-        (
-            rewrite(lambda weights: weights.update({"classifier.clip.model.visual.proj": torch.zeros(2)})),
-            r"tensor 'classifier\.clip\.model\.visual\.proj' has shape \[2\], expected \[16, 16\]",
-        ),
-        (rewrite(lambda weights: weights.update(more=torch.zeros(2))), "tensor 'more' has shape .* expected no such"),
-    ],
-)
-def test_a_checkpoint_that_does_not_fit(build, saved, damage, message):
-    damage(saved)
-    editor = build()
-    before = bits(editor.parts)
-    with pytest.raises(FGVEditError, match=message):
-        editor.load(saved)
-    assert same(bits(editor.parts), before)
+@pytest.mark.parametrize("option", ["fusion", "counterfactual_layers"])
+def test_a_checkpoint_of_another_architecture_is_refused(build, saved, option):
+    other = {"fusion": "concat", "counterfactual_layers": 2}[option]
+    with pytest.raises(FGVEditError, match=f"trained with {option} '.*expected '{other}'"):
+        build(**{option: other}).load(saved)
 
 
 @pytest.mark.parametrize(
@@ -420,142 +346,6 @@ def test_a_clip_that_cannot_be_opened(build, random_clip, copy_of):
     weights.unlink()
     with pytest.raises(FGVEditError, match=r"open_clip_model\.safetensors' is missing"):
         build(clip=str(folder))
-
-
-# Training
-
-
-def losses(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-
-
-def test_training(build, backbone, random_blip2, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_LOG_EVERY", 5)
-    editor = build(steps=30)
-    before, base = bits(editor.parts), bits(backbone.model)
-    editor.train(records(), tmp_path / "new" / "folder", seed=0)
-    log = losses(tmp_path / "new" / "folder")
-    assert [line["step"] for line in log] == [5, 10, 15, 20, 25, 30]
-    for name in ("scope/rephrase", "scope/out_of_scope", "scope/text_locality", "answer/rephrase", "answer/in_scope"):
-        assert log[-1][name] < log[0][name]
-    after = bits(editor.parts)
-    for name in (
-        "counterfactual.projection.weight",
-        "counterfactual.language_model.model.decoder.layers.0.fc1.weight",
-        "classifier.clip.model.visual.conv1.weight",
-        "classifier.clip.model.text.token_embedding.weight",
-    ):
-        assert not torch.equal(after[name], before[name])
-    assert same(bits(backbone.model), base)
-    kept, alone = (model.features([image_ref()])[0] for model in (backbone, open_backbone(str(random_blip2))))
-    assert torch.equal(kept, alone)  # encoded by itself, in float32
-    assert not any(parameter.requires_grad for parameter in backbone.model.parameters())
-    assert not editor.classifier.training and not editor.counterfactual.language_model.training
-    with editor.edit([records()[0].edit]) as edited:
-        inside, outside, text = edited.explain(
-            [Query(probe.question, probe.image) for probe in records()[0].probes[1:4]]
-        )
-    assert (inside.to, outside.to, text.to) == ("counterfactual", "base", "base")
-
-
-@pytest.mark.parametrize("stop", [1, 5])
-def test_a_stopped_training_goes_on_to_the_same_weights(build, random_blip2, tmp_path, monkeypatch, stop):
-    monkeypatch.setattr(training, "_LOG_EVERY", 2)
-    monkeypatch.setattr(training, "_SAVE_EVERY", -1)
-    whole = build()
-    whole.train(records(), tmp_path / "whole", seed=3)
-    calls = []
-
-    def failing(*args):
-        calls.append(args)
-        if len(calls) == stop + 1:
-            raise KeyboardInterrupt
-        return scope_losses(*args)
-
-    scope_losses = memory.scope_losses
-    monkeypatch.setattr(memory, "scope_losses", failing)
-    with pytest.raises(KeyboardInterrupt):
-        build(open_backbone(str(random_blip2))).train(records(), tmp_path / "stopped", seed=3)
-    with (tmp_path / "stopped" / "log.jsonl").open("a") as file:
-        file.write('{"step": 6, "sco')  # and the process was killed
-    torch.manual_seed(99)
-    resumed = build(open_backbone(str(random_blip2)))
-    resumed.train(records(), tmp_path / "stopped", seed=3)
-    assert len(calls) == stop + 1 + 6 - stop // 2 * 2
-    assert same(bits(resumed.parts), bits(whole.parts))
-    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
-    other = build()
-    other.train(records(), tmp_path / "other", seed=4)
-    assert not same(bits(other.parts), bits(whole.parts))
-
-
-def test_a_finished_training_is_not_done_again(build, tmp_path, monkeypatch):
-    editor = build(steps=1)
-    editor.train(records(), tmp_path, seed=0)
-    monkeypatch.setattr(memory, "scope_losses", None)
-    again = build(steps=1)
-    again.train(records(), tmp_path, seed=0)
-    assert same(bits(again.parts), bits(editor.parts))
-
-
-@pytest.mark.parametrize(
-    ("changes", "count", "seed", "message"),
-    [
-        ({"fusion": "concat"}, 4, 0, "with fusion = 'dot' where this one has 'concat'"),
-        ({"lr": 0.1}, 4, 0, r"with lr = 0.001 where this one has 0.1"),
-        ({}, 3, 0, "with records = '4 .* where this one has '3 "),
-        ({}, 4, 1, "with seed = 0 where this one has 1"),
-    ],
-)
-def test_another_training_in_the_same_folder(build, tmp_path, changes, count, seed, message):
-    build(steps=1).train(records(), tmp_path, seed=0)
-    with pytest.raises(FGVEditError, match=f"holds another training, {message}"):
-        build(steps=1, **changes).train(records(count), tmp_path, seed=seed)
-
-
-def test_a_damaged_training(build, tmp_path):
-    build(steps=1).train(records(), tmp_path, seed=0)
-    path = tmp_path / "training.safetensors"
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(FGVEditError, match=r"training\.safetensors' is truncated"):
-        build(steps=1).train(records(), tmp_path, seed=0)
-
-
-@pytest.mark.parametrize("kind", ["rephrase", "in_scope", "out_of_scope", "text_locality"])
-def test_a_record_without_a_kind_of_probe(build, tmp_path, kind):
-    row = make_row(7)
-    row["probes"] = [probe for probe in row["probes"] if probe["kind"] != kind]
-    with pytest.raises(FGVEditError, match=f"record 'record-7' has no probe of kind '{kind}'"):
-        build().train([*records(2), record_from_row(row)], tmp_path, seed=0)
-
-
-def test_nothing_to_train_on(build, tmp_path):
-    with pytest.raises(FGVEditError, match="no record to train on"):
-        build().train([], tmp_path, seed=0)
-
-
-def test_every_record_is_drawn_once_an_epoch():
-    four = records()
-    drawn = [
-        [d.record.id for step in (2 * e, 2 * e + 1) for d in training.draw_batch(four, 2, 0, step)] for e in range(9)
-    ]
-    assert all(sorted(epoch) == [record.id for record in four] for epoch in drawn)
-    assert len({tuple(epoch) for epoch in drawn}) > 1
-
-
-def test_the_scope_losses_are_those_of_the_classifier(build):
-    """Against the classifier's own answer to each question, a probe that shows another image included."""
-    classifier = build().classifier
-    row = make_row(0)
-    row["probes"][2] = make_probe("out_of_scope", "green", {"bytes": image_ref(5).data, "path": None}, "image-5")
-    batch = training.draw_batch([record_from_row(row), *records(3)[1:]], 3, seed=0, step=0)
-    found = memory.scope_losses(classifier, batch)
-    assert list(found) == ["edit", "rephrase", "in_scope", "out_of_scope", "text_locality"]
-    for kind, value in found.items():
-        z_edits = torch.cat([classifier.embed_edits([example.record.edit]) for example in batch])
-        z = classifier.embed_queries([example.query(kind) for example in batch])
-        expected = scope_loss(squared_distance(z_edits, z), inside=kind in ("edit", "rephrase", "in_scope"))
-        torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
 
 
 # The command lines
