@@ -69,7 +69,7 @@ def test_it_learns_the_edit_and_gives_back_the_base_model_bit_for_bit(kind: type
 
 
 @every_kind
-def test_it_descends_on_all_edits_at_once(kind: type[Editor], backbone: Backbone):
+def test_all_edits_count_at_once(kind: type[Editor], backbone: Backbone):
     edits = [EDIT, OTHER]
     before = [edit_loss(backbone, [edit]).item() for edit in edits]
     with bits_kept(backbone), opened(kind, backbone).edit(edits) as edited:
@@ -85,7 +85,7 @@ def test_it_learns_several_edits_at_once(backbone: Backbone):
 
 
 @every_kind
-def test_it_restores_after_an_error_in_the_descent(
+def test_it_restores_after_an_error_in_the_optimisation(
     kind: type[Editor], backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ):
     editor = opened(kind, backbone, steps=5)
@@ -287,7 +287,7 @@ def test_the_limits_are_the_outermost_numbers_within_the_bound(values: list[floa
         ("lrs", 1.0, "unknown option .*'lrs'.*did you mean 'lr'"),
     ],
 )
-def test_a_bad_option_of_the_descent_is_named(
+def test_a_bad_option_of_the_optimisation_is_named(
     kind: type[Editor], option: str, value: object, sentence: str, backbone: Backbone
 ):
     with pytest.raises(FGVEditError, match=sentence):

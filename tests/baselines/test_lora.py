@@ -135,7 +135,9 @@ def test_before_its_first_step_it_is_the_base_model(backbone: Backbone):
 
 
 @pytest.mark.parametrize("where", ["answer_loss", "language_model.forward"])
-def test_it_restores_after_an_error_in_the_descent(where: str, backbone: Backbone, monkeypatch: pytest.MonkeyPatch):
+def test_it_restores_after_an_error_in_the_optimisation(
+    where: str, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+):
     editor = opened(backbone)
 
     def failing(*_: Any, **__: Any) -> None:

@@ -305,15 +305,15 @@ def test_the_rank_is_at_most_the_width(build):
 @settings(deadline=None, max_examples=30)
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5), unit=st.sampled_from([1e-6, 1.0, 300.0]))
 def test_the_norm_has_the_mean_and_deviation_of_all_rows_so_far(sizes, unit):
-    rng, norm, seen = np.random.default_rng(sum(sizes)), RunningNorm(4), np.zeros((0, 4))
+    rng, norm, rows_so_far = np.random.default_rng(sum(sizes)), RunningNorm(4), np.zeros((0, 4))
     for size in sizes:
         rows = unit * (rng.normal(size=(size, 4)) * [1, 2, 0.5, 1] + [0, 3, -1, 0.2])
-        seen = np.concatenate([seen, rows])
+        rows_so_far = np.concatenate([rows_so_far, rows])
         found = norm(torch.tensor(rows).float())
-        if len(seen) > 1:
-            std = np.maximum(seen.std(axis=0, ddof=1), 1e-3 * 2.0 ** norm.exponent.item())
-            np.testing.assert_allclose(found, (rows - seen.mean(axis=0)) / std, rtol=2e-3, atol=2e-3)
-    assert norm.count == len(seen)
+        if len(rows_so_far) > 1:
+            std = np.maximum(rows_so_far.std(axis=0, ddof=1), 1e-3 * 2.0 ** norm.exponent.item())
+            np.testing.assert_allclose(found, (rows - rows_so_far.mean(axis=0)) / std, rtol=2e-3, atol=2e-3)
+    assert norm.count == len(rows_so_far)
     before = bits(norm)
     norm.eval()(torch.randn(3, 4))
     assert same(bits(norm), before)

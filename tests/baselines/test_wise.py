@@ -166,16 +166,16 @@ def test_the_routing_losses_are_met(backbone: Backbone):
 
 def ties(main: np.ndarray, shards: list[np.ndarray], density: float) -> np.ndarray:
     merged = main.copy()
-    kept = []
+    trimmed = []
     for shard in shards:
         change = shard - main
         least = np.sort(np.abs(change))[::-1][int(density * main.size) - 1]
-        kept.append(np.where(np.abs(change) >= least, change, 0))
-    for place in range(main.size):
-        values = [change[place] for change in kept]
+        trimmed.append(np.where(np.abs(change) >= least, change, 0))
+    for entry in range(main.size):
+        values = [change[entry] for change in trimmed]
         positive = sum(values) >= 0
         agree = [value for value in values if value != 0 and (value > 0) == positive]
-        merged[place] += sum(agree) / len(agree) if agree else 0
+        merged[entry] += sum(agree) / len(agree) if agree else 0
     return merged
 
 

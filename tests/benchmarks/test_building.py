@@ -59,7 +59,7 @@ def test_memory_is_that_of_all_processes(tmp_path: Path, monkeypatch: pytest.Mon
     found = measured([sys.executable, "-c", parent], tmp_path / "log")
     assert 0.1 < found["peak_gb"] < 0.4
     assert found["peak_gb"] == max(found["peak_gb_of_tenths"])
-    assert found["seconds"] > 2
+    assert found["seconds"] > 0.7
     with pytest.raises(FGVEditError, match=r"exit code 3; see '.*log'"):
         measured([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log")
 

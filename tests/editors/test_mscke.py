@@ -107,9 +107,9 @@ def test_scope_loss_is_finite_where_nothing_differs():
 def test_without_an_image_the_first_half_is_zero(build, fusion):
     classifier = build(fusion=fusion).classifier
     alone = classifier.embed_queries([Query("What?")])[0]
-    seen, among = classifier.embed_queries([Query("What?", image_ref()), Query("What?")])
+    shown, among = classifier.embed_queries([Query("What?", image_ref()), Query("What?")])
     assert torch.equal(alone[:16], torch.zeros(16)) and torch.equal(among[:16], torch.zeros(16))
-    assert seen[:16].norm() == pytest.approx(1) and alone[16:].norm() == pytest.approx(1)
+    assert shown[:16].norm() == pytest.approx(1) and alone[16:].norm() == pytest.approx(1)
     torch.testing.assert_close(alone, among)
 
 
@@ -124,18 +124,18 @@ def test_training_and_use_see_the_same(build, fusion):
 
 def test_each_image_is_encoded_once(build, monkeypatch):
     editor = build()
-    seen: list[int] = []
+    encoded: list[int] = []
     see = editor.classifier.clip.see
-    monkeypatch.setattr(editor.classifier.clip, "see", lambda pixels: seen.append(len(pixels)) or see(pixels))
+    monkeypatch.setattr(editor.classifier.clip, "see", lambda pixels: encoded.append(len(pixels)) or see(pixels))
     for edit in EDITS[:2]:
         with editor.edit([edit]) as edited:
             edited.generate(QUERIES)
             edited.teacher_force(QUERIES, ["a"] * 3)
             edited.explain(QUERIES)
-    assert seen == [1, 1]
+    assert encoded == [1, 1]
     editor.classifier.forget()
     editor.classifier.embed_queries(QUERIES)
-    assert sum(seen) == 4
+    assert sum(encoded) == 4
 
 
 def test_rho_does_not_depend_on_what_was_read_before(build):
