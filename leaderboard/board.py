@@ -20,7 +20,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from fgvedit.util.errors import FGVEditError
+from fgvedit.evaluation.protocols import protocols
+from fgvedit.evaluation.rows import Row
+from fgvedit.util.errors import FGVEditError, unknown
 from leaderboard import migrate
 from leaderboard.reading import read_json, read_rows
 from leaderboard.texts import check_link, check_text
@@ -28,7 +30,15 @@ from leaderboard.texts import check_link, check_text
 ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 ID_LENGTH = 120
 RUN_FILES = ("submission.json", "result.json", "rows.jsonl.xz")
-STATUSES = ("reported", "verified-rows", "reproduced")  # from what is claimed to what was seen twice
+# From what is claimed to what was seen twice.
+REPORTED, UNCHECKED, VERIFIED, REPRODUCED = "reported", "unchecked-scores", "verified-rows", "reproduced"
+STATUSES = {
+    REPORTED: "a number taken from a paper; nothing here was computed again",
+    UNCHECKED: "its rows were checked against the data and its metrics against its rows; the scores in these are as "
+    "the run wrote them, as a protocol of its cannot compute them again",
+    VERIFIED: "every number was computed again from the run's rows, which were checked against the data",
+    REPRODUCED: "verified, and a maintainer ran it again",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Entry:
     result: dict[str, Any] = field(repr=False)
     folder: Path
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """The run's rows in the current format, read from disk at each call.
 
         Raises `FGVEditError` where the file is not there, damaged or beyond the bounds of `leaderboard.reading`.
@@ -67,6 +77,17 @@ class Reported:
     split: str
     protocol: str
     rows: list[dict[str, Any]]
+
+
+def status_of_new(manifest: Mapping[str, Any]) -> str:
+    """The status with which a run is accepted: whether all of its protocols hold a score to its row.
+
+    Raises `FGVEditError`, with the nearest, for a protocol that is not registered here.
+    """
+    for name in manifest["protocols"]:
+        if name not in protocols():
+            raise unknown("protocol", name, protocols())
+    return VERIFIED if all(protocols()[name].checked for name in manifest["protocols"]) else UNCHECKED
 
 
 def hardware(manifest: Mapping[str, Any]) -> str:
@@ -147,6 +168,7 @@ def check_date(text: str, where: str) -> None:
 
 
 def check_id(id: str, where: str) -> None:
+    """Raises `FGVEditError`, which starts with `where`, for what no folder of a run may be called."""
     if len(id) > ID_LENGTH or not ID.fullmatch(id):
         raise FGVEditError(
             f"{where}: the id {id[:60]!r} is not valid; expected at most {ID_LENGTH} lower-case letters and digits, in "

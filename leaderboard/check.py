@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import os
 from collections.abc import Iterator, Sequence
@@ -11,10 +12,10 @@ from tqdm import tqdm
 
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line
-from leaderboard.board import RUN_FILES, Entry, read_entry, read_reported
+from leaderboard.board import REPRODUCED, RUN_FILES, Entry, read_entry, read_reported, status_of_new
 from leaderboard.data import Known, read_key
-from leaderboard.seen import Seen
-from leaderboard.submit import SUBMITTED, add_data_option
+from leaderboard.duplicate_runs import DuplicateRuns
+from leaderboard.submit import add_data_option
 from leaderboard.texts import visible
 from leaderboard.verify import Run, faults, read_run
 
@@ -48,31 +49,39 @@ def check(results: Path, known: Known, base: Path | None = None) -> list[Finding
     new = {entry.id for entry in runs if base is not None and not (base / "runs" / entry.id).exists()}
     if base is not None:
         found += changes(results, base)
-        found += [
-            (_path(entry.folder, results), f"its status is '{entry.status}'; expected '{SUBMITTED}', as of a new run")
-            for entry in runs
-            if entry.id in new and entry.status != SUBMITTED
-        ]
-    seen = Seen()
+    others = DuplicateRuns()
     runs.sort(key=lambda entry: (entry.id in new, entry.submitted, entry.id))  # of two equal ones the later is the copy
     for entry in tqdm(runs, desc="verifying", unit="run", disable=None):
-        found += [(_path(entry.folder, results), sentence) for sentence in faults_of(entry, known, seen)]
+        sentences = faults_of(entry, known, others, is_new=entry.id in new)
+        found += [(_path(entry.folder, results), sentence) for sentence in sentences]
     return sorted(found)
 
 
-def faults_of(entry: Entry, known: Known, seen: Seen) -> Iterator[str]:
+def faults_of(entry: Entry, known: Known, others: DuplicateRuns, is_new: bool = False) -> Iterator[str]:
+    """A sentence for whatever is wrong with a submitted run. `others`: those before it; `is_new`: whether a stranger
+    proposes it, who can have reproduced nothing."""
     try:
         run = read_run(entry.folder / "result.json", entry.folder / "rows.jsonl.xz")
     except FGVEditError as error:
         yield str(error)
         return
     wrong = list(faults(run, known))
-    yield from wrong or seen.add(entry.id, run.manifest, run.rows)  # others are not measured by what is wrong itself
+    yield from wrong or others.add(entry.id, run.manifest, run.rows)  # they are not measured by what is wrong itself
+    yield from faults_of_status(entry, is_new)
     if entry.reproduced is not None:
         yield from faults_of_reproduction(entry.reproduced["agreement"], run)
 
 
+def faults_of_status(entry: Entry, is_new: bool) -> Iterator[str]:
+    """Where a submission says that more, or less, of it was checked than was."""
+    with contextlib.suppress(FGVEditError):  # of a protocol that is not registered: said already
+        expected = status_of_new(entry.result["manifest"])
+        if entry.status != expected and (is_new or entry.status != REPRODUCED):
+            yield f"its status is '{entry.status}'; expected '{expected}', as of a new run under its protocols"
+
+
 def faults_of_reproduction(agreement: dict[str, float], run: Run) -> Iterator[str]:
+    """Where the rows that are said to agree are not those of the run, or do not agree."""
     if agreement["rows"] != len(run.rows) or agreement["equal"] > agreement["rows"]:
         yield (
             f"reproduced.agreement: {agreement['equal']} of {agreement['rows']} rows agree; expected of the "
@@ -144,10 +153,12 @@ def files(folder: Path) -> dict[str, Path]:
 
 
 def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, sorted; nothing where it is not there, or a link."""
     return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
 
 
 def folders(folder: Path) -> list[Path]:
+    """The folders in a folder; links are none."""
     return [path for path in entries(folder) if path.is_dir() and not path.is_symlink()]
 
 
@@ -158,15 +169,16 @@ def _path(path: Path, results: Path) -> str:
 def _expect_outside(results: Path) -> None:
     """Raises `FGVEditError` where modules of the results folder could be run: it may hold anybody's."""
     inside = results.resolve()
-    for what, place in (("this program", Path(__file__)), ("the current folder, where Python looks first", Path.cwd())):
-        if place.resolve().is_relative_to(inside):
+    for what, path in (("this program", Path(__file__)), ("the current folder, where Python looks first", Path.cwd())):
+        if path.resolve().is_relative_to(inside):
             raise FGVEditError(
                 f"'{results}' holds {what}; expected a results folder with none of this: install FGVEdit elsewhere and "
                 "start the check from outside the folder"
             )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def parser() -> ArgumentParser:
+    """The options of the command."""
     options = ArgumentParser(
         prog="python -m leaderboard.check", description="Verify every file of a results folder.", epilog=EPILOG
     )
@@ -175,10 +187,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--adds-to",
         type=Path,
         metavar="BASE",
-        help="a results folder as it was: allow new runs of status 'verified-rows', and no other difference to it",
+        help="a results folder as it was: allow new runs that nobody has reproduced, and no other difference to it",
     )
     add_data_option(options)
-    chosen = options.parse_args(argv)
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: a line a finding; 1 where there is one."""
+    chosen = parser().parse_args(argv)
     results: Path = chosen.results
     if not any((results / part).is_dir() for part in ("runs", "reported")):
         raise FGVEditError(f"'{results}' holds neither 'runs' nor 'reported'; expected a results folder")

@@ -59,7 +59,7 @@ class AnswerKey:
     records: tuple[KeyRecord, ...]
 
     def of_run(self, limit: int | None, sequence: int | None) -> list[tuple[KeyRecord, int, int]]:
-        """(record, edits in force, age) whenever a run asks a record's probes, in the run's order.
+        """(record, edits in force, edits made since its own) whenever a run asks a record's probes, in the run's order.
 
         Raises `FGVEditError` where a sequence cannot be that long.
         """
@@ -67,14 +67,13 @@ class AnswerKey:
         if sequence is None:
             return [(record, 1, 0) for record in records]
         groups = sequential_groups([record.image_id for record in records], sequence)
-        return [
-            (records[group[place]], edits, age) for group in groups for place, edits, age in evaluation_points(sequence)
-        ]
+        points = evaluation_points(sequence)
+        return [(records[group[index]], edits, since) for group in groups for index, edits, since in points]
 
 
 def expected_rows(key: AnswerKey, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Of each row that a run must have: what the data say about it."""
-    for record, edits, age in key.of_run(manifest["dataset"]["limit"], manifest["sequence"]):
+    for record, edits, since in key.of_run(manifest["dataset"]["limit"], manifest["sequence"]):
         for protocol in manifest["protocols"]:
             for number, (kind, question, answer) in enumerate(record.probes, -1):
                 yield {
@@ -87,7 +86,7 @@ def expected_rows(key: AnswerKey, manifest: Mapping[str, Any]) -> Iterator[dict[
                     "question": question,
                     "answer": answer,
                     "expected": answer if changes(kind) else None,
-                    "age": age,
+                    "age": since,
                 }
 
 
@@ -149,11 +148,15 @@ def key_of(source: str, split: str) -> AnswerKey:
 
 
 def file_name(split: str, revision: str) -> str:
+    """What the answer key of a split is called in a results folder's `data`."""
     return f"{revision}-{split}.jsonl.xz"
 
 
 def read_key(path: Path) -> AnswerKey:
-    """Raises `FGVEditError`, naming the file and the line, where it is not a key, or not called as its content says."""
+    """The answer key in a file.
+
+    Raises `FGVEditError`, naming the file and the line, where it is not a key, or not called as its content says.
+    """
     lines = read_rows(path)
     about = next(lines, ...)
     if about is ...:
@@ -202,6 +205,7 @@ def write_key(key: AnswerKey, results: Path) -> Path:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """The command: write the answer key of data into a results folder."""
     options = ArgumentParser(
         prog="python -m leaderboard.data", description="Write the answer key of a data set.", epilog=EPILOG
     )

@@ -59,10 +59,10 @@ def write_eval_results(path: Path, repo: str, about: Mapping[str, Any], result: 
     """
     manifest = result["manifest"]
     data = manifest["dataset"]
-    row = f"{manifest['sequence']} edits in a row" if manifest["sequence"] else "edits one by one"
+    how = f"{manifest['sequence']} sequential edits" if manifest["sequence"] else "edits one by one"
     notes = (
         f"{manifest['editor']['name']} on {manifest['backbone']['name']}, {data['records']} records of {data['name']}/"
-        f"{data['split']} at {data['revision'][:8]}, {row}; percent, 95 % interval"
+        f"{data['split']} at {data['revision'][:8]}, {how}; percent, 95 % interval"
     )
     entries = [
         huggingface_hub.EvalResultEntry(

@@ -7,15 +7,18 @@ Format 1 lacked what a sequence needs (`manifest.sequence`; the rows' `edits` an
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 
-from fgvedit.util.errors import FGVEditError
+from fgvedit.evaluation.rows import LACKED, Row
+from fgvedit.probes import kinds
+from fgvedit.util.errors import FGVEditError, unknown
 
 SCHEMAS = Path(__file__).parent / "schema"
 CURRENT = 2
@@ -25,15 +28,22 @@ INTEGERS = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lamb
 Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=INTEGERS)
 
 
-@cache
 def schema_of(name: str) -> dict[str, Any]:
-    return json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    """`schema/<name>.schema.json`; of rows of the current format, with the kinds of probes that are registered."""
+    return validator(name).schema
+
+
+def validator(name: str) -> Any:
+    """The validator of `schema_of(name)`."""
+    return _validator(name, tuple(kinds()) if name == f"row.v{CURRENT}" else ())
 
 
 @cache
-def validator(name: str) -> Any:
-    """The validator of `schema/<name>.schema.json`."""
-    return Validator(schema_of(name))
+def _validator(name: str, kinds_of_probes: tuple[str, ...]) -> Any:
+    schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    if kinds_of_probes:
+        schema["properties"]["kind"]["enum"] = list(kinds_of_probes)
+    return Validator(schema)
 
 
 def check(value: Any, schema: str, where: str, whole: str = "the whole file") -> None:
@@ -41,7 +51,9 @@ def check(value: Any, schema: str, where: str, whole: str = "the whole file") ->
     error = jsonschema.exceptions.best_match(validator(schema).iter_errors(value))
     if error is not None:
         field = ".".join(map(str, error.absolute_path)) or whole
-        message = error.message if len(error.message) <= 200 else f"{error.message[:120]} … {error.message[-60:]}"
+        named = error.validator == "enum" and isinstance(error.instance, str)
+        message = str(unknown("name", error.instance[:60], error.validator_value)) if named else error.message
+        message = message if len(message) <= 200 else f"{message[:120]} … {message[-60:]}"
         raise FGVEditError(f"{where}: {field}: {message}")
 
 
@@ -52,7 +64,6 @@ def _to_2(result: dict[str, Any]) -> dict[str, Any]:
 
 
 TO_NEXT: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2}
-ROWS_TO_NEXT: dict[int, dict[str, Any]] = {1: {"edits": 1, "age": 0}}  # what a row of that format lacked
 
 
 def current_result(result: Any, where: str) -> dict[str, Any]:
@@ -66,7 +77,7 @@ def current_result(result: Any, where: str) -> dict[str, Any]:
     return result
 
 
-def current_rows(rows: Iterable[Any], where: str) -> list[dict[str, Any]]:
+def current_rows(rows: Iterable[Any], where: str) -> list[Row]:
     """Rows of one format, any, as rows of the current one. Raises `FGVEditError`, naming the first bad row, before the
     next one is taken."""
     rest = iter(rows)
@@ -74,23 +85,23 @@ def current_rows(rows: Iterable[Any], where: str) -> list[dict[str, Any]]:
     if first is ...:
         raise FGVEditError(f"{where} holds no row; expected one a probe and protocol")
     named = set(first) if isinstance(first, dict) else set()
-    version = next((v for v, lacked in ROWS_TO_NEXT.items() if not set(lacked) & named), CURRENT)
-    added = {key: value for step in range(version, CURRENT) for key, value in ROWS_TO_NEXT[step].items()}
-    return [{**row, **added} for row in _checked(chain([first], rest), f"row.v{version}", where)]
+    version = next((v for v, lacked in LACKED.items() if not set(lacked) & named), CURRENT)
+    added = {key: value for step in range(version, CURRENT) for key, value in LACKED[step].items()}
+    return [cast(Row, {**row, **added}) for row in _checked(chain([first], rest), f"row.v{version}", where)]
 
 
 def _checked(rows: Iterable[Any], schema: str, where: str) -> Iterator[dict[str, Any]]:
-    """As `check` for each row, but each column's values are looked at once, however often they occur."""
+    """As `check` for each row, but each column's values are checked once, however often they occur."""
     valid = validator(schema)
-    columns = {name: valid.evolve(schema=column) for name, column in schema_of(schema)["properties"].items()}
-    seen: set[tuple[str, type, Any]] = set()
+    columns = {name: valid.evolve(schema=column) for name, column in valid.schema["properties"].items()}
+    passed: dict[str, dict[type, set[Any]]] = {name: defaultdict(set) for name in columns}  # to Python, 1 is 1.0
     for number, row in enumerate(rows, 1):
         well = isinstance(row, dict) and row.keys() == columns.keys()
         for name, value in row.items() if well else ():
             if isinstance(value, (list, dict)):
                 well = False
-            elif (key := (name, type(value), value)) not in seen:
-                seen.add(key)
+            elif value not in (known := passed[name][type(value)]):
+                known.add(value)
                 well = well and columns[name].is_valid(value)
         if not well:
             check(row, schema, f"{where}: row {number}", "its fields")

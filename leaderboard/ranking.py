@@ -1,6 +1,6 @@
 """Who is ahead of whom, and who cannot be told apart.
 
-Runs are compared within a group: the same records, backbone and number of edits in a row, one protocol, one metric.
+Runs are compared within a group: the same records, backbone and number of sequential edits, one protocol, one metric.
 A run's rank is 1 more than the number of runs that are better beyond doubt, that is, whose paired bootstrap difference
 to it has an interval above 0. Runs that cannot be told apart from the best share rank 1. Being told apart is not
 transitive: where a is better than c beyond doubt and b can be told apart from neither, a and b share rank 1, and c has
@@ -19,16 +19,23 @@ import numpy as np
 
 from fgvedit.evaluation.intervals import interval
 from fgvedit.evaluation.metrics import resampled_metrics
-from fgvedit.probes import metrics as all_metrics
+from fgvedit.probes import PAPER, metrics
 
 SCORE = "score"
-SCORED = ("reliability", "locality", "generality", "specificity")  # what <protocol>/score is the harmonic mean of
-RANKED_BY = (SCORE, *all_metrics())
+SCORED = PAPER  # what <protocol>/score is the harmonic mean of
+
+
+def ranked_by() -> tuple[str, ...]:
+    """What runs can be ranked by, in the order of tables: the score, and every registered metric."""
+    return (SCORE, *metrics())
 
 
 @dataclass(frozen=True)
 class Group:
-    """What runs that are ranked together have in common, besides a protocol. `sequence`: edits in a row; None: one."""
+    """What runs that are ranked together have in common, besides a protocol.
+
+    `sequence`: how many edits were made one on top of the other; None: one by one.
+    """
 
     dataset: str
     split: str
@@ -41,6 +48,7 @@ class Group:
 
 
 def group_of(result: Mapping[str, Any]) -> Group:
+    """The group of a run, from its result file."""
     manifest = result["manifest"]
     data, backbone = manifest["dataset"], manifest["backbone"]
     return Group(
@@ -65,13 +73,14 @@ class Sampled:
     probes: dict[str, str]
 
 
-def sample(metrics: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Sampled:
-    """`metrics`: those of the run's result file; `rows`: its rows."""
-    return Sampled(with_score(values_of(metrics)), with_score(resampled_metrics(rows)), probes_of(rows))
+def sample(figures: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Sampled:
+    """A run with its resamples. `figures`: the metrics of its result file; `rows`: its rows."""
+    return Sampled(with_score(values_of(figures)), with_score(resampled_metrics(rows)), probes_of(rows))
 
 
-def values_of(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    return {name: metric["value"] for name, metric in metrics.items()}
+def values_of(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Name -> value of the metrics of a result file."""
+    return {name: figure["value"] for name, figure in figures.items()}
 
 
 def with_score(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,18 +136,18 @@ def ranks(runs: Sequence[tuple[Group, Sampled]], name: str) -> list[int | None]:
     """The rank of each run in one metric among the runs of its group; None where it lacks the metric or its rows."""
     protocol = parts_of(name)[0]
     together: dict[tuple[Group, str], list[int]] = {}
-    for place, (group, run) in enumerate(runs):
+    for index, (group, run) in enumerate(runs):
         if comparable(run, run, name):
-            together.setdefault((group, run.probes[protocol]), []).append(place)
+            together.setdefault((group, run.probes[protocol]), []).append(index)
     found: list[int | None] = [None] * len(runs)
-    for places in together.values():
-        below = np.zeros(len(places), dtype=int)  # how many are better beyond doubt
-        for number, place in enumerate(places):
-            lines = differences(runs[place][1], [runs[other][1] for other in places[number + 1 :]], name)
+    for indices in together.values():
+        below = np.zeros(len(indices), dtype=int)  # how many are better beyond doubt
+        for number, index in enumerate(indices):
+            lines = differences(runs[index][1], [runs[other][1] for other in indices[number + 1 :]], name)
             below[number] += (lines[:, 2] < 0).sum()
             below[number + 1 :] += lines[:, 1] > 0
-        for place, count in zip(places, below.tolist(), strict=True):
-            found[place] = 1 + count
+        for index, count in zip(indices, below.tolist(), strict=True):
+            found[index] = 1 + count
     return found
 
 
@@ -146,15 +155,7 @@ def probes_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """protocol -> a hash of which probes of which records were asked, and when."""
     keys: dict[str, list[Any]] = {}
     for row in rows:
-        key = [
-            row["record_id"],
-            row["edits"],
-            row["probe"],
-            row["kind"],
-            row["image_id"],
-            row["question"],
-            row["answer"],
-        ]
+        key = [row[name] for name in ("record_id", "edits", "probe", "kind", "image_id", "question", "answer")]
         keys.setdefault(row["protocol"], []).append(key)
     return {
         protocol: hashlib.sha256(json.dumps(sorted(own)).encode()).hexdigest() for protocol, own in sorted(keys.items())

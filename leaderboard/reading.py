@@ -117,10 +117,8 @@ def parse(content: bytes, where: str, most: int = JSON_BYTES) -> Any:
     if len(content) > most:
         raise FGVEditError(f"{where} has {len(content):,} bytes; expected at most {most:,}")
     try:
-        value = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_not_finite, parse_float=_finite
-        )
-        _check(value)
+        value = DECODER.decode(content.decode("utf-8"))
+        _check(value, escapes=b"\\u" in content)
     except RecursionError:
         raise FGVEditError(f"{where} is nested too deep; expected at most {DEPTH} levels") from None
     except ValueError as error:
@@ -145,8 +143,12 @@ def _finite(text: str) -> float:
     return value if math.isfinite(value) else _not_finite(text[:50])
 
 
-def _check(value: Any) -> None:
-    """Raises for nesting that is too deep, for too many items, and for half a character (a lone surrogate)."""
+DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_not_finite, parse_float=_finite)
+
+
+def _check(value: Any, escapes: bool) -> None:
+    """Raises for nesting that is too deep, for too many items, and for half a character (a lone surrogate), which only
+    escapes can write."""
     level, depth = [value], 0
     while level:
         depth += 1
@@ -154,12 +156,15 @@ def _check(value: Any) -> None:
             raise RecursionError
         inner: list[Any] = []
         for one in level:
-            if isinstance(one, (dict, list)) and len(one) > ITEMS:
-                raise ValueError(f"{len(one):,} items in one list or object, of which at most {ITEMS:,} are allowed")
-            if isinstance(one, str) and not one.isascii():
-                one.encode("utf-8")
-            elif isinstance(one, dict):
-                inner += (*one, *one.values())
-            elif isinstance(one, list):
+            kind = type(one)
+            if kind is str:
+                if escapes:
+                    one.encode("utf-8")
+            elif kind is dict or kind is list:
+                if len(one) > ITEMS:
+                    raise ValueError(
+                        f"{len(one):,} items in one list or object, of which at most {ITEMS:,} are allowed"
+                    )
                 inner += one
+                inner += one.values() if kind is dict else ()
         level = inner

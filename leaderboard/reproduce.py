@@ -11,10 +11,10 @@ from typing import Any
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, unknown
 from fgvedit.util.files import write_json
-from leaderboard.board import Entry, check_submission, read_results
+from leaderboard.board import REPRODUCED, Entry, check_submission, read_results
 from leaderboard.data import Known
+from leaderboard.duplicate_runs import identity
 from leaderboard.reading import read_json
-from leaderboard.seen import identity
 from leaderboard.submit import add_data_option, with_names_of_data
 from leaderboard.verify import Run, key_of, read_run, verify
 
@@ -62,7 +62,7 @@ def mark(entry: Entry, by: Mapping[str, str], again: Run, agreed: Mapping[str, A
     path = entry.folder / "submission.json"
     about = {
         **read_json(path),
-        "status": "reproduced",
+        "status": REPRODUCED,
         "reproduced": {
             **by,
             "date": date.today().isoformat(),
@@ -74,7 +74,8 @@ def mark(entry: Entry, by: Mapping[str, str], again: Run, agreed: Mapping[str, A
     write_json(path, about)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def parser() -> ArgumentParser:
+    """The options of the command."""
     options = ArgumentParser(
         prog="python -m leaderboard.reproduce", description="Compare a run with a submitted one.", epilog=EPILOG
     )
@@ -89,7 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--tolerance", type=float, default=TOLERANCE, help="in percentage points of each metric; default: %(default)s"
     )
     add_data_option(options)
-    chosen = options.parse_args(argv)
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: mark a submitted run as reproduced; 1 where the two runs differ by more than the tolerance."""
+    chosen = parser().parse_args(argv)
     if not 0 <= chosen.tolerance <= 100:
         raise FGVEditError(f"--tolerance is {chosen.tolerance}; expected 0 to 100 percentage points")
     entries = {entry.id: entry for entry in read_results(chosen.results)[0]}
@@ -109,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"not reproduced: more than {chosen.tolerance}; nothing was written")
         return 1
     mark(entry, {"by": chosen.by, "link": chosen.link}, again, agreed)
-    print(f"marked as 'reproduced': {entry.folder / 'submission.json'}")
+    print(f"marked as '{REPRODUCED}': {entry.folder / 'submission.json'}")
     return 0
 
 

@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import tempfile
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -19,13 +20,12 @@ from tqdm import tqdm
 
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line
-from leaderboard.board import RUN_FILES, Entry, check_id, check_submission, read_results
+from leaderboard.board import RUN_FILES, Entry, check_id, check_submission, read_results, status_of_new
 from leaderboard.data import Known
+from leaderboard.duplicate_runs import DuplicateRuns
 from leaderboard.reading import pack
-from leaderboard.seen import Seen
 from leaderboard.verify import Run, read_run, verify
 
-SUBMITTED = "verified-rows"  # the status of a run that was checked and not run again
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 EPILOG = """\
@@ -37,7 +37,8 @@ examples:
       on data that are neither embedded nor known to the results folder
 
 Every metric is computed again from the rows, and the rows are held to the data; what is checked stands in
-docs/leaderboard.md. A run is accepted as 'verified-rows'.
+docs/leaderboard.md. A run is accepted as 'verified-rows' or, where a protocol cannot compute its scores again, as
+'unchecked-scores'.
 """
 
 
@@ -54,17 +55,17 @@ def submit(run: Run, results: Path, about: Mapping[str, Any], known: Known) -> t
         "id": new_id(run.manifest, {entry.id for entry in entries}),
         **about,
         "submitted": date.today().isoformat(),
-        "status": SUBMITTED,
+        "status": status_of_new(run.manifest),
         "reproduced": None,
     }
     check_submission(submission, "the submission")
     verify(run, known)
-    seen = Seen()
+    runs = DuplicateRuns()
     revision = run.manifest["dataset"]["revision"]
     others = [entry for entry in entries if entry.result["manifest"]["dataset"]["revision"] == revision]
-    for entry in tqdm(others, desc="looking for copies", unit="run", disable=None):
-        seen.add(entry.id, entry.result["manifest"], entry.rows())
-    for sentence in seen.add(submission["id"], run.manifest, run.rows):
+    for entry in tqdm(others, desc="comparing with others", unit="run", disable=None):
+        runs.add(entry.id, entry.result["manifest"], entry.rows())
+    for sentence in runs.add(submission["id"], run.manifest, run.rows):
         raise FGVEditError(sentence)
     return submission, run
 
@@ -123,6 +124,7 @@ def _json(value: Any) -> bytes:
 
 
 def parser() -> ArgumentParser:
+    """The options of the command."""
     options = ArgumentParser(
         prog="python -m leaderboard.submit", description="Submit a finished run to a leaderboard.", epilog=EPILOG
     )
@@ -146,6 +148,7 @@ def parser() -> ArgumentParser:
 
 
 def add_data_option(options: ArgumentParser) -> None:
+    """`--data`, of every command that holds rows to data."""
     options.add_argument(
         "--data",
         action="append",
@@ -156,7 +159,19 @@ def add_data_option(options: ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """The command: check a run, then write it to a folder or propose it to the hub."""
     options = parser().parse_args(argv)
+    _check_options(options)
+    run = read_run(options.run / "result.json", options.run / "rows.jsonl")
+    about = {"name": options.name, "link": options.link, "description": options.description}
+    if options.hub is not None:
+        _propose(options, run, about)
+        return
+    submission, run = submit(run, options.to, about, Known(options.to, options.data))
+    print(f"accepted as '{submission['status']}': {add(options.to, submission, run)}")
+
+
+def _check_options(options: Namespace) -> None:
     if options.hub is None and options.eval_results is not None:
         raise FGVEditError("--eval-results is given without --hub; expected --hub, the benchmark that the results name")
     if (path := options.eval_results) is not None and (path.is_dir() or not path.parent.is_dir()):
@@ -165,13 +180,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise FGVEditError(f"--hub is '{options.hub}'; expected OWNER/NAME")
     if not options.run.is_dir():
         raise FGVEditError(f"'{options.run}' is no folder; expected a finished run, as python -m fgvedit.run writes it")
-    run = read_run(options.run / "result.json", options.run / "rows.jsonl")
-    about = {"name": options.name, "link": options.link, "description": options.description}
-    if options.to is not None:
-        submission, run = submit(run, options.to, about, Known(options.to, options.data))
-        print(f"accepted as 'verified-rows': {add(options.to, submission, run)}")
-        return
 
+
+def _propose(options: Namespace, run: Run, about: Mapping[str, Any]) -> None:
     from leaderboard import hub
 
     with tempfile.TemporaryDirectory() as folder:
@@ -182,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_run(own, submission, run)
         title = f"{submission['name']}: {submission['id']}"
         address = hub.propose(options.hub, own, f"runs/{submission['id']}", title)
-        print(f"proposed: {address}")
+        print(f"proposed as '{submission['status']}': {address}")
     if options.eval_results is not None:
         hub.write_eval_results(options.eval_results, options.hub, submission, run.result)
         print(f"metrics for a model's .eval_results folder: {options.eval_results}")

@@ -1,10 +1,7 @@
-"""Result files as one table: `python -m leaderboard.table DIR`."""
+"""Result files as one table: `python -m leaderboard.table DIR`. How it is written is in `leaderboard.table_text`."""
 
 from __future__ import annotations
 
-import io
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,38 +9,33 @@ from typing import Any
 
 import pandas as pd
 
+from fgvedit.evaluation.protocols import OWN
+from fgvedit.evaluation.rows import Row
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, unknown
 from fgvedit.util.files import write_bytes
-from leaderboard.board import STATUSES, Reported, hardware, read_results
+from leaderboard.board import REPORTED, STATUSES, Reported, hardware, read_results
 from leaderboard.migrate import current_result, current_rows
 from leaderboard.ranking import (
-    RANKED_BY,
     SCORE,
     Group,
     Sampled,
     ends,
     group_of,
     parts_of,
+    ranked_by,
     ranks,
     sample,
     values_of,
     with_score,
 )
 from leaderboard.reading import read_json, read_rows
-from leaderboard.texts import hidden
+from leaderboard.table_text import COST, FORMATS, GROUP, NOTE, render
 
 LOCAL = "local"  # the status of a run that was not submitted: nobody has checked it
-FORMATS = ("terminal", "markdown", "csv", "parquet", "json")
 TRACKS = ("single", "sequence", "cost")
 # Columns about what was run. `weights`: of the backbone, by their revision.
 ABOUT = ("editor", "backbone", "weights", "input_mode", "dataset", "records", "edits", "status", "file")
-GROUP = ("edits", "dataset", "records", "backbone", "weights", "input_mode")  # those in which ranked runs agree
-NOTE = "note"  # the column of what is to be known of a paper's numbers, where there are any
-COST = (
-    *("seconds_per_edit", "seconds", "peak_memory_bytes", "encoded_images", "trained_parameters"),
-    *("hardware", "dtype"),
-)
 WHOLE = ("records", "edits", "peak_memory_bytes", "encoded_images", "trained_parameters")  # columns of whole numbers
 
 EPILOG = """\
@@ -55,10 +47,10 @@ examples:
   python -m leaderboard.table runs --format csv --out results.csv
 
 A metric is named with its protocol, in percent. <protocol>/score is the harmonic mean of that protocol's
-reliability, locality, generality and specificity. Of edits in a row, a metric is right after each edit, and with
+reliability, locality, generality and specificity. In sequential editing, a metric is right after each edit, and with
 @end after all of them. A data set is named with its split and the start of its revision.
 
-Ranks are of runs on the same records, backbone and number of edits in a row: 1 more than the number of runs that are
+Ranks are of runs on the same records, backbone and number of sequential edits: 1 more than the number of runs that are
 better beyond doubt (95 % intervals of paired bootstrap differences). Runs that cannot be told apart from the best
 share rank 1. Numbers that papers report are listed and never ranked; a run without its rows beside it is not either.
 Terminal and Markdown show intervals of what is ranked by and of everything; csv, parquet and json hold .low and .high.
@@ -73,7 +65,7 @@ class Run:
     file: str
     status: str
     result: dict[str, Any]
-    rows: Callable[[], list[dict[str, Any]]]
+    rows: Callable[[], list[Row]]
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -99,7 +91,7 @@ def read_runs(folder: Path) -> tuple[list[Run], list[Reported]]:
     return [Run(str(path.relative_to(folder)), LOCAL, read_result(path), _rows_beside(path)) for path in paths], []
 
 
-def _rows_beside(result: Path) -> Callable[[], list[dict[str, Any]]]:
+def _rows_beside(result: Path) -> Callable[[], list[Row]]:
     rows = result.with_name("rows.jsonl")
     return lambda: current_rows(read_rows(rows), f"'{rows}'") if rows.exists() else []
 
@@ -122,7 +114,7 @@ def read_table(folder: Path, sort: str | None = None, rank_by: str = SCORE, **on
     lines += [{**_about_reported(paper, row), **with_score(row["metrics"])} for paper in reported for row in paper.rows]
     _add_ranks(lines, sampled, rank_by)
     table = pd.DataFrame(lines)
-    metrics_ = sorted((column for column in table.columns if "/" in column), key=_place)
+    metrics_ = sorted((column for column in table.columns if "/" in column), key=_order)
     table = table.reindex(columns=[*ABOUT, *metrics_, *COST, *([NOTE] if reported else [])])
     table = table.astype({column: "Int64" for column in table if column in WHOLE or parts_of(column)[1] == "rank"})
     table = table.copy()  # in one piece
@@ -133,6 +125,7 @@ def read_table(folder: Path, sort: str | None = None, rank_by: str = SCORE, **on
 
 
 def about(run: Run) -> dict[str, Any]:
+    """The columns of `ABOUT`."""
     manifest = run.result["manifest"]
     data = manifest["dataset"]
     values = (
@@ -151,11 +144,12 @@ def about(run: Run) -> dict[str, Any]:
 
 def _about_reported(paper: Reported, row: Mapping[str, Any]) -> dict[str, Any]:
     dataset = f"{paper.dataset}/{paper.split}"
-    values = (row["editor"], row["backbone"], "", "", dataset, None, 1, STATUSES[0], f"reported/{paper.id}.json")
+    values = (row["editor"], row["backbone"], "", "", dataset, None, 1, REPORTED, f"reported/{paper.id}.json")
     return {**dict(zip(ABOUT, values, strict=True)), NOTE: paper.note}
 
 
 def cost(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of `COST`."""
     manifest = result["manifest"]
     found = {**manifest["cost"], "hardware": hardware(manifest), "dtype": manifest["dtype"]}
     found["seconds_per_edit"] = round(found["edit_seconds"] / manifest["dataset"]["records"], 4)
@@ -174,23 +168,24 @@ def _with_intervals(metrics: Mapping[str, Any], run: Sampled) -> dict[str, float
 
 
 def _add_ranks(lines: list[dict[str, Any]], sampled: Sequence[tuple[Group, Sampled]], rank_by: str) -> None:
-    if rank_by not in RANKED_BY:
-        raise unknown("metric to rank by", rank_by, RANKED_BY)
+    if rank_by not in ranked_by():
+        raise unknown("metric to rank by", rank_by, ranked_by())
     for name in {name for line in lines for name in line if "/" in name and parts_of(name)[1] == rank_by}:
         protocol, _, moment = parts_of(name)
         for line, rank in zip(lines, ranks(sampled, name), strict=False):  # reported rows come last and have none
             line[f"{protocol}/rank{moment}"] = rank
 
 
-def _place(column: str) -> tuple[bool, str, str, int, str]:
-    """Where a metric's column stands: `paper` first, right after before at the end, then rank, score and the metrics in
-    their order, each before the ends of its interval."""
+def _order(column: str) -> tuple[int, str, str, int, str, str]:
+    """Where a metric's column stands: the project's own protocols first, right after before at the end, then rank,
+    score and the metrics in their order, each before the ends of its interval; those that are not registered last."""
     protocol, metric, moment = parts_of(column)
     metric, dot, end = (metric + moment).partition(".")
     metric, at, moment = metric.partition("@")
-    order = ["rank", *RANKED_BY]
-    place = order.index(metric) if metric in order else len(order)
-    return (protocol != "paper", protocol, at + moment, place, {"": "", "low": "1", "high": "2"}.get(end, dot + end))
+    known = ["rank", *ranked_by()]
+    index = known.index(metric) if metric in known else len(known)
+    own = OWN.index(protocol) if protocol in OWN else len(OWN)
+    return own, protocol, at + moment, index, metric, {"": "", "low": "1", "high": "2"}.get(end, dot + end)
 
 
 def filtered(
@@ -217,21 +212,29 @@ def filtered(
         if not any(dataset in choices for choices in names):
             raise unknown("data set in these results", dataset, set().union(*names))
         table = table[[dataset in choices for choices in names]]
-    metrics = [column for column in table.columns if "/" in column]
     if protocol is not None:
-        protocols = {parts_of(column)[0] for column in metrics}
-        if protocol not in protocols:
-            raise unknown("protocol in these results", protocol, protocols)
-        table = table.drop(columns=[column for column in metrics if parts_of(column)[0] != protocol])
-        table = table[table[[column for column in table.columns if "/" in column]].notna().any(axis=1)]
-    if track == "cost":
-        table = table[table["status"] != STATUSES[0]]
-        table = table.drop(columns=[column for column in table.columns if "/" in column or column == NOTE])
-    elif track is not None:
-        table = table[(table["edits"] > 1) == (track == "sequence")]
+        table = _of_protocol(table, protocol)
+    if track is not None:
+        table = _of_track(table, track)
     if table.empty:
         raise FGVEditError("no run is left by these options together; expected at least one: leave out some of them")
     return table.dropna(axis="columns", how="all") if track == "single" else table
+
+
+def _of_protocol(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    metrics = [column for column in table.columns if "/" in column]
+    protocols = {parts_of(column)[0] for column in metrics}
+    if protocol not in protocols:
+        raise unknown("protocol in these results", protocol, protocols)
+    table = table.drop(columns=[column for column in metrics if parts_of(column)[0] != protocol])
+    return table[table[[column for column in table.columns if "/" in column]].notna().any(axis=1)]
+
+
+def _of_track(table: pd.DataFrame, track: str) -> pd.DataFrame:
+    if track == "cost":
+        table = table[table["status"] != REPORTED]
+        return table.drop(columns=[column for column in table.columns if "/" in column or column == NOTE])
+    return table[(table["edits"] > 1) == (track == "sequence")]
 
 
 def _sorted(table: pd.DataFrame, sort: str | None, rank_by: str) -> pd.DataFrame:
@@ -239,144 +242,14 @@ def _sorted(table: pd.DataFrame, sort: str | None, rank_by: str) -> pd.DataFrame
         ascending = sort in (*ABOUT, *COST) or parts_of(sort)[1] == "rank"
         return table.sort_values(sort, ascending=ascending, kind="stable", na_position="last", ignore_index=True)
     values = [c for c in table.columns if "/" in c and "." not in c and parts_of(c)[1] == rank_by]
-    keys = table.assign(reported=table["status"] == STATUSES[0])
+    keys = table.assign(reported=table["status"] == REPORTED)
     by = ["reported", *GROUP, *values]
     small_first = [name not in values for name in by]
     return table.loc[keys.sort_values(by, ascending=small_first, kind="stable").index].reset_index(drop=True)
 
 
-# -- as text -----------------------------------------------------------------------------------------------------------
-
-
-def render(table: pd.DataFrame, style: str, rank_by: str = SCORE) -> bytes:
-    """The table as a file of one of `FORMATS`, in UTF-8 where it is text."""
-    if style == "parquet":
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
-        return buffer.getvalue()
-    if style == "csv":
-        texts = table.select_dtypes(exclude="number").columns
-        return table.assign(**{name: table[name].map(defused) for name in texts}).to_csv(index=False).encode()
-    if style == "json":
-        return (table.to_json(orient="records", indent=2) + "\n").encode()
-    found = _blocks(table, rank_by, all_intervals=style == "markdown")
-    blocks = [_block(title, lines, notes, style) for title, lines, notes in found]
-    return ("\n\n".join(blocks) + "\n").encode()
-
-
-def defused(value: Any) -> Any:
-    """A text that a spreadsheet will not take for a formula: one that starts like one, and is no number, gets a quote
-    in front."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r", "\n"):
-        try:
-            float(value)
-        except ValueError:
-            return f"'{value}"
-    return value
-
-
-def plain(text: str) -> str:
-    """Text as a terminal may show it: what cannot be seen, or would steer the terminal, becomes one mark."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if hidden(c) else c for c in text)
-
-
-def escaped(text: str) -> str:
-    """Text as it stands in a cell of a Markdown table, where none of it is markup."""
-    text = re.sub(r"([\\`*_\[\]|~!#])", r"\\\1", plain(text))
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"(www)\.", r"\1&#46;", text.replace("://", ":&#47;/"), flags=re.IGNORECASE)  # GitHub links both
-
-
-def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool) -> list[tuple[str, list[list[str]], list[str]]]:
-    """A title, the lines, header first, and notes on them, for the runs that are ranked together under one protocol, or
-    for costs."""
-    moments: dict[tuple[str, str], None] = {}
-    for column in table.columns:
-        if "/" in column:
-            protocol, _, moment = parts_of(column)
-            moments.setdefault((protocol, moment.partition(".")[0]))
-    if not moments:
-        return [("cost", _cost_lines(table), [])]
-    found = []
-    for protocol, moment in moments:
-        names = [f"{protocol}/{metric}{moment}" for metric in RANKED_BY]
-        names = [name for name in names if name in table.columns]
-        names.sort(key=lambda name: parts_of(name)[1] != rank_by)  # what is ranked by comes first
-        own = table[table[names].notna().any(axis=1)]
-        groups = list(own.groupby(list(GROUP), sort=False, dropna=False))
-        for key, group in groups:
-            edits, dataset, records, backbone, weights, input_mode = key
-            if sum(str(other[:4]) == str(key[:4]) for other, _ in groups) > 1:  # which would read alike
-                backbone += f" ({weights.rpartition('@')[2][:8]}, {input_mode} input)"
-            shown = [name for name in names if group[name].notna().any()]
-            what = (
-                [f"{dataset} on {backbone}"] if pd.isna(records) else [f"{records} records of {dataset} on {backbone}"]
-            )
-            what += [f"{'after all' if moment else 'right after each of'} {edits} edits in a row"] if edits > 1 else []
-            what += ["as reported, not ranked"] if pd.isna(records) else []
-            header = ["rank", "editor", *(parts_of(name)[1] for name in shown), "status", "file"]
-            rank = f"{protocol}/rank{moment}"
-            lines = [
-                [
-                    "" if rank not in line or pd.isna(line[rank]) else str(line[rank]),
-                    line["editor"],
-                    *(_percent(line, name, all_intervals or parts_of(name)[1] == rank_by) for name in shown),
-                    line["status"],
-                    line["file"],
-                ]
-                for line in group.to_dict("records")
-            ]
-            notes = [note for note in group.get(NOTE, pd.Series(dtype=object)).dropna().unique() if note]
-            found.append((f"{protocol}: {', '.join(what)}", [header, *lines], notes))
-    return found
-
-
-def _percent(line: Mapping[str, Any], name: str, with_interval: bool) -> str:
-    value, low = line[name], line.get(f"{name}.low", math.nan)
-    if pd.isna(value):
-        return ""
-    return f"{value:.2f}" + (f" [{low:.2f}, {line[f'{name}.high']:.2f}]" if with_interval and not pd.isna(low) else "")
-
-
-def _cost_lines(table: pd.DataFrame) -> list[list[str]]:
-    header = ["editor", "backbone", "dataset", "records", "edits"]
-    shown = {"seconds_per_edit": "{:.3f}", "seconds": "{:.0f}", "peak_memory_bytes": "{:,}", "encoded_images": "{:,}",
-             "trained_parameters": "{:,}", "hardware": "{}", "dtype": "{}"}  # fmt: skip
-    lines = [
-        [
-            *(str(line[name]) for name in header),
-            *("" if pd.isna(line[c]) else f.format(line[c]) for c, f in shown.items()),
-        ]
-        for line in table.to_dict("records")
-    ]
-    return [[*header, *shown], *lines]
-
-
-def _block(title: str, lines: list[list[str]], notes: list[str], style: str) -> str:
-    if style == "markdown":
-        header, *body = [[escaped(cell) for cell in line] for line in lines]
-        rows = [header, ["---"] * len(header), *body]
-        text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-        return "\n\n".join([f"**{escaped(title)}**", text, *map(escaped, notes)])
-    columns = [_aligned([plain(cell) for cell in column]) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        [plain(title), *("  ".join(line).rstrip() for line in zip(*columns, strict=True)), *map(plain, notes)]
-    )
-
-
-def _aligned(column: list[str]) -> list[str]:
-    """Cells of one width; the first part of numbers stands to the right, an interval after it to the left."""
-    parts = [cell.partition(" [") for cell in column]
-    if not any(re.fullmatch(r"[\d.,]+", value) for value, _, _ in parts[1:]):
-        return [cell.ljust(max(map(len, column))) for cell in column]
-    first = max(len(value) for value, bracket, _ in parts[1:] if value)
-    cells = [value.rjust(first) + bracket + rest for value, bracket, rest in parts[1:]]
-    width = max(map(len, [column[0], *cells]))
-    head = column[0].ljust(width) if any(bracket for _, bracket, _ in parts) else column[0].rjust(width)
-    return [head, *(cell.ljust(width) if "[" in "".join(cells) else cell.rjust(width) for cell in cells)]
-
-
 def main(argv: list[str] | None = None) -> None:
+    """The command: print the table, or write it to a file."""
     options = ArgumentParser(
         prog="python -m leaderboard.table",
         description="Rank the runs of a folder, or of a results folder.",
@@ -387,7 +260,7 @@ def main(argv: list[str] | None = None) -> None:
     options.add_argument("--out", type=Path, metavar="FILE", help="write it there; needed for parquet")
     options.add_argument("--rank-by", default=SCORE, metavar="METRIC", help="default: %(default)s")
     options.add_argument("--sort", metavar="COLUMN", help="default: the best first, of runs that are ranked together")
-    options.add_argument("--track", choices=TRACKS, help="default: single edits and edits in a row")
+    options.add_argument("--track", choices=TRACKS, help="default: edits one by one and sequential editing")
     options.add_argument("--status", choices=(*STATUSES, LOCAL), help="only rows of this status")
     for name in ("editor", "backbone", "dataset", "protocol"):
         options.add_argument(f"--{name}", metavar="NAME", help=f"only this {name}")

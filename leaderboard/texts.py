@@ -19,10 +19,10 @@ BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe
 
 def check_text(text: str, where: str) -> None:
     """Raises `FGVEditError`, which starts with `where`, for markup and for what is not one line of visible text."""
-    for place, character in enumerate(text):
+    for index, character in enumerate(text):
         if hidden(character):
             raise FGVEditError(
-                f"{where} holds {_named(character)} at character {place + 1}; expected one line without control, "
+                f"{where} holds {_named(character)} at character {index + 1}; expected one line without control, "
                 "bidirectional or invisible characters"
             )
     if TAG.search(text):

@@ -1,35 +1,32 @@
 """Whether a run's file says what its rows say, and its rows what the data say.
 
 Each check raises `FGVEditError` for the first thing that is wrong; `faults` makes all of them. Nothing needs torch, and
-nothing of a run is executed: a row's scores are computed again from its answers where the protocol allows it, and every
-metric, interval and router figure from the rows.
+nothing of a run is executed: a row's scores are held to its answers as far as its protocol can, and every metric,
+interval and router figure is computed again from the rows.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
-from fgvedit.evaluation.normalise import normalise
+from fgvedit.evaluation.protocols import protocols
+from fgvedit.evaluation.protocols.base import short
+from fgvedit.evaluation.rows import AnyRow, Row
 from fgvedit.probes import changes
-from fgvedit.util.errors import FGVEditError, unknown
+from fgvedit.util.errors import FGVEditError
 from leaderboard import migrate
+from leaderboard.board import status_of_new
 from leaderboard.data import Known, expected_rows
 from leaderboard.reading import parse_rows, read_json, rows_text
 from leaderboard.texts import check_text
 
-PROTOCOLS = ("paper", "generation")  # whose scores can be checked
 TEXT_LENGTH = 300  # of a name in a manifest
 CONFIG_LENGTH = 4000  # of a text in an editor's configuration
-Row = Mapping[str, Any]
-
-normalised = lru_cache(maxsize=1 << 16)(normalise)
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,12 @@ class Run:
     """`result` and `rows`: in the current format; `text`: the rows' file as it was written."""
 
     result: dict[str, Any]
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     text: bytes
 
     @property
     def manifest(self) -> dict[str, Any]:
+        """What the run says that it was."""
         return self.result["manifest"]
 
 
@@ -88,9 +86,7 @@ def check_manifest(run: Run) -> None:
     """Its texts can be shown, its protocols are known, it is of one of the two tracks, and its rows are its own."""
     for name, value in run.manifest.items():
         _check_texts(value, f"manifest.{name}")
-    for protocol in run.manifest["protocols"]:
-        if protocol not in PROTOCOLS:
-            raise unknown("protocol", protocol, PROTOCOLS)
+    status_of_new(run.manifest)
     limit = run.manifest["dataset"]["limit"]
     if run.manifest["sequence"] is None and limit is not None:
         raise FGVEditError(
@@ -135,88 +131,59 @@ def check_data(run: Run, known: Known) -> None:
                 f"manifest.dataset.{field} is {about[field]!r}; expected {getattr(key, field)!r}, as that revision is "
                 "called"
             )
-    missing = {key_of(row): row for row in expected_rows(key, run.manifest)}
-    records = len({record for record, *_ in missing})
+    expected = {key_of(row): row for row in expected_rows(key, run.manifest)}
+    records = len({record for record, *_ in expected})
     if about["records"] != records:
         raise FGVEditError(f"manifest.dataset.records is {about['records']}; expected {records}, as in the data")
+    data = f"'{key.name}', split '{key.split}', at revision {key.revision[:8]}"
+    _check_rows(run.rows, expected, f"{data}; expected its {records} records and their probes alone")
+
+
+def _check_rows(rows: Sequence[AnyRow], expected: Mapping[Any, AnyRow], data: str) -> None:
+    """`expected`: what the data say of each row, by its key; `data`: what they are called."""
     seen = set()
-    for number, row in enumerate(run.rows, 1):
+    for number, row in enumerate(rows, 1):
         at = key_of(row)
         if at in seen:
-            raise FGVEditError(f"row {number}: {named(row)} is there twice; expected every probe once")
+            fault = " is there twice; expected every probe once"
+        elif at not in expected:
+            fault = f" is not in the data {data}"
+        else:
+            wrong = [field for field, value in expected[at].items() if row[field] != value]
+            fault = f": {_unlike(wrong[0], row, expected[at])}" if wrong else ""
+        if fault:
+            raise FGVEditError(f"row {number}: {named(row)}{fault}")
         seen.add(at)
-        expected = missing.pop(at, None)
-        if expected is None:
-            raise FGVEditError(
-                f"row {number}: {named(row)} is not in the data '{key.name}', split '{key.split}', at revision "
-                f"{key.revision[:8]}; expected its {records} records and their probes alone"
-            )
-        for field, value in expected.items():
-            if row[field] != value:
-                raise FGVEditError(
-                    f"row {number}: {named(row)}: {field} is {_short(row[field])}; expected {_short(value)}, as in the "
-                    "data"
-                )
-    for row in missing.values():
+    if missing := [row for at, row in expected.items() if at not in seen]:
         raise FGVEditError(
-            f"{len(missing)} rows are missing, the first of them {named(row)}; expected one for each probe of the data"
+            f"{len(missing)} rows are missing, the first of them {named(missing[0])}; expected one for each probe of "
+            "the data"
         )
 
 
-def key_of(row: Row) -> tuple[str, str, int, int]:
+def _unlike(field: str, row: AnyRow, expected: AnyRow) -> str:
+    return f"{field} is {short(row[field])}; expected {short(expected[field])}, as in the data"
+
+
+def key_of(row: AnyRow) -> tuple[str, str, int, int]:
+    """What tells a row from the others of its run: record, protocol, edits in force and probe."""
     return row["record_id"], row["protocol"], row["edits"], row["probe"]
 
 
-def named(row: Row) -> str:
+def named(row: AnyRow) -> str:
+    """A row for a sentence, by its key."""
     after = f", after {row['edits']} edits" if row["edits"] > 1 else ""
-    return f"record {_short(row['record_id'])}, protocol {_short(row['protocol'])}, probe {row['probe']}{after}"
-
-
-def _short(value: Any) -> str:
-    """As Python writes it, which makes whatever cannot be seen visible."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
+    return f"record {short(row['record_id'])}, protocol {short(row['protocol'])}, probe {row['probe']}{after}"
 
 
 # -- rows by themselves --------------------------------------------------------------------------------------------
 
 
 def check_scores(rows: Sequence[Row]) -> None:
-    """`generation`: each score is what the answers make it.
-
-    `paper`, which scores tokens: 0 or 1 where the whole answer counts. 1 there says that the tokens after the edit are
-    those of the answer, which are written alike but for what a tokenizer does not keep; elsewhere, that no token
-    changed, and so no letter.
-    """
+    """Each score is what its row's texts make it, as far as its protocol can tell."""
     for number, row in enumerate(rows, 1):
-        exact = changes(row["kind"])
-        if row["protocol"] == "generation":
-            expected = row["answer"] if exact else row["before"]
-            score = float(normalised(row["after"]) == normalised(expected))
-            if row["score"] != score:
-                raise FGVEditError(
-                    f"row {number}: {named(row)}: score is {row['score']}; expected {score}, as the answer is "
-                    f"{_short(row['after'])} where {_short(expected)} is right"
-                )
-        elif exact and row["score"] not in (0, 1):
-            raise FGVEditError(
-                f"row {number}: {named(row)}: score is {row['score']}; expected 0 or 1 for kind {_short(row['kind'])}"
-            )
-        elif row["score"] == 1:
-            right = row["answer"] if exact else row["before"]
-            if exact and not right.isascii():
-                continue  # a tokenizer need not know its letters
-            written = letters if exact else str
-            if written(row["after"]) != written(right):
-                raise FGVEditError(
-                    f"row {number}: {named(row)}: score is 1, but the answer is {_short(row['after'])}; expected "
-                    f"{_short(right)} or a lower score"
-                )
-
-
-def letters(text: str) -> str:
-    """What every tokenizer keeps of a text in ASCII: its letters and digits, in whatever case."""
-    return re.sub(r"<[^<>]*>|[^a-z0-9]", "", text.lower())
+        if fault := protocols()[row["protocol"]].fault(row):
+            raise FGVEditError(f"row {number}: {named(row)}: {fault}")
 
 
 def check_routes(rows: Sequence[Row]) -> None:
@@ -224,35 +191,39 @@ def check_routes(rows: Sequence[Row]) -> None:
     routes: dict[tuple[str, int, int], Row] = {}
     before: dict[tuple[str, str, int], Row] = {}
     for number, row in enumerate(rows, 1):
-        where = f"row {number}: {named(row)}"
         first = routes.setdefault((row["record_id"], row["edits"], row["probe"]), row)
-        for field in ("route", "rho", "stored_edit"):
-            if row[field] != first[field]:
-                raise FGVEditError(
-                    f"{where}: {field} is {row[field]!r}; expected {first[field]!r}, as under protocol "
-                    f"{_short(first['protocol'])}"
-                )
-        if row["stored_edit"] is not None and row["stored_edit"] >= row["edits"]:
-            raise FGVEditError(
-                f"{where}: stored_edit is {row['stored_edit']}; expected null or one of the {row['edits']} edits in "
-                "force, counted from 0"
-            )
-        first = before.setdefault((row["record_id"], row["protocol"], row["probe"]), row)
-        if row["before"] != first["before"]:
-            raise FGVEditError(
-                f"{where}: before is {_short(row['before'])}; expected {_short(first['before'])}, as when it was first "
-                "asked"
-            )
-        if row["route"] == "base":
-            if row["after"] != row["before"]:
-                raise FGVEditError(
-                    f"{where}: after is {_short(row['after'])} by the base model; expected {_short(row['before'])}, "
-                    "its answer before the edit"
-                )
-            if not changes(row["kind"]) and row["score"] != 1:
-                raise FGVEditError(
-                    f"{where}: score is {row['score']}; expected 1, as the base model's answer cannot have changed"
-                )
+        unedited = before.setdefault((row["record_id"], row["protocol"], row["probe"]), row)
+        if fault := _fault_of_route(row, first) or _fault_of_base(row, unedited):
+            raise FGVEditError(f"row {number}: {named(row)}: {fault}")
+
+
+def _fault_of_route(row: AnyRow, first: AnyRow) -> str | None:
+    """`first`: the first row of the same query, under whichever protocol."""
+    for field in ("route", "rho", "stored_edit"):
+        if row[field] != first[field]:
+            return f"{field} is {row[field]!r}; expected {first[field]!r}, as under protocol {short(first['protocol'])}"
+    if row["stored_edit"] is not None and row["stored_edit"] >= row["edits"]:
+        return (
+            f"stored_edit is {row['stored_edit']}; expected null or one of the {row['edits']} edits in force, counted "
+            "from 0"
+        )
+    return None
+
+
+def _fault_of_base(row: Row, first: Row) -> str | None:
+    """`first`: the first row of the same probe under the same protocol, whatever was edited by then."""
+    if row["before"] != first["before"]:
+        return f"before is {short(row['before'])}; expected {short(first['before'])}, as when it was first asked"
+    if row["route"] != "base":
+        return None
+    if row["after"] != row["before"]:
+        return (
+            f"after is {short(row['after'])} by the base model; expected {short(row['before'])}, its answer before the "
+            "edit"
+        )
+    if protocols()[row["protocol"]].checked and not changes(row["kind"]) and row["score"] != 1:
+        return f"score is {row['score']}; expected 1, as the base model's answer cannot have changed"
+    return None
 
 
 # -- the figures ---------------------------------------------------------------------------------------------------
@@ -289,4 +260,4 @@ def _compare(
                 )
     for name in found:
         if name not in recomputed:
-            raise FGVEditError(f"{what} {_short(name)} does not follow from the rows; expected {', '.join(recomputed)}")
+            raise FGVEditError(f"{what} {short(name)} does not follow from the rows; expected {', '.join(recomputed)}")

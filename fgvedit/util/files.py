@@ -14,6 +14,7 @@ from fgvedit.util.errors import FGVEditError
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
     write_bytes(path, text.encode())
 
 
@@ -35,6 +36,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_bytes(path, text.encode("utf-8", "backslashreplace"))  # half a character as JSON escapes it: \ud83d
 
@@ -76,12 +78,13 @@ def check_out(out: Path, is_ours: Callable[[Path], bool] | None = None) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(out: Path, is_ours: Callable[[Path], bool] | None = None) -> Iterator[Path]:
+def whole_folder(out: Path, is_ours: Callable[[Path], bool] | None = None, keep_others: bool = False) -> Iterator[Path]:
     """A folder to write into, which becomes `out` when all is there, and is gone where that fails.
 
     `is_ours`: tells a folder that the same program made, which is replaced then, with all that is in it; None: none
-    is. Whenever the process is killed, either of the two is there, or is put there by the next call. Raises
-    `FGVEditError` for other folders, before and after (see `check_out`).
+    is. `keep_others`: what lies in that folder under a name that the new one lacks is kept. Whenever the process is
+    killed, either of the two is there, or is put there by the next call. Raises `FGVEditError` for other folders,
+    before and after (see `check_out`).
     """
     check_out(out, is_ours)
     place = out.resolve()  # a link stays one
@@ -92,10 +95,32 @@ def whole_folder(out: Path, is_ours: Callable[[Path], bool] | None = None) -> It
         yield partial
         check_out(out, is_ours)
         if place.exists():
+            if keep_others:
+                _take_along(place, partial)
             place.rename(older)
         partial.rename(place)
     finally:
         _settle(place, partial, older)
+
+
+def _take_along(older: Path, new: Path) -> None:
+    """Have whatever lies in `older`, under a name that `new` lacks, lie in both."""
+    for path in older.iterdir():
+        to = new / path.name
+        if os.path.lexists(to):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, to, symlinks=True, copy_function=_link)
+        else:
+            _link(path, to)
+
+
+def _link(file: str | Path, to: str | Path) -> None:
+    """Have a file lie in two places; as a copy where its file system knows no links."""
+    try:
+        os.link(file, to, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(file, to, follow_symlinks=False)
 
 
 def _settle(place: Path, partial: Path, older: Path) -> None:

@@ -74,7 +74,7 @@ async function choose(said = {}, at = 0) {
   fill(controls.b, options(others(a)), said.b ?? controls.b.value);
   controls.b.closest("label").hidden = false;
   const b = byId.get(controls.b.value);
-  fill(controls.protocol, paperFirst(shared(a, b)).map((name) => [name, name]), said.protocol ?? controls.protocol.value);
+  fill(controls.protocol, inOrder(shared(a, b)).map((name) => [name, name]), said.protocol ?? controls.protocol.value);
   controls.moment.closest("label").hidden = !a.sequence;
   const protocol = controls.protocol.value, status = document.getElementById("status");
   const turn = ++latest;
@@ -102,24 +102,24 @@ async function choose(said = {}, at = 0) {
 // The probes of one moment, with both runs' answers.
 function joined({ texts, probes }, ours, theirs, sequence) {
   const end = controls.moment.value === "@end" && sequence;
-  const of = (run, column, place) => run.texts[run[column][place]];
-  return probes.map(([record, kind, question, answer, stays, edits, age], place) => ({
-    record: texts[record], kind: texts[kind], question: texts[question], answer: texts[answer], stays, edits, age,
-    before: [of(ours, "before", place), of(theirs, "before", place)],
-    after: [of(ours, "after", place), of(theirs, "after", place)],
-    score: [ours.score[place], theirs.score[place]],
-    rho: [ours.rho[place], theirs.rho[place]],
-    route: [of(ours, "route", place), of(theirs, "route", place)],
-  })).filter((row) => (end ? row.edits === sequence : row.age === 0));
+  const of = (run, column, index) => run.texts[run[column][index]];
+  return probes.map(([record, kind, question, answer, stays, edits, since], index) => ({
+    record: texts[record], kind: texts[kind], question: texts[question], answer: texts[answer], stays, edits, since,
+    before: [of(ours, "before", index), of(theirs, "before", index)],
+    after: [of(ours, "after", index), of(theirs, "after", index)],
+    score: [ours.score[index], theirs.score[index]],
+    rho: [ours.rho[index], theirs.rho[index]],
+    route: [of(ours, "route", index), of(theirs, "route", index)],
+  })).filter((row) => (end ? row.edits === sequence : row.since === 0));
 }
 
 function showDifferences(found, a, b) {
   const protocol = controls.protocol.value, moment = a.sequence ? controls.moment.value : "";
-  const all = pageData.metrics.map((metric) => [metric, found[`${protocol}/${metric}${moment}`]]).filter(([, difference]) => difference);
+  const all = [...METRIC.keys()].map((metric) => [metric, found[`${protocol}/${metric}${moment}`]]).filter(([, difference]) => difference);
   const most = Math.max(1, ...all.flatMap(([, [, low, high]]) => [Math.abs(low), Math.abs(high)]));
   document.getElementById("differences").replaceChildren(dataTable(
     "A less B in percentage points, with the 95 % interval of a paired bootstrap over images", ["Metric", "A less B", "95 % interval", "Better beyond doubt", "To the left B, to the right A"],
-    all.map(([metric, [value, low, high]]) => [metric, el("td", { class: "number" }, signed(value)),
+    all.map(([metric, [value, low, high]]) => [metricHeader(metric), el("td", { class: "number" }, signed(value)),
       el("td", { class: "number" }, `${signed(low)} to ${signed(high)}`),
       el("td", {}, low > 0 ? el("b", { class: "a" }, `A: ${a.editor}`) : high < 0 ? el("b", { class: "b" }, `B: ${b.editor}`) : "cannot be told"),
       el("td", {}, bar(value, low, high, most))])));

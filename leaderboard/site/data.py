@@ -11,15 +11,20 @@ from typing import Any
 
 import yaml
 
+from fgvedit import probes
 from fgvedit.evaluation.metrics import metrics_from_rows
-from leaderboard.board import Entry, Reported, hardware
+from fgvedit.evaluation.protocols import protocols
+from fgvedit.evaluation.rows import AnyRow
+from leaderboard.board import STATUSES, Entry, Reported, hardware
 from leaderboard.ranking import (
-    RANKED_BY,
+    SCORE,
+    SCORED,
     Group,
     Sampled,
     comparable,
     ends,
     group_of,
+    parts_of,
     sample,
     values_of,
     with_score,
@@ -30,7 +35,6 @@ POINTS = 20  # of a curve, at most
 KEY = ("record_id", "edits", "probe")  # of a row, besides its protocol
 OURS = ("fgvedit", "baselines")  # whose editors have registered names
 COMMIT = re.compile("[0-9a-f]{40}")  # the revision of a backbone on the hub; of a folder it is longer
-Row = Mapping[str, Any]
 Curves = dict[str, dict[str, list[list[float | None]]]]  # metric -> side -> points
 
 
@@ -44,13 +48,14 @@ class Shown:
     curves: Curves
 
 
-def shown(entry: Entry, rows: Sequence[Row]) -> Shown:
+def shown(entry: Entry, rows: Sequence[AnyRow]) -> Shown:
+    """A submitted run and its rows as the site needs them."""
     return Shown(entry, group_of(entry.result), sample(entry.result["metrics"], rows), curves(rows))
 
 
-def curves(rows: Sequence[Row]) -> Curves:
-    """Of edits in a row, two curves a metric: `place`, right after its own edit, by the number of edits in force, and
-    `age`, after all of them, by the number of edits made since its own.
+def curves(rows: Sequence[AnyRow]) -> Curves:
+    """Of sequential editing, two curves a metric: `edits_in_force`, right after its own edit, by how many edits were in
+    force, and `edits_since`, after all of them, by how many were made after its own.
 
     A curve is a list of points: the mean number of edits, the value, the ends of its interval and the number of probes,
     which the score, a mean of means, is without.
@@ -61,30 +66,59 @@ def curves(rows: Sequence[Row]) -> Curves:
         return {}
     found: Curves = {}
     sides = {
-        "place": ("edits", [row for row in rows if row["age"] == 0]),
-        "age": ("age", [row for row in rows if row["edits"] == last]),
+        "edits_in_force": ("edits", [row for row in rows if row["age"] == 0]),
+        "edits_since": ("age", [row for row in rows if row["edits"] == last]),
     }
     for side, (field, own) in sides.items():
-        points = _points({row[field] for row in own})
-        of_point: dict[tuple[int, ...], list[dict[str, Any]]] = {}
-        for row in own:
-            of_point.setdefault(points[row[field]], []).append({**row, "edits": 1, "age": 0})
-        for point, these in sorted(of_point.items()):
+        for edits, these in _at_points(own, field):
             metrics = metrics_from_rows(these)
             for name, value in with_score(values_of(metrics)).items():
                 low, high, probes = (metrics.get(name, {}).get(key) for key in ("low", "high", "probes"))
-                found.setdefault(name, {}).setdefault(side, []).append(
-                    [sum(point) / len(point), value, low, high, probes]
-                )
+                found.setdefault(name, {}).setdefault(side, []).append([edits, value, low, high, probes])
     return found
 
 
-def _points(places: set[int]) -> dict[int, tuple[int, ...]]:
-    """Each place -> the places that share its point."""
-    ordered = sorted(places)
-    each = -(-len(ordered) // POINTS)
-    shared = [tuple(ordered[start : start + each]) for start in range(0, len(ordered), each)]
-    return {place: point for point in shared for place in point}
+def _at_points(rows: Sequence[AnyRow], field: str) -> Iterator[tuple[float, list[AnyRow]]]:
+    """The points of a curve over `field`: the mean number of edits, and the rows as those of single edits."""
+    numbers = sorted({row[field] for row in rows})
+    each = -(-len(numbers) // POINTS)
+    for start in range(0, len(numbers), each):
+        point = numbers[start : start + each]
+        yield sum(point) / len(point), [{**row, "edits": 1, "age": 0} for row in rows if row[field] in point]
+
+
+# -- what numbers mean -------------------------------------------------------------------------------------------------
+
+
+def registry(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, Any]:
+    """Kinds of probes, metrics in the order of tables, protocols and statuses, each with what it means in one line.
+
+    Retired metrics are there where a run or a paper has them, and so are those that are not registered here.
+    """
+    names = [name for run in runs for name in run.sampled.values]
+    names += [name for paper in reported for row in paper.rows for name in row["metrics"]]
+    there = {parts_of(name)[1]: None for name in names}
+    score = {
+        "name": SCORE,
+        "meaning": f"the harmonic mean of {', '.join(SCORED[:-1])} and {SCORED[-1]}",
+        "needs_eyes": any(probes.metrics()[name].needs_eyes for name in SCORED),
+        "retired": False,
+    }
+    described = probes.described()
+    metrics = [score, *(one for one in described["metrics"] if not one["retired"] or one["name"] in there)]
+    unknown = there.keys() - {one["name"] for one in metrics}
+    meaning = "not registered where this page was made"
+    metrics += [
+        {"name": name, "meaning": meaning, "needs_eyes": False, "retired": False} for name in there if name in unknown
+    ]
+    return {
+        "kinds": described["kinds"],
+        "metrics": metrics,
+        "protocols": [
+            {"name": name, "meaning": one.meaning, "checked": one.checked} for name, one in protocols().items()
+        ],
+        "statuses": STATUSES,
+    }
 
 
 # -- the table and the plots -------------------------------------------------------------------------------------------
@@ -108,6 +142,7 @@ class Ranks:
                     self._below[other][name] += low > 0
 
     def of(self, run: Shown) -> dict[str, int]:
+        """Metric -> the run's rank in it."""
         return {name: 1 + below for name, below in self._below[run.entry.id].items()}
 
 
@@ -128,7 +163,6 @@ def board(runs: Sequence[Shown], ranks: Ranks, reported: Sequence[Reported]) -> 
             {**asdict(paper), "rows": [{**row, "metrics": with_score(row["metrics"])} for row in paper.rows]}
             for paper in reported
         ],
-        "metrics": list(RANKED_BY),
     }
 
 
@@ -216,8 +250,7 @@ def comparison(runs: Sequence[Shown]) -> dict[str, Any]:
             {**summary(run), "probes": {name: key[:16] for name, key in run.sampled.probes.items()}}
             for run in runs
             if any(_share_probes(run, other) for other in runs if other is not run)
-        ],
-        "metrics": list(RANKED_BY),
+        ]
     }
 
 
@@ -227,23 +260,23 @@ def _share_probes(ours: Shown, theirs: Shown) -> bool:
 
 def differences(runs: Sequence[Shown]) -> Iterator[tuple[Shown, dict[str, dict[str, list[float]]]]]:
     """Each run, and id of another one after it -> metric -> how far the run is above it, and the interval of that."""
-    for place, run in enumerate(runs):
+    for index, run in enumerate(runs):
         found: dict[str, dict[str, list[float]]] = {}
         for name in run.sampled.values:
-            near = [other for other in runs[place + 1 :] if comparable(run.sampled, other.sampled, name)]
+            near = [other for other in runs[index + 1 :] if comparable(run.sampled, other.sampled, name)]
             lines = differences_in(run.sampled, [other.sampled for other in near], name)
             for other, line in zip(near, lines.tolist(), strict=True):
                 found.setdefault(other.entry.id, {})[name] = line
         yield run, found
 
 
-def probes_of_rows(rows: Sequence[Row]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(protocol, its probes in order): a list of texts and, a probe, the places of its texts in it and its numbers."""
+def probes_of_rows(rows: Sequence[AnyRow]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(protocol, its probes in order): a list of texts and, a probe, the indices of its texts in it and its numbers."""
     for protocol, own in _by_protocol(rows):
         texts = _Texts()
         lines = [
             [
-                *(texts.place(row[name]) for name in ("record_id", "kind", "question", "answer")),
+                *(texts.index(row[name]) for name in ("record_id", "kind", "question", "answer")),
                 int(row["expected"] is None),
                 row["edits"],
                 row["age"],
@@ -253,37 +286,37 @@ def probes_of_rows(rows: Sequence[Row]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield protocol, {"texts": texts.found, "probes": lines}
 
 
-def answers_of_rows(rows: Sequence[Row]) -> dict[str, Any]:
-    """protocol -> the run's answers to its probes, in the order of `probes_of_rows`: columns, with texts by place."""
+def answers_of_rows(rows: Sequence[AnyRow]) -> dict[str, Any]:
+    """protocol -> the run's answers to its probes, in the order of `probes_of_rows`: columns, with texts by index."""
     found = {}
     for protocol, own in _by_protocol(rows):
         texts = _Texts()
         found[protocol] = {
-            "before": [texts.place(row["before"]) for row in own],
-            "after": [texts.place(row["after"]) for row in own],
+            "before": [texts.index(row["before"]) for row in own],
+            "after": [texts.index(row["after"]) for row in own],
             "score": [round(row["score"], 4) for row in own],
             "rho": [row["rho"] if row["rho"] is None else round(row["rho"], 4) for row in own],
-            "route": [texts.place(row["route"]) for row in own],
+            "route": [texts.index(row["route"]) for row in own],
             "texts": texts.found,
         }
     return found
 
 
 class _Texts:
-    """Each text once, and its place among them."""
+    """Each text once, and its index among them."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
-        self.places: dict[str, int] = {}
+        self._indices: dict[str, int] = {}
 
-    def place(self, text: str) -> int:
-        if text not in self.places:
-            self.places[text] = len(self.found)
+    def index(self, text: str) -> int:
+        if text not in self._indices:
+            self._indices[text] = len(self.found)
             self.found.append(text)
-        return self.places[text]
+        return self._indices[text]
 
 
-def _by_protocol(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+def _by_protocol(rows: Sequence[AnyRow]) -> Iterator[tuple[str, list[AnyRow]]]:
     ordered = sorted(rows, key=lambda row: (row["protocol"], *(row[name] for name in KEY)))
     for protocol, own in groupby(ordered, key=lambda row: row["protocol"]):
         yield protocol, list(own)

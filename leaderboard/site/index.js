@@ -1,7 +1,7 @@
 
 // -- the table --
 
-const TRACKS = { single: "Single edits", sequence: "Edits in a row", cost: "Cost" };
+const TRACKS = { single: "Single edits", sequence: "Sequential editing", cost: "Cost" };
 const IDS = ["protocol", "moment", "rank", "data", "backbone", "status", "search"];
 const controls = Object.fromEntries(IDS.map((id) => [id, document.getElementById(id)]));
 const table = document.getElementById("table");
@@ -24,9 +24,9 @@ for (const [value, name] of Object.entries(TRACKS)) {
   document.getElementById("track").append(
     el("label", {}, el("input", { type: "radio", name: "track", value, onchange: () => change({ track: value, sort: "" }) }), name));
 }
-fill(controls.protocol, paperFirst(distinct(rows.flatMap((row) => row.protocols))).map((name) => [name, name]));
+fill(controls.protocol, inOrder(distinct(rows.flatMap((row) => row.protocols))).map((name) => [name, name]));
 fill(controls.moment, [["", "right after each edit"], ["@end", "after all edits"]]);
-fill(controls.rank, pageData.metrics.map((name) => [name, name]));
+fill(controls.rank, metricOptions());
 fill(controls.data, [["", "all"], ...distinct(rows.map((row) => row.data)).map((name) => [name, name])]);
 fill(controls.backbone, [["", "all"], ...distinct(rows.map((row) => row.backbone)).map((name) => [name, name])]);
 fill(controls.status, [["", "all"], ...Object.keys(STATUS).map((name) => [name, name])]);
@@ -76,7 +76,7 @@ function columns() {
   const full = (metric) => `${protocol}/${metric}${moment}`;
   const rank = { key: "rank", name: "Rank", up: true, value: (row) => row.ranks[full(ranked)],
     cell: (row) => el("td", { class: "rank" }, rankText(row, full(ranked))) };
-  const metrics = [ranked, ...pageData.metrics.filter((name) => name !== ranked)]
+  const metrics = [ranked, ...[...METRIC.keys()].filter((name) => name !== ranked)]
     .filter((name) => rows.some((row) => row.metrics[full(name)]))
     .map((name) => ({ key: name, name, up: false, number: true, ranked: name === ranked,
       value: (row) => row.metrics[full(name)]?.[0],
@@ -125,8 +125,8 @@ function show() {
     const sorted = column === by;
     return el("th", { scope: "col", class: [column.number && "number", column.key].filter(Boolean).join(" "),
       "aria-sort": sorted ? (up ? "ascending" : "descending") : "none" },
-      el("button", { type: "button", title: MEANS[column.key],
-        onclick: () => sortBy(column, sorted ? !up : column.up) }, column.name));
+      el("button", { type: "button", title: METRIC.get(column.key)?.meaning,
+        onclick: () => sortBy(column, sorted ? !up : column.up) }, METRIC.has(column.key) ? metricName(column.key) : column.name));
   }));
   const focused = document.activeElement?.closest?.("#table th")?.classList.value;
   table.tHead.replaceChildren(header);
@@ -170,21 +170,26 @@ function heading(row) {
       outside(row.paper.link, row.paper.title), `, ${row.paper.table}; not computed again, not ranked`,
       row.paper.note && [". ", el("bdi", {}, row.paper.note)])];
   }
-  const place = `${row.data} on ${row.backbone}`;
-  return [place, el("span", { class: "note" }, groupText(row, pageData.runs).slice(place.length))];
+  const where = `${row.data} on ${row.backbone}`;
+  return [where, el("span", { class: "note" }, groupText(row, pageData.runs).slice(where.length))];
 }
 
 function caption() {
   if (state.track === "cost") return "What runs cost. Times compare only on the same machine.";
   const when = state.track === "sequence" ? `, ${controls.moment.selectedOptions[0].textContent}` : "";
-  const how = { paper: " (teacher-forced)", generation: " (free answers)" }[controls.protocol.value] || "";
-  return `Protocol ${controls.protocol.value}${how}${when}, in percent; ranked by ${controls.rank.value} within each data set and backbone`;
+  const protocol = controls.protocol.value;
+  return `Protocol ${protocol} (${protocolText(protocol)})${when}, in percent; ranked by ${controls.rank.value} within each data set and backbone`;
 }
 
 document.getElementById("legend").append(
   el("p", {}, "A rank is 1 more than the number of runs that are better beyond doubt: the 95 % interval of their paired " +
-    "difference, from a bootstrap over images, lies above 0. “=” marks a rank that is shared. Runs are ranked among those on the same records, backbone and number of edits in a row."),
-  el("dl", {}, pageData.metrics.flatMap((name) => [el("dt", {}, name), el("dd", {}, MEANS[name])])),
+    "difference, from a bootstrap over images, lies above 0. “=” marks a rank that is shared. Runs are ranked among those on the same records, backbone and number of sequential edits."),
+  el("h3", {}, "Metrics"),
+  el("p", {}, "◉ marks what needs eyes: questions that only the image settles."),
+  el("dl", {}, METRICS.flatMap(({ name, meaning, retired }) =>
+    [el("dt", {}, metricName(name)), el("dd", {}, meaning, retired && " (of earlier data: its probes are not built any more)")])),
+  el("h3", {}, "Protocols"),
+  el("dl", {}, PROTOCOLS.flatMap(({ name }) => [el("dt", {}, name), el("dd", {}, protocolText(name))])),
   el("h3", {}, "Status"),
   el("dl", {}, Object.entries(STATUS).flatMap(([name, text]) => [el("dt", {}, statusTag(name)), el("dd", {}, text)])));
 window.addEventListener("hashchange", readState);

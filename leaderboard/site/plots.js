@@ -8,23 +8,23 @@ const groups = distinct(pageData.runs.map((run) => run.group));
 const PROFILED = 4;
 let profiled = [];
 
-fill(controls.group, groups.map((group, place) => {
+fill(controls.group, groups.map((group, index) => {
   const run = pageData.runs.find((one) => one.group === group);
-  return [String(place), groupText(run, pageData.runs)];
+  return [String(index), groupText(run, pageData.runs)];
 }));
 fill(controls.moment, [["", "right after each edit"], ["@end", "after all edits"]]);
-fill(controls.metric, pageData.metrics.map((name) => [name, name]));
+fill(controls.metric, metricOptions());
 fill(controls.cost, Object.entries(COSTS).map(([key, { name }]) => [key, name]));
 for (const id of IDS) controls[id].addEventListener("change", () => change());
 document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
 
-// The runs that are shown, each with its place among all editors, which says how it is drawn, and its label.
+// The runs that are shown, each with its index among all editors, which says how it is drawn, and its label.
 function runs() {
   const group = groups[Number(controls.group.value)];
   const own = pageData.runs.filter((run) => run.group === group && run.protocols.includes(controls.protocol.value));
   return own.map((run) => {
     const twice = own.some((other) => other !== run && other.editor === run.editor);
-    return { ...run, place: names.indexOf(run.editor), label: twice ? run.id : run.editor,
+    return { ...run, index: names.indexOf(run.editor), label: twice ? run.id : run.editor,
       by: metricsOf(run, controls.protocol.value, moment()) };
   });
 }
@@ -93,7 +93,7 @@ function scatter(box, found, xTitle, yTitle, log) {
   const at = ({ x, y }) => ({ x: (size[0] * (x - xs[0])) / (xs[1] - xs[0]), y: (size[1] * (ys[1] - y)) / (ys[1] - ys[0]) });
   return {
     traces: found.map(({ run, x, y }) => {
-      const { color, symbol } = mark(run.place);
+      const { color, symbol } = mark(run.index);
       return { type: "scatter", mode: "markers", name: plotText(run.label), x: [x[0]], y: [y[0]], showlegend: false,
         marker: { color, symbol, size: 11 }, error_y: bars([y], color), ...(x.length > 1 ? { error_x: bars([x], color) } : {}),
         hovertemplate: `%{x:.3~g}, %{y:.2f}<extra>${plotText(run.label)}</extra>` };
@@ -142,10 +142,9 @@ const priced = figure({
 });
 
 const profile = profileFigure("Score by kind of probe",
-  "Above the line: probes whose answer the edit must change. Below it: probes whose answer must stay.",
-  () => runs().filter((run) => profiled.includes(run.id)).map((run) => ({ label: run.label, place: run.place, metrics: run.by })));
+  () => runs().filter((run) => profiled.includes(run.id)).map((run) => ({ label: run.label, index: run.index, metrics: run.by })));
 const chosenMetric = () => `${controls.protocol.value}/${controls.metric.value}`;
-const curves = ["place", "age"].map((side) => curveFigure(side, runs, chosenMetric));
+const curves = ["edits_in_force", "edits_since"].map((side) => curveFigure(side, runs, chosenMetric));
 
 document.getElementById("first").append(plane.element, priced.element);
 document.getElementById("second").append(profile.element);
@@ -153,7 +152,7 @@ document.getElementById("third").append(...curves.map((one) => one.element));
 
 function change(keep = false) {
   const group = pageData.runs.filter((run) => run.group === groups[Number(controls.group.value)]);
-  fill(controls.protocol, paperFirst(distinct(group.flatMap((run) => run.protocols))).map((name) => [name, name]));
+  fill(controls.protocol, inOrder(distinct(group.flatMap((run) => run.protocols))).map((name) => [name, name]));
   const sequence = group.some((run) => run.sequence);
   controls.moment.closest("label").hidden = !sequence;
   document.getElementById("nosequence").hidden = sequence;
@@ -170,7 +169,9 @@ function change(keep = false) {
   limitChoice();
   if (!keep) save();
   redraw();
-  document.getElementById("said").textContent = `${count(all.length)} runs`;
+  document.getElementById("said").textContent =
+    `${count(all.length)} runs under protocol ${controls.protocol.value} (${protocolText(controls.protocol.value)}). ` +
+    `${controls.metric.value}: ${METRIC.get(controls.metric.value).meaning}.`;
 }
 
 function choose(box) {
@@ -195,7 +196,7 @@ function readState() {
   const said = readHash();
   const group = groups.indexOf(pageData.runs.find((run) => run.id === said.group)?.group);
   controls.group.value = String(Math.max(group, 0));
-  fill(controls.protocol, paperFirst(distinct(pageData.runs.flatMap((run) => run.protocols))).map((name) => [name, name]));
+  fill(controls.protocol, inOrder(distinct(pageData.runs.flatMap((run) => run.protocols))).map((name) => [name, name]));
   for (const id of IDS.slice(1)) {
     const values = [...controls[id].options].map((option) => option.value);
     controls[id].value = values.includes(said[id]) ? said[id] : values[0];

@@ -17,7 +17,7 @@ function figure({ title, text, draw, numbers, tall }) {
     box.hidden = table.hidden = !found;
     nothing.hidden = Boolean(found);
     if (!found) return;
-    Plotly.react(box, found.traces, { ...look(), ...found.layout, xaxis: { ...axis(), ...found.layout.xaxis }, yaxis: { ...axis(), ...found.layout.yaxis } },
+    Plotly.react(box, found.traces, { ...layoutStyle(), ...found.layout, xaxis: { ...axis(), ...found.layout.xaxis }, yaxis: { ...axis(), ...found.layout.yaxis } },
       { displayModeBar: false, responsive: true, scrollZoom: false });
     const { caption, header, rows } = numbers();
     table.replaceChildren(table.firstElementChild, dataTable(caption, header, rows));
@@ -26,7 +26,7 @@ function figure({ title, text, draw, numbers, tall }) {
   return { element: made, update };
 }
 
-function look() {
+function layoutStyle() {
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, sans-serif", size: 13, color: colour("ink") },
@@ -42,9 +42,9 @@ function axis() {
     tickcolor: colour("edge"), automargin: true, fixedrange: true };
 }
 
-// How the run at a place in its list is drawn, the same in every plot.
-function mark(place) {
-  return { color: colour(`hue-${HUES[place % 8]}`), symbol: SYMBOLS[(place + Math.floor(place / 8)) % 8], dash: DASHES[Math.floor(place / 8) % 4] };
+// How the run of an index is drawn, the same in every plot.
+function mark(index) {
+  return { color: colour(`hue-${HUES[index % 8]}`), symbol: SYMBOLS[(index + Math.floor(index / 8)) % 8], dash: DASHES[Math.floor(index / 8) % 4] };
 }
 
 // Error bars of [value, low, high] metrics.
@@ -63,29 +63,29 @@ function plotText(text) {
 }
 
 function curveFigure(side, runs, chosen) {
-  const ages = side === "age";
-  const title = ages ? "At the end, by age of the edit" : "Right after each edit, by edits in force";
+  const end = side === "edits_since";
+  const title = end ? "At the end, by edits since" : "Right after each edit, by edits in force";
   const points = () => runs().map((run) => [run, run.curves[chosen()]?.[side] || []]).filter(([, found]) => found.length);
   return figure({
     title,
-    text: ages ? "Asked after all edits: how an edit fares that was followed by so many others."
+    text: end ? "Asked after all edits: how an edit fares that was followed by so many others."
       : "Asked right after its own edit, when so many edits were in force.",
     draw: () => {
       const found = points();
       return found.length && {
         traces: found.map(([run, line]) => {
-          const { color, symbol, dash } = mark(run.place);
+          const { color, symbol, dash } = mark(run.index);
           return { type: "scatter", mode: "lines+markers", name: plotText(run.label), x: line.map(([x]) => x), y: line.map(([, y]) => y),
             line: { color, dash, width: 2 }, marker: { color, symbol, size: 7 },
             hovertemplate: `%{y:.2f} at %{x}<extra>${plotText(run.label)}</extra>` };
         }),
-        layout: { xaxis: { title: { text: ages ? "edits made since" : "edits in force" }, rangemode: "tozero" },
+        layout: { xaxis: { title: { text: end ? "edits since" : "edits in force" }, rangemode: "tozero" },
           yaxis: { title: { text: chosen() }, range: [-2, 102] } },
       };
     },
     numbers: () => ({
       caption: `${title}: ${chosen()}, in percent`,
-      header: ["Run", ages ? "Edits made since" : "Edits in force", "Value", "95 % interval", "Probes"],
+      header: ["Run", end ? "Edits since" : "Edits in force", "Value", "95 % interval", "Probes"],
       rows: points().flatMap(([run, line]) => line.map(([x, value, low, high, probes]) =>
         [run.label, el("td", { class: "number" }, String(x)), el("td", { class: "number" }, percent(value)),
           el("td", { class: "number" }, low === null ? "" : `${percent(low)}–${percent(high)}`), el("td", { class: "number" }, probes === null ? "" : count(probes))])),
@@ -93,20 +93,21 @@ function curveFigure(side, runs, chosen) {
   });
 }
 
-const KINDS = [["reliability", "edit"], ["generality", "rephrase"], ["in_scope", "in_scope"], ["reference_in", "reference_in"],
-  ["retention", "out_of_scope"], ["reference_out", "reference_out"], ["other_image", "other_image"], ["locality", "text_locality"]];
+// Kinds of probes in the order of profiles, from above: those whose answer the edit must change, then the others.
+const PROFILE = [...KINDS.filter((kind) => kind.changes), ...KINDS.filter((kind) => !kind.changes)];
 
-// A profile over the kinds of probes. `series` -> [{label, place, metrics: kind's metric -> [value, low, high]}]
-function profileFigure(title, text, series) {
-  const kinds = () => KINDS.filter(([metric]) => series().some((one) => one.metrics[metric])).reverse();
+// A profile over the kinds of probes. `series` -> [{label, index, metrics: kind's metric -> [value, low, high]}]
+function profileFigure(title, series) {
+  const text = "Above the line: probes whose answer the edit must change. Below it: probes whose answer must stay.";
+  const kinds = () => PROFILE.filter(({ metric }) => series().some((one) => one.metrics[metric])).reverse();
   return figure({
     title, text, tall: true,
     draw: () => {
       const all = series(), rows = kinds();
       return rows.length && {
         traces: all.map((one, index) => {
-          const { color, symbol } = mark(one.place);
-          const own = rows.map(([metric], row) => [metric, row]).filter(([metric]) => one.metrics[metric]);
+          const { color, symbol } = mark(one.index);
+          const own = rows.map(({ metric }, row) => [metric, row]).filter(([metric]) => one.metrics[metric]);
           const values = own.map(([metric]) => one.metrics[metric]);
           const offset = all.length > 1 ? 0.5 * (index / (all.length - 1) - 0.5) : 0;
           return { type: "scatter", mode: "markers", name: plotText(one.label), x: values.map(([value]) => value),
@@ -115,20 +116,25 @@ function profileFigure(title, text, series) {
         }),
         layout: {
           xaxis: { title: { text: "score, percent" }, range: [-2, 102] },
-          yaxis: { tickvals: rows.map((_, row) => row), ticktext: rows.map(([, kind]) => kind), range: [-0.6, rows.length - 0.4] },
+          yaxis: { tickvals: rows.map((_, row) => row), ticktext: rows.map(({ name }) => name), range: [-0.6, rows.length - 0.4] },
           showlegend: all.length > 1,
-          shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: rows.findIndex(([metric]) => metric === "reference_in") - 0.5,
-            y1: rows.findIndex(([metric]) => metric === "reference_in") - 0.5, line: { color: colour("edge"), width: 1, dash: "dot" } }]
-            .filter((shape) => shape.y0 > 0),
+          shapes: [line(rows.filter(({ changes }) => !changes).length - 0.5)].filter((shape) => shape.y0 > 0 && shape.y0 < rows.length - 1),
         },
       };
     },
     numbers: () => ({
       caption: `${title}, in percent with 95 % intervals`,
       header: ["Kind of probe", "Metric", ...series().map((one) => one.label)],
-      rows: kinds().reverse().map(([metric, kind]) => [kind, metric, ...series().map((one) => valueCell(one.metrics[metric]))]),
+      rows: kinds().reverse().map((kind) => [
+        el("th", { scope: "row" }, kind.name, el("span", { class: "between" }, `${kind.asks}: ${kind.right}`)),
+        el("td", {}, metricName(kind.metric)), ...series().map((one) => valueCell(one.metrics[kind.metric]))]),
     }),
   });
+}
+
+// A dotted line across a plot.
+function line(y) {
+  return { type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: { color: colour("edge"), width: 1, dash: "dot" } };
 }
 
 // The metrics of a run under one protocol and at one moment, without their prefix.

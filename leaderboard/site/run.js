@@ -20,12 +20,12 @@ function reproducedText({ by, link, date, agreement }) {
 }
 
 const fullName = ({ protocol, moment }, metric) => `${protocol}/${metric}${moment}`;
-const known = pageData.metrics.filter((metric) => series.some((one) => run.metrics[fullName(one, metric)]));
+const known = [...METRIC.keys()].filter((metric) => series.some((one) => run.metrics[fullName(one, metric)]));
 document.getElementById("metrics").append(dataTable(
   `In percent with 95 % intervals; in brackets the rank among ${count(pageData.ranked)} ${pageData.ranked === 1 ? "run" : "runs"} on the same records, backbone and edits`,
   ["Metric", ...series.map((one) => one.label)],
   known.map((metric) => [
-    el("th", { scope: "row" }, metric, el("span", { class: "between" }, MEANS[metric])),
+    metricHeader(metric),
     ...series.map((one) => {
       const cell = valueCell(run.metrics[fullName(one, metric)]);
       const rank = run.ranks[fullName(one, metric)];
@@ -35,28 +35,28 @@ document.getElementById("metrics").append(dataTable(
   ])));
 
 document.getElementById("profile").append(profileFigure("Score by kind of probe",
-  "Above the line: probes whose answer the edit must change. Below it: probes whose answer must stay.",
-  () => series.map((one, place) => ({ label: one.label, place, metrics: metricsOf(run, one.protocol, one.moment) }))).element);
+  () => series.map((one, index) => ({ label: one.label, index, metrics: metricsOf(run, one.protocol, one.moment) }))).element);
 
 if (run.sequence) {
-  document.getElementById("row").hidden = false;
+  document.getElementById("sequential").hidden = false;
   const protocol = document.getElementById("protocol"), metric = document.getElementById("metric");
   fill(protocol, run.protocols.map((name) => [name, name]));
-  fill(metric, pageData.metrics.filter((name) => run.curves[`${run.protocols[0]}/${name}`]).map((name) => [name, name]), "specificity");
+  fill(metric, metricOptions(METRICS.filter(({ name }) => run.curves[`${run.protocols[0]}/${name}`])), "specificity");
   for (const control of [protocol, metric]) control.addEventListener("change", redraw);
-  const curves = ["place", "age"].map((side) =>
-    curveFigure(side, () => [{ ...run, place: 0, label: run.editor }], () => `${protocol.value}/${metric.value}`));
+  const curves = ["edits_in_force", "edits_since"].map((side) =>
+    curveFigure(side, () => [{ ...run, index: 0, label: run.editor }], () => `${protocol.value}/${metric.value}`));
   document.getElementById("curves").append(...curves.map((one) => one.element));
 }
 redraw();
 
-const routed = paperFirst(Object.keys(pageData.router)).map((name) => [name, pageData.router[name]]);
+const routed = inOrder(Object.keys(pageData.router)).map((name) => [name, pageData.router[name]]);
 if (routed.length) {
   document.getElementById("routing").hidden = false;
-  const kinds = ["caught", "kept", ...KINDS.map(([, kind]) => kind)].filter((kind) => routed.some(([, groups]) => groups[kind]));
+  const recalls = [["caught", "in-scope recall"], ["kept", "out-of-scope recall"]]; // as result files call them
+  const kinds = [...recalls, ...PROFILE.map(({ name }) => [name, name])].filter(([kind]) => routed.some(([, groups]) => groups[kind]));
   document.getElementById("router").append(dataTable("Routed as the kind of probe asks for, in percent with 95 % intervals",
     ["Probes", ...routed.map(([name]) => name.replace("@end", ", after all edits"))],
-    kinds.map((kind) => [kind, ...routed.map(([, groups]) =>
+    kinds.map(([kind, text]) => [text, ...routed.map(([, groups]) =>
       valueCell(groups[kind] && [groups[kind].value, groups[kind].low, groups[kind].high]))])));
 }
 
@@ -92,10 +92,11 @@ document.getElementById("what").append(
     ...Object.entries(editor.config).map(([name, value]) => [name, code(JSON.stringify(value))])]),
   list("Backbone", [["name", backbone.name], ["source", backbone.source], ["revision", code(backbone.revision)], ["input mode", backbone.input_mode]]),
   list("Data", [["name", `${dataset.name}/${dataset.split}`], ["revision", code(dataset.revision)], ["records", count(dataset.records)],
-    ["limit", dataset.limit], ["protocols", manifest.protocols.join(", ")], ["edits in a row", manifest.sequence], ["rows, SHA-256", code(manifest.rows_sha256)]]),
+    ["limit", dataset.limit], ["protocols", manifest.protocols.join(", ")], ["sequential edits", manifest.sequence], ["rows, SHA-256", code(manifest.rows_sha256)]]),
   list("Cost", [...Object.entries(COSTS).map(([key, { name }]) => [name.toLowerCase(), costText(run, key)]),
     ["hardware", el("span", {}, el("bdi", {}, run.hardware), `, ${manifest.dtype}`)]]),
-  list("Software", [["python", manifest.python], ...Object.entries(manifest.packages)]),
+  list("Software", [["python", manifest.python], ...Object.entries(manifest.packages),
+    ["code, SHA-256", manifest.code ? code(manifest.code) : null]]),
   pageData.others ? el("section", {}, el("h3", {}, "Other runs on the same probes"), el("p", {},
     el("a", { href: `../compare.html#${new URLSearchParams({ a: run.id })}` },
       `Compare it probe by probe with ${pageData.others === 1 ? "the other one" : `one of ${count(pageData.others)}`}`))) : "");

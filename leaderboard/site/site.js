@@ -2,23 +2,10 @@
 // -- what all pages of the leaderboard share --
 
 const PAGES = [["index.html", "Table"], ["plots.html", "Plots"], ["compare.html", "Compare"], ["submit.html", "Submit"]];
-const STATUS = {
-  "reported": "a number taken from a paper; nothing here was computed again",
-  "verified-rows": "every number was computed again from the run's rows, which were checked against the data",
-  "reproduced": "verified, and a maintainer ran it again",
-};
-const MEANS = {
-  score: "the harmonic mean of reliability, generality, locality and specificity",
-  reliability: "the edit's question gets the new answer",
-  generality: "so does the question in other words",
-  locality: "a question without an image keeps its answer",
-  specificity: "the mean of in_scope and retention",
-  in_scope: "what the edit entails about the same entity is answered so",
-  retention: "another entity, or another attribute, in the same image keeps its answer",
-  other_image: "the edit's question about another image keeps its answer",
-  reference_in: "the entity, named only by its surroundings, has the new answer",
-  reference_out: "another entity, named only by its surroundings, keeps its answer",
-};
+// What is registered, each in the order of tables and with what it means in one line: kinds of probes, metrics,
+// protocols, and the statuses of runs.
+const { kinds: KINDS, metrics: METRICS, protocols: PROTOCOLS, statuses: STATUS } = pageData.registry;
+const METRIC = new Map(METRICS.map((metric) => [metric.name, metric]));
 const MINUS = "\u2212";
 // What a run cost: its name, how a number of it is written, where it is found in a run, and its unit on an axis.
 const COSTS = {
@@ -85,6 +72,29 @@ function runPage(id) {
   return `${pageData.root}runs/${encodeURIComponent(id)}.html`;
 }
 
+// A metric's name as elements; a mark says that it needs eyes.
+function metricName(name) {
+  const eyes = METRIC.get(name)?.needs_eyes;
+  return [name, eyes && el("span", { class: "eyes", role: "img", "aria-label": "needs eyes", title: "only the image settles what it asks" }, "◉")];
+}
+
+// The same with what it means below it.
+function metricHeader(name) {
+  return el("th", { scope: "row" }, metricName(name), el("span", { class: "between" }, METRIC.get(name).meaning));
+}
+
+// [value, text] pairs of metrics, for `fill`, of which the text under the pointer says what they mean.
+function metricOptions(metrics = METRICS) {
+  return metrics.map(({ name, meaning }) => [name, name, meaning]);
+}
+
+// What a protocol asks, and whether its scores were computed again.
+function protocolText(name) {
+  const found = PROTOCOLS.find((one) => one.name === name);
+  if (!found) return "not registered where this page was made";
+  return found.meaning + (found.checked ? "" : "; its scores are as the run wrote them");
+}
+
 function statusTag(status) {
   return el("span", { class: `tag ${status}`, title: STATUS[status] }, status);
 }
@@ -104,21 +114,22 @@ function valueCell(metric) {
 
 // A table in a box that scrolls. `rows`: lists of cells, each a text, a number, or a <td> or <th>.
 function dataTable(caption, header, rows) {
-  const cell = (value, place) => value instanceof Element && /^(td|th)$/i.test(value.tagName) ? value
-    : place === 0 ? el("th", { scope: "row" }, value)
+  const cell = (value, index) => value instanceof Element && /^(td|th)$/i.test(value.tagName) ? value
+    : index === 0 ? el("th", { scope: "row" }, value)
     : el("td", { class: typeof value === "number" && "number" }, typeof value === "number" ? String(value) : value);
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     el("table", {}, el("caption", {}, el("span", {}, caption)),
-      el("thead", {}, el("tr", {}, header.map((name, place) => {
-        const number = rows.length && (typeof rows[0][place] === "number" || rows[0][place]?.className === "number");
+      el("thead", {}, el("tr", {}, header.map((name, index) => {
+        const number = rows.length && (typeof rows[0][index] === "number" || rows[0][index]?.className === "number");
         return el("th", { scope: "col", class: number && "number" }, name);
       }))),
       el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell))))));
 }
 
-// Fill a <select> with [value, text] pairs, keeping the value where it is still there, else taking the first.
+// Fill a <select> with [value, text] pairs, keeping the value where it is still there, else taking the first; a third
+// text is shown under the pointer.
 function fill(select, options, value = select.value) {
-  select.replaceChildren(...options.map(([name, text]) => el("option", { value: name }, text)));
+  select.replaceChildren(...options.map(([name, text, title]) => el("option", { value: name, title }, text)));
   select.value = options.some(([name]) => name === value) ? value : options.length ? options[0][0] : "";
   select.closest("label").hidden = options.length < 2;
 }
@@ -127,10 +138,11 @@ function distinct(values) {
   return [...new Set(values)];
 }
 
-// Names of protocols, with or without a moment: those of `paper` first.
-function paperFirst(names) {
-  const paper = (name) => name.split("@")[0] === "paper";
-  return [...names].sort((a, b) => paper(b) - paper(a) || (a < b ? -1 : 1));
+// Names of protocols, with or without a moment, in the order of the registry.
+function inOrder(names) {
+  const known = PROTOCOLS.map(({ name }) => name);
+  const index = (name) => (known.indexOf(name.split("@")[0]) + 1) || known.length + 1;
+  return [...names].sort((a, b) => index(a) - index(b) || (a < b ? -1 : 1));
 }
 
 // What runs that are ranked together have in common, in words; weights and input mode where `runs` hold others that
@@ -142,5 +154,5 @@ function groupText(run, runs) {
 }
 
 function editsText(run) {
-  return run.sequence ? `${count(run.sequence)} edits in a row` : "single edits";
+  return run.sequence ? `${count(run.sequence)} sequential edits` : "single edits";
 }

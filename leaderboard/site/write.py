@@ -1,18 +1,17 @@
-"""The site's folder: made beside its place, then put there."""
+"""The site's folder, whole or not at all."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from fgvedit.evaluation.rows import Row
 from fgvedit.util.errors import FGVEditError
-from fgvedit.util.files import write_json, write_text
+from fgvedit.util.files import noted, whole_folder, write_json, write_text
 from fgvedit.viewers.pages import PLOTLY, html, write_plotly
 from leaderboard.board import read_results
 from leaderboard.site import data
@@ -31,10 +30,8 @@ def write_site(results: Path, out: Path) -> str:
     results; `out` is then as it was.
     """
     _expect_ours(out)
-    entries, reported = read_results(results)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with whole_folder(out, _is_ours, keep_others=True) as made:
+        entries, reported = read_results(results)
         (made / "data").mkdir()
         (made / "runs").mkdir()
         runs = []
@@ -46,16 +43,12 @@ def write_site(results: Path, out: Path) -> str:
         for run, found in tqdm(data.differences(runs), desc="comparing", unit="run", total=len(runs), disable=None):
             _write_script(made / "data", f"differences-{run.entry.id}", found)
             ranks.count(run, found)
-        _write_pages(made, runs, data.board(runs, ranks, reported))
+        _write_pages(made, runs, data.board(runs, ranks, reported), data.registry(runs, reported))
         write_json(made / MARK, {"made_by": MADE_BY, "runs": [entry.id for entry in entries]})
-        made.chmod(0o755)
-        _put(made, out)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     return f"{out / 'index.html'}: {len(entries)} runs, {sum(len(one.rows) for one in reported)} reported rows"
 
 
-def _write_rows(folder: Path, run: data.Shown, rows: list[dict[str, Any]]) -> None:
+def _write_rows(folder: Path, run: data.Shown, rows: Sequence[Row]) -> None:
     for protocol, probes in data.probes_of_rows(rows):
         name = f"probes-{run.sampled.probes[protocol][:16]}"
         if not (folder / f"{name}.js").exists():
@@ -63,14 +56,15 @@ def _write_rows(folder: Path, run: data.Shown, rows: list[dict[str, Any]]) -> No
     _write_script(folder, f"rows-{run.entry.id}", data.answers_of_rows(rows))
 
 
-def _write_pages(made: Path, runs: list[data.Shown], board: dict[str, Any]) -> None:
-    _write_page(made / "index.html", "FGVEdit leaderboard", {"root": "", **board})
-    _write_page(made / "plots.html", "Plots · FGVEdit leaderboard", {"root": "", **board}, plots=True)
-    compared = {"root": "", **data.comparison(runs)}
+def _write_pages(made: Path, runs: list[data.Shown], board: dict[str, Any], registry: dict[str, Any]) -> None:
+    shared = {"root": "", "registry": registry}
+    _write_page(made / "index.html", "FGVEdit leaderboard", {**shared, **board})
+    _write_page(made / "plots.html", "Plots · FGVEdit leaderboard", {**shared, **board}, plots=True)
+    compared = {**shared, **data.comparison(runs)}
     _write_page(made / "compare.html", "Compare two runs · FGVEdit leaderboard", compared, loads=True)
-    _write_page(made / "submit.html", "Submit a run · FGVEdit leaderboard", {"root": ""})
+    _write_page(made / "submit.html", "Submit a run · FGVEdit leaderboard", shared)
     for run, row in zip(runs, board["runs"], strict=True):
-        shown = {"root": "../", **data.page_of_run(run, row, runs), "metrics": board["metrics"]}
+        shown = {**shared, "root": "../", **data.page_of_run(run, row, runs)}
         title = f"{row['editor']} on {row['backbone']} · FGVEdit leaderboard"
         _write_page(made / "runs" / f"{run.entry.id}.html", title, shown, plots=True)
     write_plotly(made)
@@ -90,42 +84,20 @@ def _write_script(folder: Path, name: str, value: Any) -> None:
 
 
 def _expect_ours(out: Path) -> None:
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
+    if out.exists() and not out.is_dir():
         raise FGVEditError(f"'{out}' is no folder; expected a new one, an empty one or an earlier site")
-    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    other = [name for name in names if not name.startswith(".") and name not in BESIDE]
-    if other and not _is_site(out):
+    if out.is_dir() and not _is_ours(out):
         raise FGVEditError(
-            f"'{out}' holds files that are no site of the leaderboard, such as '{other[0]}'; expected a new or empty "
-            f"folder, or one with hidden files and {', '.join(BESIDE)} alone"
+            f"'{out}' holds files that are no site of the leaderboard, such as '{_others(out)[0]}'; expected a new or "
+            f"empty folder, or one with hidden files and {', '.join(BESIDE)} alone"
         )
 
 
-def _is_site(folder: Path) -> bool:
-    try:
-        return bool(json.loads((folder / MARK).read_text(encoding="utf-8"))["made_by"] == MADE_BY)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+def _is_ours(folder: Path) -> bool:
+    """Whether a site may be put there: it is one, or holds only what may lie beside one."""
+    return noted(folder / MARK, "made_by") == MADE_BY or not _others(folder)
 
 
-def _put(made: Path, out: Path) -> None:
-    """Put the new files in the place of the old ones, which are taken back where that fails."""
-    if not out.exists():
-        os.replace(made, out)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
-    names = sorted(path.name for path in made.iterdir())
-    try:
-        for name in names:
-            if os.path.lexists(out / name):
-                os.replace(out / name, old / name)
-            os.replace(made / name, out / name)
-    except BaseException:
-        for name in names:
-            if not (made / name).exists():
-                os.replace(out / name, made / name)
-            if os.path.lexists(old / name):
-                os.replace(old / name, out / name)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+def _others(folder: Path) -> list[str]:
+    names = sorted(path.name for path in folder.iterdir())
+    return [name for name in names if not name.startswith(".") and name not in BESIDE]

@@ -23,37 +23,35 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A module in a package in a folder that is no checkout yet."""
-    path = tmp_path / "checkout" / "package" / "module.py"
-    path.parent.mkdir(parents=True)
-    path.write_text("")
-    return path
+def root(tmp_path: Path) -> Path:
+    """A folder with a module in a package, which is no checkout yet."""
+    (tmp_path / "checkout" / "package").mkdir(parents=True)
+    (tmp_path / "checkout" / "package" / "module.py").write_text("")
+    return tmp_path / "checkout"
 
 
-def test_the_commit_and_whether_anything_was_changed_since(source: Path):
-    root = source.parent.parent
-    assert git_state(source) is None
+def test_the_commit_and_whether_anything_was_changed_since(root: Path):
+    assert git_state(root) is None
     git(root, "init")
-    assert git_state(source) is None  # no commit yet
+    assert git_state(root) is None  # no commit yet
     git(root, "add", ".")
     git(root, "commit", "-m", "first")
     commit = git(root, "rev-parse", "HEAD")
-    assert git_state(source) == {"commit": commit, "dirty": False}
-    source.write_text("changed")
-    assert git_state(source) == {"commit": commit, "dirty": True}
+    assert git_state(root) == {"commit": commit, "dirty": False}
+    (root / "package" / "module.py").write_text("changed")
+    assert git_state(root) == {"commit": commit, "dirty": True}
 
 
-def test_an_environment_inside_somebody_elses_checkout_has_no_commit(source: Path):
-    git(source.parents[2], "init")
-    git(source.parents[2], "add", ".")
-    git(source.parents[2], "commit", "-m", "theirs")
-    assert git_state(source) is None
+def test_an_environment_inside_somebody_elses_checkout_has_no_commit(root: Path):
+    git(root.parent, "init")
+    git(root.parent, "add", ".")
+    git(root.parent, "commit", "-m", "theirs")
+    assert git_state(root) is None
 
 
-def test_no_git_is_no_commit(source: Path, monkeypatch):
+def test_no_git_is_no_commit(root: Path, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert git_state(source) is None
+    assert git_state(root) is None
 
 
 def test_the_environment_names_versions():

@@ -203,7 +203,7 @@ def test_a_killed_process_loses_nothing(unbroken, random_blip2, folder, drawn, d
         text=True,
     )
     assert killed.returncode == -9, killed.stderr
-    assert [path.name for path in (out / "chunks").iterdir()] == ["000000.json"]
+    assert [path.name for path in (out / "chunks").glob("*.json")] == ["000000.json"]
     Drawn.edits = 0
     command.main(["--editor", DRAWN, *arguments])
     rows, result = finished(out)
@@ -295,7 +295,7 @@ def test_a_full_disk_ends_in_one_sentence_and_the_run_goes_on_later(
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"error: '{out / 'chunks' / '000001.json'}': No space left on device"
     )
-    assert [path.name for path in (out / "chunks").iterdir()] == ["000000.json"]
+    assert [path.name for path in (out / "chunks").glob("*.json")] == ["000000.json"]
     run(drawn, data, BOTH, out)
     assert finished(out) == unbroken
 
@@ -351,13 +351,15 @@ def test_an_editor_or_backbone_of_ones_own_that_was_changed_is_another_run(data,
         return run(kind(open_backbone(str(described)), kind.Config()), data, BOTH[:1], tmp_path / "out", limit=1)
 
     first = start()
-    assert start() == first and "code" not in first["manifest"]
+    assert start() == first
     file.write_text(f"{code}    trained = False\n")
-    with pytest.raises(FGVEditError, match="holds another run: its code is"):
+    with pytest.raises(
+        FGVEditError, match=r"holds another run: it was made by other code \(mine.py is not what it was"
+    ):
         start()
     file.write_text(code)
     described.write_text(f"folder: {random_blip2}\nlayers: language_model.model.decoder.layers\n")
-    with pytest.raises(FGVEditError, match="holds another run: its code is"):
+    with pytest.raises(FGVEditError, match=r"holds another run: it was made by other code \(backbone's layers is not"):
         start()
 
 
@@ -369,7 +371,7 @@ def test_results_of_an_unknown_run_are_not_overwritten(drawn, data, tmp_path):
 
 
 def test_a_folder_in_which_nothing_was_done_is_free_for_another_run(unbroken, drawn, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("fgvedit.evaluation.runs.probing.probe_record", _stop)
+    monkeypatch.setattr("fgvedit.evaluation.runs.runner.probe_record", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(drawn, data, BOTH, tmp_path / "out", seed=1)
     monkeypatch.undo()

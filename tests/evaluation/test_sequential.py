@@ -254,9 +254,9 @@ def test_wise_goes_on_from_the_side_memory_that_the_edits_before_left(backbone: 
     mask = torch.rand(main.shape) < 0.5
     torch.manual_seed(0)
     with kept(backbone), editor.edit_sequentially() as make:
-        first = make(EDITS[0]).inside.side
-        editor.descent = replace(editor.descent, stop_loss=1e9)  # from here on nothing has to be learnt
-        assert torch.equal(make(EDITS[1]).inside.side, first) and not torch.equal(first, main)
+        first = make(EDITS[0]).in_scope.side
+        editor.optimisation = replace(editor.optimisation, stop_loss=1e9)  # from here on nothing has to be learnt
+        assert torch.equal(make(EDITS[1]).in_scope.side, first) and not torch.equal(first, main)
         assert torch.equal(first[~mask], main[~mask])
         edited = make(EDITS[2])  # a shard of its own, in which nothing changed
         assert [route.to for route in edited.explain(asked)] == ["edited"] * 3  # the earlier edits stay inside
@@ -476,7 +476,7 @@ def test_processes_share_the_groups(unbroken, random_blip2, data, tmp_path, monk
         with pytest.raises(FileNotFoundError if rank == "1" else FGVEditError):
             run(Drawn(open_backbone(str(random_blip2)), Drawn.Config()), data, BOTH, tmp_path / "out", sequence=N)
         assert Drawn.edits == N
-        assert len(list((tmp_path / "out" / "chunks").iterdir())) == int(rank) + 1
+        assert len(list((tmp_path / "out" / "chunks").glob("*.json"))) == int(rank) + 1
     monkeypatch.setenv("RANK", "0")
     run(Drawn(open_backbone(str(random_blip2)), Drawn.Config()), data, BOTH, tmp_path / "out", sequence=N)
     assert Drawn.edits == N  # nothing was made again

@@ -19,7 +19,7 @@ from fgvedit.cli.run import parser
 from fgvedit.evaluation.metrics import metrics_from_rows, paired_differences
 from fgvedit.util.errors import FGVEditError
 from leaderboard.board import read_results
-from leaderboard.ranking import RANKED_BY
+from leaderboard.ranking import ranked_by
 from leaderboard.site import data
 from leaderboard.site.__main__ import main
 from leaderboard.site.write import MARK, write_site
@@ -171,7 +171,7 @@ def test_tracks(browser: Any, site: Path) -> None:
     assert not page.tab.get_by_label("Asked").is_visible()
     page.tab.get_by_role("radio", name="Single edits").focus()
     page.tab.keyboard.press("ArrowRight")
-    assert names(page) == ["good", "poor"] and "4 edits in a row" in page.tab.locator("#table .group").inner_text()
+    assert names(page) == ["good", "poor"] and "4 sequential edits" in page.tab.locator("#table .group").inner_text()
     right_after = page.tab.locator("#table").inner_text()
     page.tab.get_by_label("Asked").select_option("@end")
     assert page.tab.locator("#table").inner_text() != right_after
@@ -245,7 +245,7 @@ def test_curves_over_a_row_of_edits(browser: Any, results: Path, site: Path) -> 
 def test_points_of_long_curves_are_shared() -> None:
     rows = make_rows(0.5, 50, 50, protocols=("paper",))
     found = data.curves(rows)["paper/reliability"]
-    for side, shift in (("place", 1), ("age", 0)):
+    for side, shift in (("edits_in_force", 1), ("edits_since", 0)):
         points = found[side]
         assert len(points) == 17 and [point[0] for point in points[:2]] == [1 + shift, 4 + shift]
         assert sum(int(point[4] or 0) for point in points) == 50
@@ -262,7 +262,7 @@ def test_the_page_of_a_run(browser: Any, results: Path, site: Path) -> None:
     text = page.tab.locator("main").inner_text()
     entry = next(one for one in read_results(results)[0] if one.id == "good-tiny-cards")
     for name, metric in entry.result["metrics"].items():
-        row = page.tab.locator("#metrics tbody tr").nth(RANKED_BY.index(name.split("/")[1])).inner_text()
+        row = page.tab.locator("#metrics tbody tr").nth(ranked_by().index(name.split("/")[1])).inner_text()
         assert f"{metric['value']:.2f}" in row
     assert "Reproduced by Grace on 2026-11-27: 190 of 192 rows equal" in text
     assert entry.result["manifest"]["rows_sha256"] in text and "a.b:Editor" in text

@@ -5,6 +5,7 @@ those of made-up data, of which a results folder then holds the answer key.
     write_entry(results, "good", skill=0.9)
     write_entry(results, "bad", skill=0.4, sequence=3)
     write_reported(results, "paper")
+    change(folder, set_row({"kind": "rephrase"}, score=0.5))  # a run in place; its hash and metrics follow
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from fgvedit.probes import changes
 from leaderboard.data import AnswerKey, KeyRecord, write_key
 from leaderboard.reading import pack
 
+Change = Callable[[dict[str, Any], list[dict[str, Any]]], object]  # of a result and its rows
 KINDS = ("edit", "rephrase", "in_scope", "out_of_scope", "text_locality", "other_image", "reference_in")
 RECORDS = 12
 
@@ -49,8 +52,8 @@ def made_up_rows(
     the answer is; what it leaves to the base model is answered as before."""
     draw = random.Random(seed)
     rows = []
-    for record, edits, age in key.of_run(None, sequence):
-        right = [draw.random() < skill - 0.05 * age for _ in record.probes]
+    for record, edits, since in key.of_run(None, sequence):
+        right = [draw.random() < skill - 0.05 * since for _ in record.probes]
         rhos = [round(draw.random() / 2, 3) for _ in record.probes]
         for protocol in protocols:
             for number, (kind, question, answer) in enumerate(record.probes):
@@ -76,7 +79,7 @@ def made_up_rows(
                         "stored_edit": 0,
                         "route": "edited" if edited else "base",
                         "edits": edits,
-                        "age": age,
+                        "age": since,
                     }
                 )
     return rows
@@ -204,3 +207,53 @@ def write_reported(results: Path, id: str = "paper", **changes: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found))
     return path
+
+
+def change(folder: Path, how: Change, recompute: bool = True) -> Path:
+    """Change a run folder in place. The hash of its rows follows, and so do the metrics where `recompute` says so."""
+    result = json.loads((folder / "result.json").read_text())
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    how(result, rows)
+    text = as_lines(rows)
+    (folder / "rows.jsonl").write_bytes(text)
+    result["manifest"]["rows_sha256"] = hashlib.sha256(text).hexdigest()
+    if recompute:
+        result |= {"metrics": metrics_from_rows(rows), "router": router_from_rows(rows)}
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def set_in(path: str, value: Any) -> Change:
+    """A field of the result, such as "manifest.seed"."""
+
+    def how(result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        *parents, last = path.split(".")
+        for parent in parents:
+            result = result[parent]
+        result[last] = value
+
+    return how
+
+
+def set_row(wanted: dict[str, Any], **values: Any) -> Change:
+    """Fields of the first row that has those that are `wanted`."""
+
+    def how(result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        next(row for row in rows if all(row[name] == value for name, value in wanted.items())).update(values)
+
+    return how
+
+
+def set_rows(**values: Any) -> Change:
+    """Fields of every row; a value that can be called is given the row."""
+
+    def how(result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row |= {name: value(row) if callable(value) else value for name, value in values.items()}
+
+    return how
+
+
+def both(*changes: Change) -> Change:
+    """One after the other."""
+    return lambda result, rows: [how(result, rows) for how in changes]

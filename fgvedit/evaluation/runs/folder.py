@@ -22,7 +22,8 @@ def claim(out: Path, run: Mapping[str, Any]) -> None:
     path = out / "run.json"
     if done and not path.exists():
         raise FGVEditError(f"folder '{out}' holds '{done}' but no 'run.json' to say whose; use another --out")
-    if done and (difference := _difference(path, run)):
+    difference = _difference(path, run)  # which also finds a file that is damaged
+    if done and difference:
         raise FGVEditError(f"folder '{out}' holds another run: {difference}; expected the same, or another --out")
 
 
@@ -53,12 +54,17 @@ def under_way(out: Path, run: Mapping[str, Any], first: bool) -> Iterator[Path]:
 
 
 def _difference(path: Path, run: Mapping[str, Any]) -> str:
-    """In what a `run.json` differs from this run, in words; empty where it does not, or is not there."""
+    """In what a `run.json` differs from this run, in words; empty where it does not, or is not there.
+
+    Raises `FGVEditError` where it is damaged.
+    """
     if not path.exists():
         return ""
     there, here = dict(_fields(read_json(path))), dict(_fields(run))
     for name in {**here, **there}:
         if there.get(name) != here.get(name):
+            if name.startswith("code."):
+                return f"it was made by other code ({name.removeprefix('code.')} is not what it was)"
             return f"its {name} is {there.get(name)!r}, this one's is {here.get(name)!r}"
     return ""
 

@@ -74,7 +74,7 @@ def run(
         wait()  # run.json is there
         run_own_chunks(editor, plan, protocols, seed, chunks)
         wait()  # every chunk is there
-        if is_main_process():
+        if is_main_process() and not (out / "result.json").exists():
             merge(out, plan, names, this_run, editor)
     wait()  # so is the result
     return read_json(out / "result.json")
@@ -192,6 +192,7 @@ def merge(out: Path, plan: Plan, protocols: Sequence[str], this_run: dict[str, A
         write_text(out / "looks.jsonl", as_lines(attention))
     manifest = {**this_run, **environment(editor.backbone.device)}
     manifest["rows_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    manifest["code"] = hashlib.sha256(json.dumps(this_run["code"]).encode()).hexdigest()
     manifest["cost"] = cost(done, editor)
     result: dict[str, Any] = {"format": manifest.pop("format"), "manifest": manifest}
     result |= {"metrics": metrics_from_rows(rows), "router": router_from_rows(rows)}

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from leaderboard.verify import Row, normalised
+from fgvedit.evaluation.protocols.generation import normalised
+from fgvedit.evaluation.rows import Row
 
 COPY = 0.999  # the share of rows that are the same, under each protocol, from which on a run counts as a copy
 NEAR = 0.015  # scores, and similarities, that are less apart are the same
@@ -63,17 +64,17 @@ class Scored:
 
 def scored(rows: Sequence[Row]) -> Scored:
     """The rows of a run under one protocol."""
-    rows = sorted(rows, key=_place)
+    rows = sorted(rows, key=_probe)
     return Scored(
-        hashlib.sha256(json.dumps([_place(row) for row in rows]).encode()).hexdigest(),
+        hashlib.sha256(json.dumps([_probe(row) for row in rows]).encode()).hexdigest(),
         np.array([row["score"] for row in rows]),
         np.array([math.nan if row["rho"] is None else row["rho"] for row in rows]),
         np.array([hash((normalised(row["before"]), normalised(row["after"]))) for row in rows]),
     )
 
 
-class Seen:
-    """The runs so far."""
+class DuplicateRuns:
+    """The runs so far, to which each next one is held."""
 
     def __init__(self) -> None:
         self._runs: dict[str, str] = {}  # identity -> id
@@ -136,5 +137,5 @@ class Seen:
         return None
 
 
-def _place(row: Row) -> tuple[str, int, int]:
+def _probe(row: Row) -> tuple[str, int, int]:
     return row["record_id"], row["edits"], row["probe"]

@@ -1,0 +1,160 @@
+"""A table of results as a file or for a terminal: see `leaderboard.table`."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from leaderboard.ranking import SCORE, parts_of
+from leaderboard.texts import hidden
+
+FORMATS = ("terminal", "markdown", "csv", "parquet", "json")
+GROUP = ("edits", "dataset", "records", "backbone", "weights", "input_mode")  # columns in which ranked runs agree
+NOTE = "note"  # the column of what is to be known of a paper's numbers, where there are any
+COST = (
+    *("seconds_per_edit", "seconds", "peak_memory_bytes", "encoded_images", "trained_parameters"),
+    *("hardware", "dtype"),
+)
+Block = tuple[str, list[list[str]], list[str]]  # a title, lines of cells, the header first, and notes on them
+
+
+def render(table: pd.DataFrame, style: str, rank_by: str = SCORE) -> bytes:
+    """The table as a file of one of `FORMATS`, in UTF-8 where it is text."""
+    if style == "parquet":
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        return buffer.getvalue()
+    if style == "csv":
+        texts = table.select_dtypes(exclude="number").columns
+        return table.assign(**{name: table[name].map(defused) for name in texts}).to_csv(index=False).encode()
+    if style == "json":
+        return (table.to_json(orient="records", indent=2) + "\n").encode()
+    found = _blocks(table, rank_by, all_intervals=style == "markdown")
+    blocks = [_block(title, lines, notes, style) for title, lines, notes in found]
+    return ("\n\n".join(blocks) + "\n").encode()
+
+
+def defused(value: Any) -> Any:
+    """A text that a spreadsheet will not take for a formula: one that starts like one, and is no number, gets a quote
+    in front."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r", "\n"):
+        try:
+            float(value)
+        except ValueError:
+            return f"'{value}"
+    return value
+
+
+def plain(text: str) -> str:
+    """Text as a terminal may show it: what cannot be seen, or would steer the terminal, becomes one mark."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if hidden(c) else c for c in text)
+
+
+def escaped(text: str) -> str:
+    """Text as it stands in a cell of a Markdown table, where none of it is markup."""
+    text = re.sub(r"([\\`*_\[\]|~!#])", r"\\\1", plain(text))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"(www)\.", r"\1&#46;", text.replace("://", ":&#47;/"), flags=re.IGNORECASE)  # GitHub links both
+
+
+def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool) -> list[Block]:
+    """A block for the runs that are ranked together under one protocol, or one for costs."""
+    moments: dict[tuple[str, str], list[str]] = {}  # protocol and moment -> columns of its metrics
+    for column in table.columns:
+        if "/" in column:
+            protocol, metric, moment = parts_of(column)
+            names = moments.setdefault((protocol, moment.partition(".")[0]), [])
+            names += [column] if "." not in column and metric != "rank" else []
+    if not moments:
+        return [("cost", _cost_lines(table), [])]
+    found = []
+    for (protocol, moment), names in moments.items():
+        names.sort(key=lambda name: parts_of(name)[1] != rank_by)  # what is ranked by comes first
+        own = table[table[names].notna().any(axis=1)]
+        groups = list(own.groupby(list(GROUP), sort=False, dropna=False))
+        for key, group in groups:
+            alike = sum(str(other[:4]) == str(key[:4]) for other, _ in groups) > 1
+            shown = [name for name in names if group[name].notna().any()]
+            lines = _group_lines(group, shown, f"{protocol}/rank{moment}", rank_by, all_intervals)
+            notes = [note for note in group.get(NOTE, pd.Series(dtype=object)).dropna().unique() if note]
+            found.append((f"{protocol}: {_group_title(key, moment, alike)}", lines, notes))
+    return found
+
+
+def _group_title(key: Any, moment: str, alike: bool) -> str:
+    """`key`: the values of `GROUP`; `alike`: whether another group would read alike without weights and input mode."""
+    edits, dataset, records, backbone, weights, input_mode = key
+    if alike:
+        backbone += f" ({weights.rpartition('@')[2][:8]}, {input_mode} input)"
+    of = f"{dataset} on {backbone}"
+    parts = [of if pd.isna(records) else f"{records} records of {of}"]
+    parts += [f"{'after all' if moment else 'right after each of'} {edits} sequential edits"] if edits > 1 else []
+    parts += ["as reported, not ranked"] if pd.isna(records) else []
+    return ", ".join(parts)
+
+
+def _group_lines(
+    group: pd.DataFrame, shown: list[str], rank: str, rank_by: str, all_intervals: bool
+) -> list[list[str]]:
+    header = ["rank", "editor", *(parts_of(name)[1] for name in shown), "status", "file"]
+    lines = [
+        [
+            "" if rank not in line or pd.isna(line[rank]) else str(line[rank]),
+            line["editor"],
+            *(_percent(line, name, all_intervals or parts_of(name)[1] == rank_by) for name in shown),
+            line["status"],
+            line["file"],
+        ]
+        for line in group.to_dict("records")
+    ]
+    return [header, *lines]
+
+
+def _percent(line: Mapping[Any, Any], name: str, with_interval: bool) -> str:
+    value, low = line[name], line.get(f"{name}.low", math.nan)
+    if pd.isna(value):
+        return ""
+    return f"{value:.2f}" + (f" [{low:.2f}, {line[f'{name}.high']:.2f}]" if with_interval and not pd.isna(low) else "")
+
+
+def _cost_lines(table: pd.DataFrame) -> list[list[str]]:
+    header = ["editor", "backbone", "dataset", "records", "edits"]
+    shown = {"seconds_per_edit": "{:.3f}", "seconds": "{:.0f}", "peak_memory_bytes": "{:,}", "encoded_images": "{:,}",
+             "trained_parameters": "{:,}", "hardware": "{}", "dtype": "{}"}  # fmt: skip
+    lines = [
+        [
+            *(str(line[name]) for name in header),
+            *("" if pd.isna(line[c]) else f.format(line[c]) for c, f in shown.items()),
+        ]
+        for line in table.to_dict("records")
+    ]
+    return [[*header, *shown], *lines]
+
+
+def _block(title: str, lines: list[list[str]], notes: list[str], style: str) -> str:
+    if style == "markdown":
+        header, *body = [[escaped(cell) for cell in line] for line in lines]
+        rows = [header, ["---"] * len(header), *body]
+        text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        return "\n\n".join([f"**{escaped(title)}**", text, *map(escaped, notes)])
+    columns = [_aligned([plain(cell) for cell in column]) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        [plain(title), *("  ".join(line).rstrip() for line in zip(*columns, strict=True)), *map(plain, notes)]
+    )
+
+
+def _aligned(column: list[str]) -> list[str]:
+    """Cells of one width; the first part of numbers stands to the right, an interval after it to the left."""
+    parts = [cell.partition(" [") for cell in column]
+    if not any(re.fullmatch(r"[\d.,]+", value) for value, _, _ in parts[1:]):
+        return [cell.ljust(max(map(len, column))) for cell in column]
+    first = max(len(value) for value, bracket, _ in parts[1:] if value)
+    cells = [value.rjust(first) + bracket + rest for value, bracket, rest in parts[1:]]
+    width = max(map(len, [column[0], *cells]))
+    head = column[0].ljust(width) if any(bracket for _, bracket, _ in parts) else column[0].rjust(width)
+    return [head, *(cell.ljust(width) if "[" in "".join(cells) else cell.rjust(width) for cell in cells)]
