@@ -33,11 +33,12 @@ A benchmark that was stopped goes on where it was: what has been measured is in 
 """
 COCO_IMAGES = 204_721  # that VQA v2.0 asks about, with the test images: 1.1 M questions
 PROCESSES = (1, 2)
-EVERY = 1.0  # seconds between two looks at the memory
-MODULE_PATHS = 10  # of a run's time; the most memory of each is told
+EVERY = 1.0  # seconds between two readings of the memory
+TENTHS = 10  # of a run's time; the most memory of each is told
 
 
 def parser() -> ArgumentParser:
+    """The command's options."""
     parser = ArgumentParser(
         prog="python -m benchmarks.building",
         description="Build, validate and plan data from a stand-in for VQA v2.0, and say what each took.",
@@ -66,6 +67,7 @@ def parser() -> ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """The command; `argv`: its arguments, those of the process where it is None."""
     args = parser().parse_args(argv)
     if args.write:
         between_markers(args.write, "", OPEN, CLOSE)  # what is missing is said now, not when everything is measured
@@ -73,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     sizes = sorted(args.records)
     result = {
         "command": f"python -m benchmarks.building --records {' '.join(map(str, sizes))} --planned {args.planned}",
-        "runs": [kept(args.work, *run) for run in runs(args.work, sizes, args.planned)],
+        "runs": [measured_once(args.work, *run) for run in runs(args.work, sizes, args.planned)],
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
     }
     write_json(args.work / "building.json", result)
@@ -105,6 +107,7 @@ def images_for(records: int) -> int:
 
 
 def given(work: Path, images: int, out: Path) -> list[str]:
+    """The options of `builders.vqav2` that name a stand-in's files and where to build."""
     folder = work / f"standin-{images}"
     return [
         *("--questions", *(str(folder / standin.question_file(subtype)) for subtype in standin.SUBTYPES)),
@@ -113,7 +116,7 @@ def given(work: Path, images: int, out: Path) -> list[str]:
     ]
 
 
-def kept(work: Path, name: str, images: int, command: list[str]) -> dict[str, Any]:
+def measured_once(work: Path, name: str, images: int, command: list[str]) -> dict[str, Any]:
     """What a run took, measured now unless it has been."""
     path = work / f"{name.replace(' ', '-')}.json"
     if not path.is_file():
@@ -160,9 +163,9 @@ def measured(command: Sequence[str], log: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     if process.returncode:
         raise FGVEditError(f"'{' '.join(command[1:])}' ended with exit code {process.returncode}; see '{log}'")
-    tenths = [0.0] * MODULE_PATHS
+    tenths = [0.0] * TENTHS
     for at, held in samples:
-        part = min(int(at / seconds * MODULE_PATHS), MODULE_PATHS - 1)
+        part = min(int(at / seconds * TENTHS), TENTHS - 1)
         tenths[part] = max(tenths[part], held / 1e9)
     cpu = _cpu_seconds() - cpu
     return {
@@ -201,24 +204,9 @@ def report(result: dict[str, Any]) -> str:
         "| run | records | questions | processes | seconds | CPU seconds | load | records/s | written, MB | peak, GB | "
         "of each tenth, GB |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
+        *(f"| {' | '.join(cells(row))} |" for row in result["runs"]),
+        "",
     ]
-    for row in result["runs"]:
-        records = row.get("records")
-        cells = [
-            row["run"],
-            f"{records:,}" if records else "",
-            f"{row['questions']:,}",
-            str(row["processes"]),
-            f"{row['seconds']:,.0f}",
-            f"{row['cpu_seconds']:,.0f}",
-            f"{row['load']:.1f}",
-            f"{records / row['seconds']:,.0f}" if records else "",
-            f"{row['bytes'] / 1e6:,.0f}" if "bytes" in row else "",
-            f"{row['peak_gb']:.2f}",
-            " ".join(f"{part:.2f}" for part in row["peak_gb_of_tenths"]),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines.append("")
     seconds = {(row["records"], row["processes"]): row["seconds"] for row in result["runs"] if row["run"] == "build"}
     for records in dict.fromkeys(records for records, _ in seconds):
         one, two = (seconds[records, processes] for processes in PROCESSES)
@@ -227,6 +215,24 @@ def report(result: dict[str, Any]) -> str:
         )
     lines.append(f"- Machine: {result['machine']['cores']} CPU cores; Python {result['machine']['python']}.")
     return "\n".join(lines)
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """A row of the table, of what `measured_once` gave."""
+    records = row.get("records")
+    return [
+        row["run"],
+        f"{records:,}" if records else "",
+        f"{row['questions']:,}",
+        str(row["processes"]),
+        f"{row['seconds']:,.0f}",
+        f"{row['cpu_seconds']:,.0f}",
+        f"{row['load']:.1f}",
+        f"{records / row['seconds']:,.0f}" if records else "",
+        f"{row['bytes'] / 1e6:,.0f}" if "bytes" in row else "",
+        f"{row['peak_gb']:.2f}",
+        " ".join(f"{part:.2f}" for part in row["peak_gb_of_tenths"]),
+    ]
 
 
 if __name__ == "__main__":

@@ -32,34 +32,31 @@ def count(size: Size) -> list[dict[str, Any]]:
     image = torch.empty(1, 3, *clip.visual.image_size, device="meta")
     text = torch.empty(1, clip.context_length, dtype=torch.long, device="meta")
 
-    def row(part: str, parameters: Iterable[nn.Parameter], forward: Callable[[], Any], held: int = 2) -> dict[str, Any]:
-        number = sum(parameter.numel() for parameter in parameters)
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            forward()
-        return {
-            "part": part,
-            "parameters": number,
-            "gb": number * held / 1e9,
-            "tflop": counter.get_total_flops() / 1e12,
-        }
-
-    queries = model.query_tokens
+    vision, queries = model.vision_model, model.query_tokens
+    qformer, connector, language_model = model.qformer, model.language_projection, model.language_model
     return [
-        row(
-            "vision tower",
-            model.vision_model.parameters(),
-            lambda: model.vision_model(pixels, interpolate_pos_encoding=True),
-        ),
-        row(
-            "Q-Former",
-            [queries, *model.qformer.parameters()],
-            lambda: model.qformer(query_embeds=queries, encoder_hidden_states=states),
-        ),
-        row("connector", model.language_projection.parameters(), lambda: model.language_projection(queries)),
-        row("language model", model.language_model.parameters(), lambda: model.language_model(prompt)),
-        row("CLIP", clip.parameters(), lambda: (clip.encode_image(image), clip.encode_text(text)), held=4),
-        row("counterfactual model", trained, lambda: answering(prompt), held=4),
+        part("vision tower", [vision], lambda: vision(pixels, interpolate_pos_encoding=True)),
+        part("Q-Former", [qformer], lambda: qformer(query_embeds=queries, encoder_hidden_states=states), [queries]),
+        part("connector", [connector], lambda: connector(queries)),
+        part("language model", [language_model], lambda: language_model(prompt)),
+        part("CLIP", [clip], lambda: (clip.encode_image(image), clip.encode_text(text)), held=4),
+        part("counterfactual model", [], lambda: answering(prompt), trained, held=4),
     ]
+
+
+def part(
+    name: str,
+    modules: Iterable[nn.Module],
+    forward: Callable[[], Any],
+    more: Iterable[nn.Parameter] = (),
+    held: int = 2,
+) -> dict[str, Any]:
+    """A row of `count`: the parameters of `modules` and `more`, of `held` bytes each, and the operations of a pass."""
+    number = sum(parameter.numel() for module in modules for parameter in module.parameters())
+    number += sum(parameter.numel() for parameter in more)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        forward()
+    return {"part": name, "parameters": number, "gb": number * held / 1e9, "tflop": counter.get_total_flops() / 1e12}
 
 
 def counterfactual(size: Size, model: Any) -> tuple[Any, list[nn.Parameter]]:

@@ -25,6 +25,7 @@ RELEASED_PASSES = 9  # of one image through vision tower and Q-Former, in the re
 
 
 def parser() -> ArgumentParser:
+    """The command's options."""
     parser = ArgumentParser(
         prog="python -m benchmarks.full_size",
         description="Build a model of the paper's size, edit it on the CPU, and say what each step took.",
@@ -46,6 +47,7 @@ def parser() -> ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command, and its exit code; `argv`: its arguments, those of the process where it is None."""
     args = parser().parse_args(argv)
 
     # Not before: --help is quick without them.

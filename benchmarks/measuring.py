@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from benchmarks.counting import count
-from benchmarks.models import Size, build
+from benchmarks.models import Folders, Size, build
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.answering import Answerer, Forced, Query
 from fgvedit.backbones.base import Backbone
@@ -25,7 +25,7 @@ from fgvedit.evaluation.runs.manifest import COMPUTING, versions
 from fgvedit.schema import ImageRef, Probe, Record
 
 NEW_TOKENS = 4  # of an answer that is generated
-STEPS = 2  # of FT-LLM's descent: each takes the same
+STEPS = 2  # of FT-LLM's optimisation: each takes the same
 
 
 def measure(size: Size, model: str, work: Path, meta: bool = False) -> dict[str, Any]:
@@ -47,6 +47,7 @@ class Meter:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
+        """Note what the `with` block took as a step: "step", "seconds", "peak_gb" so far and its "increase_gb"."""
         before, start = peak_gb(), time.perf_counter()
         yield
         seconds, after = time.perf_counter() - start, peak_gb()
@@ -55,6 +56,7 @@ class Meter:
 
 
 def peak_gb() -> float:
+    """The most main memory that the process has held so far, in 10^9 bytes."""
     return peak_memory(torch.device("cpu")) / 1e9
 
 
@@ -77,13 +79,9 @@ def edit_both(size: Size, model: str, work: Path) -> dict[str, Any]:
     with meter.step("ask"):
         answers = ask(backbone.cached_answerer, record)
 
-    mscke = {"clip": str(folders.clip)}
-    if size.counterfactual:
-        mscke["counterfactual"] = str(folders.counterfactual)
-    changes: dict[str, dict[str, Any]] = {"ft-llm": {"steps": STEPS}, "mscke": mscke}
     editors = {}
-    for name in changes:
-        questions = edit(name, changes[name], backbone, record, answers, meter)
+    for name, changes in options(size, folders).items():
+        questions = edit(name, changes, backbone, record, answers, meter)
         with meter.step(f"{name}: hash all weights"):
             after = snapshot(backbone)
         editors[name] = {"undone": after == before, "questions": questions}
@@ -99,6 +97,14 @@ def edit_both(size: Size, model: str, work: Path) -> dict[str, Any]:
             "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
         },
     }
+
+
+def options(size: Size, folders: Folders) -> dict[str, dict[str, Any]]:
+    """Editor -> what differs from its shipped options: fewer steps, and models that are built and not fetched."""
+    mscke = {"clip": str(folders.clip)}
+    if size.counterfactual:
+        mscke["counterfactual"] = str(folders.counterfactual)
+    return {"ft-llm": {"steps": STEPS}, "mscke": mscke}
 
 
 def edit(

@@ -23,9 +23,9 @@ examples:
 """
 
 # Bytes for each parameter that an editor changes, with a backbone in bfloat16.
-# `ft-llm`, at most (see `optimise` and `restored` in baselines/inner.py and fgvedit/editing.py): the copy that is put
-# back (2), float32 masters (4), both moments (8), the last step's gradients (4), and this step's as they come (2) and
-# in float32 (4).
+# `ft-llm`, at most (see `optimise` in fgvedit/editors/fine_tuning.py and `restored` in contract.py): the copy that is
+# put back (2), float32 masters (4), both moments (8), the last step's gradients (4), and this step's as they come (2)
+# and in float32 (4).
 FT_LLM = 24
 # `mscke` is in float32; training adds gradients and both of Adam's moments.
 MSCKE_RUN, MSCKE_TRAIN = 4, 16
@@ -54,11 +54,12 @@ NOTES = """\
 - GFLOP of one pass, a multiplication and an addition as two. The image is a photo of {width} x {height} pixels as the
   model's own processor sizes it, through vision tower and connector (InstructBLIP's Q-Former reads {text} tokens of
   text, too); the language model reads its tokens and {text} of text.
-- Not counted: activations, the language model's cache, the features of images that are kept, what libraries take, and
+- Not counted: activations, the language model's cache, the feature cache, what libraries take, and
   what Adam takes while it makes a step (on a GPU 4 bytes for each parameter that `mscke` trains)."""
 
 
 def parser() -> ArgumentParser:
+    """The command's options."""
     parser = ArgumentParser(
         prog="python -m benchmarks.memory",
         description="Count what each named backbone and its editors hold in memory, and what a pass computes.",
@@ -71,6 +72,7 @@ def parser() -> ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """The command; `argv`: its arguments, those of the process where it is None."""
     args = parser().parse_args(argv)
     if args.write:
         between_markers(args.write, "", OPEN, CLOSE)  # what is missing is said now, not when everything is counted
@@ -92,6 +94,7 @@ def table(rows: Sequence[Counts]) -> str:
 
 
 def cells(row: Counts) -> tuple[str, ...]:
+    """A row of the table, as `HEADER` names them."""
     parameters = (row.vision, row.connector, row.language, row.total)
     held = (
         row.total * 2,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from fgvedit.backbones.families.minigpt4.convert import Stored, write_weights
 from fgvedit.backbones.families.minigpt4.modeling import MiniGPT4Config, MiniGPT4Processor
 from fgvedit.backbones.loading import quiet_transformers
-from fgvedit.editors.checkpoints import write_tensors
-from fgvedit.util.files import write_json
+from fgvedit.util.files import whole_folder, write_json
+from fgvedit.util.tensors import write_tensors
 
 
 @dataclass(frozen=True)
@@ -114,6 +112,7 @@ def build(size: Size, model: str, work: Path, texts: Iterable[str]) -> Folders:
 
 
 def backbone_on_meta(size: Size, tokenizer: Any) -> Any:
+    """The backbone in bfloat16 on the meta device, with this tokenizer's special tokens."""
     kind = MiniGPT4Config if size.language["model_type"] == "llama" else transformers.Blip2Config
     config = kind(
         vision_config=dict(size.vision),
@@ -133,12 +132,14 @@ def backbone_on_meta(size: Size, tokenizer: Any) -> Any:
 
 
 def language_model_on_meta(language: Mapping[str, Any]) -> Any:
+    """A language model in bfloat16 on the meta device, of the arguments of its configuration."""
     config = transformers.AutoConfig.for_model(**language, dtype=torch.bfloat16)
     with torch.device("meta"), quiet_transformers():
         return transformers.AutoModelForCausalLM.from_config(config)
 
 
 def clip_on_meta(clip: Mapping[str, Any]) -> Any:
+    """A CLIP of `open_clip` on the meta device, of its model configuration."""
     import open_clip
 
     with torch.device("meta"):
@@ -151,7 +152,7 @@ def clip_on_meta(clip: Mapping[str, Any]) -> Any:
 def save(folder: Path, model: Any, reader: Any) -> None:
     """What `save_pretrained` of a model and of its processor or tokenizer leaves, with one file of weights in memory at
     a time."""
-    with whole(folder) as partial:
+    with whole_folder(folder) as partial:
         tensors = {
             name: Stored(folder, tuple(weight.shape), functools.partial(random_weight, name, weight.shape))
             for name, weight in model.named_parameters()
@@ -163,23 +164,10 @@ def save(folder: Path, model: Any, reader: Any) -> None:
 
 def save_clip(folder: Path, clip: Mapping[str, Any]) -> None:
     """What `open_clip` opens as `local-dir`."""
-    with whole(folder) as partial:
+    with whole_folder(folder) as partial:
         weights = {name: random_weight(name, weight.shape) for name, weight in clip_on_meta(clip).named_parameters()}
         write_tensors(partial / "open_clip_model.safetensors", weights)
         write_json(partial / "open_clip_config.json", {"model_cfg": dict(clip), "preprocess_cfg": {}})
-
-
-@contextmanager
-def whole(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `folder` once it is filled."""
-    partial = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def random_weight(name: str, shape: torch.Size) -> torch.Tensor:
@@ -214,6 +202,7 @@ def small_tokenizer(texts: Iterable[str]) -> Any:
 
 
 def processor(size: Size, tokenizer: Any) -> Any:
+    """The backbone's processor, for images of its own size."""
     side = {"height": size.vision["image_size"], "width": size.vision["image_size"]}
     kind = MiniGPT4Processor if size.language["model_type"] == "llama" else transformers.Blip2Processor
     return kind(transformers.BlipImageProcessor(size=side), tokenizer, size.queries)

@@ -3,7 +3,7 @@ holds a second time, and what they compute."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,9 +23,10 @@ from fgvedit.backbones import HOME, NAMES
 from fgvedit.backbones.base import Backbone, blocks_of
 from fgvedit.backbones.families.image_text import CONNECTORS
 from fgvedit.backbones.loading import quiet_transformers
-from fgvedit.editors.fine_tuning import chosen_parameters
+from fgvedit.editors.contract import size
 from fgvedit.editors.memory.clip import SHIPPED, Clip
 from fgvedit.editors.memory.counterfactual import OF_BACKBONE, CounterfactualModel
+from fgvedit.editors.parameters import chosen_parameters
 from fgvedit.editors.registry import editor_class, editor_config
 from fgvedit.util.errors import FGVEditError
 
@@ -62,6 +63,7 @@ class Counts:
 
     @property
     def total(self) -> int:
+        """Parameters of the whole backbone."""
         return self.vision + self.connector + self.language
 
 
@@ -208,7 +210,10 @@ ALL = (*(name for name in NAMES if name not in PUBLISHED), *PUBLISHED)
 
 
 def count(name: str) -> Counts:
-    """Raises `FGVEditError` for a version of `transformers` whose models do not run without weights."""
+    """The counts of a named backbone.
+
+    Raises `FGVEditError` for a version of `transformers` whose models do not run without weights.
+    """
     if not RUNS_ON_META:
         raise FGVEditError(
             f"transformers {transformers.__version__}: its models do not run without weights; expected 5.24 or newer"
@@ -221,11 +226,11 @@ def count(name: str) -> Counts:
 
     widths: list[int] = []
     bare.connector[0].register_forward_pre_hook(lambda _, inputs: widths.append(inputs[0].shape[-1]))
-    seen, image_flop = counted(lambda: look(model, image_processor))
-    tokens, hidden = seen.shape
+    photo, image_flop = counted(lambda: image_embeddings(model, image_processor))
+    tokens, hidden = photo.shape
     prompt = torch.empty(1, tokens + TEXT, hidden, dtype=model.dtype, device="meta")
     _, language_flop = counted(lambda: bare.head(bare.decoder(inputs_embeds=prompt).last_hidden_state))
-    # What is kept of an image is what the connector reads, or InstructBLIP's Q-Former, which reads the question, too.
+    # The features of an image are what the connector reads, or InstructBLIP's Q-Former, which reads the question, too.
     instructed = model.config.model_type == "instructblip"
     bare.feature_width = model.config.vision_config.hidden_size if instructed else widths[0]
 
@@ -234,19 +239,15 @@ def count(name: str) -> Counts:
     trained = trained_by_mscke(bare, editor_config(editor_class("mscke"), name))
     return Counts(
         name=name,
-        vision=number(vision),
-        connector=number(between),
-        language=number(language),
-        ft_llm=number(changed),
-        mscke=number(trained),
+        vision=size(vision),
+        connector=size(between),
+        language=size(language),
+        ft_llm=size(changed),
+        mscke=size(trained),
         image_tokens=tokens,
         image_flop=image_flop,
         language_flop=language_flop,
     )
-
-
-def number(parameters: Iterable[torch.Tensor]) -> int:
-    return sum(parameter.numel() for parameter in parameters)
 
 
 def without_weights(name: str) -> tuple[Any, Any]:
@@ -264,7 +265,7 @@ def without_weights(name: str) -> tuple[Any, Any]:
 
 
 class Bare:
-    """What editors ask of a backbone before they look at anything, around a model without weights; the parts are those
+    """What editors ask of a backbone before they ask it anything, around a model without weights; the parts are those
     that `fgvedit.backbones` finds."""
 
     feed_forward = Backbone.feed_forward
@@ -284,8 +285,8 @@ class Bare:
             self.vision_parts: list[nn.Module] = []
         else:
             self.language_model = model
-            places = [getattr(where, part, None) for part in CONNECTORS for where in (model.base_model, self.tower)]
-            found = [part for part in places if part is not None]
+            named = [getattr(where, part, None) for part in CONNECTORS for where in (model.base_model, self.tower)]
+            found = [part for part in named if part is not None]
             self.connector = nn.ModuleList(
                 one for part in found for one in (part if isinstance(part, nn.ModuleList) else [part])
             )
@@ -293,10 +294,11 @@ class Bare:
 
 
 def has_qformer(model: Any) -> bool:
+    """Whether a Q-Former stands between the vision tower and the language model, as in BLIP-2's kin."""
     return hasattr(model, "qformer")
 
 
-def look(model: Any, image_processor: Any) -> torch.Tensor:
+def image_embeddings(model: Any, image_processor: Any) -> torch.Tensor:
     """(tokens, hidden): what the language model reads of a photo, through the model's own image processor."""
     made = image_processor(Image.new("RGB", PHOTO), return_tensors="pt")
     pixels = made.pop("pixel_values").to("meta", model.dtype)

@@ -75,10 +75,12 @@ def write(folder: Path, images: int, photos: bool = True) -> Path:
 
 
 def question_file(subtype: str) -> str:
+    """What VQA v2.0 calls its file of questions about this part of COCO."""
     return f"v2_OpenEnded_mscoco_{subtype}_questions.json"
 
 
 def annotation_file(subtype: str) -> str:
+    """What VQA v2.0 calls its file of answers about this part of COCO."""
     return f"v2_mscoco_{subtype}_annotations.json"
 
 
@@ -104,7 +106,7 @@ class _List:
 
 
 def _photo(chance: random.Random) -> bytes:
-    """A JPEG of patches of colour under noise: no two look alike."""
+    """A JPEG of patches of colour under noise: no two are alike."""
     patches = Image.frombytes("RGB", (8, 6), chance.randbytes(8 * 6 * 3)).resize(SIZE, Image.Resampling.BICUBIC)
     noise = Image.frombytes("RGB", SIZE, chance.randbytes(SIZE[0] * SIZE[1] * 3))
     file = io.BytesIO()

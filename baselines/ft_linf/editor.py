@@ -16,11 +16,13 @@ from fgvedit.util.options import check_positive
 
 
 class FineTuneLinf(FineTuneLLM):
+    """As FT-LLM, with no weight further than `bound` from what it was (FT+L of ROME, `baselines/ft/ft_main.py`)."""
+
     name = "ft-linf"
 
     @dataclass(frozen=True, kw_only=True)
     class Config(FineTuneLLM.Config):
-        """`bound`: how far each weight may go from its original."""
+        """`bound`: how far each weight may go from its original, in units of the weight."""
 
         bound: float
 
@@ -29,9 +31,11 @@ class FineTuneLinf(FineTuneLLM):
             check_positive(self, "bound")
 
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
+        """Fine-tune within the bound on the edits, all in one batch."""
         return fine_tuned(self.backbone, self.parameters, edits, self.config, self._clamp())
 
     def edit_sequentially(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
+        """Each edit goes on from the weights as they are; the bound stays around the original ones."""
         return fine_tuned_sequentially(self.backbone, self.parameters, self.config, self._clamp())
 
     def _clamp(self) -> Callable[[list[torch.Tensor]], None]:

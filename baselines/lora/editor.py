@@ -11,13 +11,16 @@ from torch import nn
 
 from fgvedit.backbones.base import Backbone
 from fgvedit.editors.contract import EditedModel, Editor
-from fgvedit.editors.fine_tuning import Optimisation, chosen_layers, chosen_within, edit_loss, edited_model, optimise
+from fgvedit.editors.fine_tuning import Optimisation, edit_loss, edited_model, optimise
+from fgvedit.editors.parameters import chosen_layers, chosen_within, linear_maps
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.options import check_positive
 
 
 class LoRA(Editor):
+    """The edit is learnt in adapters of low rank beside linear maps, which are taken off again; the weights stay."""
+
     name = "lora"
 
     @dataclass(frozen=True, kw_only=True)
@@ -51,10 +54,12 @@ class LoRA(Editor):
 
     @property
     def trained_parameters(self) -> int:
+        """How many the adapters have: rank * (in + out) for each target."""
         return sum(self.config.rank * (target.in_features + target.out_features) for target in self.targets.values())
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Put adapters beside the targets and learn the edits, all in one batch."""
         with unwrapped(self.blocks):
             if edits:
                 self._learn(self._inject(), edits)
@@ -62,7 +67,7 @@ class LoRA(Editor):
 
     @contextmanager
     def edit_sequentially(self) -> Iterator[Callable[[Edit], EditedModel]]:
-        """The same adapters go on learning, each edit by a descent of its own."""
+        """The same adapters go on learning, each edit by an optimisation of its own."""
         made: list[Edit] = []
         adapters: list[Any] = []
         with unwrapped(self.blocks):
@@ -102,14 +107,10 @@ class LoRA(Editor):
         return adapters
 
 
-def linear_maps(block: nn.Module) -> dict[str, nn.Linear]:
-    return {name: module for name, module in block.named_modules() if isinstance(module, nn.Linear)}
-
-
 @contextmanager
 def unwrapped(blocks: Mapping[int, nn.Module]) -> Iterator[None]:
-    """Let the block put other modules in the place of linear maps; afterwards the same modules stand there as before,
-    and their parameters are trained or not as before."""
+    """Let the `with` block put other modules in the place of these layers' linear maps; afterwards the same modules are
+    there as before, and their parameters are trained or not as before."""
     maps = [
         (parent, name, module)
         for block in blocks.values()

@@ -20,6 +20,9 @@ from fgvedit.schema import Edit, Record
 
 
 class MEND(Editor):
+    """A step on a few weights, along the gradient of the edits as trained networks transform it (Mitchell et al. 2022,
+    with the settings and losses of the released FGVEdit code)."""
+
     name = "mend"
     trained = True
 
@@ -44,10 +47,12 @@ class MEND(Editor):
 
     @property
     def trained_parameters(self) -> int:
+        """How many the networks and the rates have."""
         return size(self.networks.parameters())
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """One step on the gradient of the mean loss of the edits."""
         with mend_edited(self.backbone, self.networks, edits) if edits else nullcontext():
             yield edited_model(self.backbone, edits)
 
@@ -66,13 +71,18 @@ class MEND(Editor):
             yield make
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
-        losses = mend_losses(self.backbone, self.networks, self.config)
+        """Learn networks and rates, by `mend_losses`; the backbone stays as it is."""
+        config = self.config
+        weights = (config.answer_rephrase, config.answer_in_scope, config.locality)
+        losses = mend_losses(self.backbone, self.networks, *weights)
         train(self.networks, losses, self.config, records, out, seed, self.backbone.revision)
 
     def save(self, folder: Path) -> None:
+        """Write networks, statistics and rates."""
         save_checkpoint(folder, self.networks, self.name, self.backbone, asdict(self.config))
 
     def load(self, folder: Path) -> None:
+        """Read networks, statistics and rates. Raises `FGVEditError` for a checkpoint that does not fit."""
         wanted = {option: getattr(self.config, option) for option in self.architecture}
         load_checkpoint(folder, self.networks, self.name, self.backbone, wanted)
 

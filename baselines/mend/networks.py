@@ -1,4 +1,4 @@
-"""MEND's editor networks (Mitchell et al. 2022, section 3.2): they transform the factors of a gradient of rank one.
+"""MEND's editor networks (Mitchell et al. 2022, section 3): they transform the factors of a gradient of rank one.
 
 The gradient of a linear layer's weight is a sum over tokens of outer products of delta, the loss's gradient at the
 layer's output, and x, the layer's input. A network maps each token's (x, delta) to another (x, delta).
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from fgvedit.backbones.base import Backbone
-from fgvedit.editors.fine_tuning import chosen_parameters
+from fgvedit.editors.parameters import chosen_parameters
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.options import check_positive
 
@@ -24,9 +24,12 @@ LOSS_SCALE = 2.0**12  # deltas are too small for float16; a power of two changes
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """`layers`, `parameters`: the weights that are edited, see `chosen_parameters`; `rank`, `hidden_layers`: of the
+    """What is edited and how large the networks are.
+
+    `layers`, `parameters`: the weights that are edited, see `chosen_parameters`; `rank`, `hidden_layers`: of the
     networks; `edit_lr`: at which a weight's learned rate starts; `rate_speed`: by how much faster than a network's
-    weight the rate's logarithm learns."""
+    weight the rate's logarithm learns.
+    """
 
     layers: list[int]
     parameters: list[str]
@@ -59,10 +62,10 @@ def inner_linears(backbone: Backbone, layers: Sequence[int], parameters: Sequenc
 
 
 class RunningNorm(nn.Module):
-    """Takes off the mean and divides by the standard deviation of all rows seen in training, feature by feature.
+    """Takes off the mean and divides by the standard deviation of all rows met in training, feature by feature.
 
-    Before any was seen it changes nothing. `mean` and `std` are kept in units of 2 ** `exponent`, the size of the rows
-    first seen, so that they survive a checkpoint in float16 however small the rows are.
+    Before the first it changes nothing. `mean` and `std` are kept in units of 2 ** `exponent`, the size of the first
+    rows, so that they survive a checkpoint in float16 however small the rows are.
     """
 
     count: torch.Tensor
@@ -138,6 +141,7 @@ class EditorNetwork(nn.Module):
         )
 
     def forward(self, x: torch.Tensor, delta: torch.Tensor, weight: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(tokens, in), (tokens, out) -> the same shapes, for the weight of this index among those of its shape."""
         z = torch.cat([self.norm_x(x), self.norm_delta(delta)], dim=-1)
         for layer in self.layers:
             z = layer(z, weight)
@@ -166,19 +170,19 @@ class EditorNetworks(nn.Module):
                 for shape, names in of_shape.items()
             }
         )
-        self._places = {name: place for names in of_shape.values() for place, name in enumerate(names)}
+        self._indices = {name: index for names in of_shape.values() for index, name in enumerate(names)}
         # Logarithms: a rate stays positive and in proportion, and one learning rate does for it and for the networks.
         self.log_rates = nn.Parameter(torch.zeros(len(self.linears)))
         self.to(backbone.device)
 
     def rate(self, name: str) -> torch.Tensor:
         """The learned rate of the weight of this name, ()."""
-        place = list(self.linears).index(name)
-        return self.edit_lr * torch.exp(self.rate_speed * self.log_rates[place])
+        index = list(self.linears).index(name)
+        return self.edit_lr * torch.exp(self.rate_speed * self.log_rates[index])
 
     def forward(self, name: str, x: torch.Tensor, delta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Factors of a gradient of the weight of this name, (tokens, in) and (tokens, out), transformed."""
-        return self.networks[_shape(self.linears[name])](x, delta, self._places[name])
+        return self.networks[_shape(self.linears[name])](x, delta, self._indices[name])
 
 
 def _shape(linear: nn.Linear) -> str:
@@ -216,5 +220,5 @@ def gradient_factors(networks: EditorNetworks, loss: Callable[[], torch.Tensor])
 
 
 def counts(x: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
-    """(tokens,), bool: which tokens add to the gradient. Padding does not, nor what no answer's token looks at."""
+    """(tokens,), bool: which tokens add to the gradient. Padding does not, nor what no answer's token attends to."""
     return (x != 0).any(dim=-1) & (delta != 0).any(dim=-1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -12,47 +11,30 @@ from torch import nn
 from baselines.mend.networks import EditorNetworks, Factors, counts, gradient_factors
 from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone, answer_cross_entropy
-from fgvedit.editors.training import INSIDE, OUTSIDE, Drawn
-
-if TYPE_CHECKING:
-    from baselines.mend.editor import MEND
+from fgvedit.editors.training import INSIDE, OUTSIDE, Example, Losses
 
 KINDS = (*INSIDE, *OUTSIDE)
 
 
 def mend_losses(
-    backbone: Backbone, networks: EditorNetworks, config: MEND.Config
-) -> Callable[[list[Drawn]], tuple[torch.Tensor, dict[str, torch.Tensor]]]:
-    """The losses of `fgvedit.editors.training.train`: batch -> (weighted sum, named losses).
+    backbone: Backbone, networks: EditorNetworks, answer_rephrase: float, answer_in_scope: float, locality: float
+) -> Losses:
+    """The losses of `fgvedit.editors.training.train`, weighted (Mitchell et al. 2022, section 3, and, with in-scope
+    probes, the released FGVEdit code).
 
-    Each record has an edit of its own. `answer/…`: cross-entropy of the right answers after it. `locality/…`:
-    divergence of what is predicted after it, at every position, from what the base model predicts there.
+    Each record has an edit of its own. `answer/…`: cross-entropy of the right answers after it, with the weights
+    `answer_rephrase` and `answer_in_scope`. `locality/…`, with the weight `locality`: divergence of what is predicted
+    after it, at every position, from what the base model predicts there.
     """
 
-    def losses(batch: list[Drawn]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        for drawn in batch:  # one at a time: features then do not depend on where a training was stopped
-            for image in [drawn.record.image, *(drawn.query(kind).image for kind in KINDS)]:
+    def losses(batch: list[Example]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        for example in batch:  # one at a time: features then do not depend on where a training was stopped
+            for image in [example.record.image, *(example.query(kind).image for kind in KINDS)]:
                 backbone.features([image] if image else [])
-        edits = [drawn.query("edit") for drawn in batch]
-        targets = [drawn.record.target for drawn in batch]
-        # The sum over records: a row's factors are then of the gradient of its own record's loss.
-        factors = gradient_factors(networks, lambda: torch.stack(_answer_losses(backbone, edits, targets)).sum())
-        step = {name: _transformed(networks, name, *pair, len(batch)) for name, pair in factors.items()}
-
-        asked = [(drawn.query(kind), drawn.probes[kind].answer) for drawn in batch for kind in KINDS]
-        with _stepping(networks, step):
-            logits, _, answer_ids = _forced(backbone, *zip(*asked, strict=True))
-        named = {
-            f"answer/{kind}": torch.stack(_cross_entropies(logits, answer_ids)[number :: len(KINDS)]).mean()
-            for number, kind in enumerate(INSIDE)
-        }
-        for number, kind in enumerate(OUTSIDE, start=len(INSIDE)):
-            with torch.no_grad():
-                base, mask, _ = _forced(backbone, *zip(*asked[number :: len(KINDS)], strict=True))
-            edited = logits[number :: len(KINDS), -base.shape[1] :]  # padded on the left to another length
-            named[f"locality/{kind}"] = divergence(base, edited, mask)
-        answer = config.answer_rephrase * named["answer/rephrase"] + config.answer_in_scope * named["answer/in_scope"]
-        return answer + config.locality * sum(named[f"locality/{kind}"] for kind in OUTSIDE), named
+        step = _step(backbone, networks, batch)
+        named = _named_losses(backbone, networks, step, batch)
+        answer = answer_rephrase * named["answer/rephrase"] + answer_in_scope * named["answer/in_scope"]
+        return answer + locality * sum(named[f"locality/{kind}"] for kind in OUTSIDE), named
 
     return losses
 
@@ -62,6 +44,34 @@ def divergence(base: torch.Tensor, edited: torch.Tensor, mask: torch.Tensor) -> 
     was, now = base.float().log_softmax(dim=-1), edited.float().log_softmax(dim=-1)
     each = (was.exp() * (was - now)).sum(dim=-1)
     return ((each * mask).sum(dim=-1) / mask.sum(dim=-1)).mean()
+
+
+def _step(backbone: Backbone, networks: EditorNetworks, batch: Sequence[Example]) -> Factors:
+    """Each record's own step, as transformed factors, with gradient (see `_transformed`)."""
+    edits = [example.query("edit") for example in batch]
+    targets = [example.record.target for example in batch]
+    # The sum over records: a row's factors are then of the gradient of its own record's loss.
+    factors = gradient_factors(networks, lambda: torch.stack(_answer_losses(backbone, edits, targets)).sum())
+    return {name: _transformed(networks, name, *pair, len(batch)) for name, pair in factors.items()}
+
+
+def _named_losses(
+    backbone: Backbone, networks: EditorNetworks, step: Factors, batch: Sequence[Example]
+) -> dict[str, torch.Tensor]:
+    """`answer/…` and `locality/…` of a batch after each record's own step."""
+    asked = [(example.query(kind), example.probes[kind].answer) for example in batch for kind in KINDS]
+    with _stepping(networks, step):
+        logits, _, answer_ids = _forced(backbone, *zip(*asked, strict=True))
+    named = {
+        f"answer/{kind}": torch.stack(_cross_entropies(logits, answer_ids)[number :: len(KINDS)]).mean()
+        for number, kind in enumerate(INSIDE)
+    }
+    for number, kind in enumerate(OUTSIDE, start=len(INSIDE)):
+        with torch.no_grad():
+            base, mask, _ = _forced(backbone, *zip(*asked[number :: len(KINDS)], strict=True))
+        edited = logits[number :: len(KINDS), -base.shape[1] :]  # padded on the left to another length
+        named[f"locality/{kind}"] = divergence(base, edited, mask)
+    return named
 
 
 def _forced(

@@ -28,6 +28,8 @@ Answer = TypeVar("Answer")
 
 
 class MSCKEMend(Editor):
+    """MSCKE's scope classifier before a base model that MEND edits (arXiv 2411.12790, MSCKE-MEND)."""
+
     name = "mscke-mend"
     trained = True
 
@@ -58,14 +60,17 @@ class MSCKEMend(Editor):
 
     @property
     def parts(self) -> nn.ModuleDict:
+        """All that a checkpoint holds."""
         return nn.ModuleDict({"classifier": self.classifier, "networks": self.networks})
 
     @property
     def trained_parameters(self) -> int:
+        """How many the classifier and MEND's networks have."""
         return size(self.parts.parameters())
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Store the edits, with MEND's step on each by itself, taken from the base weights."""
         yield self._edited(edits, [self._step(edit) for edit in edits]) if edits else unedited(self.backbone)
 
     @contextmanager
@@ -104,9 +109,11 @@ class MSCKEMend(Editor):
         self.classifier.forget()
 
     def save(self, folder: Path) -> None:
+        """Write the classifier and MEND's networks."""
         save_checkpoint(folder, self.parts, self.name, self.backbone, asdict(self.config))
 
     def load(self, folder: Path) -> None:
+        """Read the classifier and MEND's networks. Raises `FGVEditError` for a checkpoint that does not fit."""
         wanted = self._options(self.architecture)
         load_checkpoint(folder, self.parts, self.name, self.backbone, wanted)
         self.classifier.forget()
@@ -128,11 +135,13 @@ class MendEdited:
         self.steps = steps
 
     def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
+        """Greedy free answers, each under its query's edit."""
         return self._by_edit(edits, lambda rows: self.backbone.generate([queries[row] for row in rows], max_new_tokens))
 
     def teacher_force(
         self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
     ) -> list[Forced]:
+        """What is predicted with the answers in the input, each under its query's edit."""
         return self._by_edit(
             edits,
             lambda rows: self.backbone.teacher_force([queries[row] for row in rows], [answers[row] for row in rows]),

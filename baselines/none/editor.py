@@ -11,16 +11,20 @@ from fgvedit.schema import Edit
 
 
 class NoEdit(Editor):
+    """Leaves the base model as it is."""
+
     name = "none"
 
     @dataclass(frozen=True)
     class Config:
-        pass
+        """No options."""
 
     @property
     def trained_parameters(self) -> int:
+        """0: nothing is trained."""
         return 0
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """The base model, whatever the edits."""
         yield unedited(self.backbone)

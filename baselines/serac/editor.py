@@ -28,6 +28,9 @@ _NEW_RANGE = 0.1  # with DistilBERT's 0.02 the first token of a narrow encoder h
 
 
 class SERAC(MemoryEditor):
+    """MSCKE's memory, counterfactual model and training behind a classifier that reads text alone (Mitchell et al.
+    2022, as the released FGVEdit code has it)."""
+
     name = "serac"
     architecture = ("encoder", "encoder_width", "encoder_layers", "variant", *MemoryEditor.architecture)
 
@@ -48,6 +51,7 @@ class SERAC(MemoryEditor):
                 raise unknown("variant of SERAC's classifier (option 'variant')", self.variant, VARIANTS)
 
     def build_classifier(self) -> Scope:
+        """A shipped CLIP's text tower or a text encoder, with the configured variant of rho."""
         config = self.config
         if config.encoder in {folder.name for folder in SHIPPED.iterdir()}:
             if config.variant != "embedding":
@@ -69,50 +73,23 @@ class TextEncoder(nn.Module):
     """
 
     def __init__(self, backbone: Backbone, source: str, width: int, layers: int) -> None:
+        """Raises `FGVEditError` for an encoder that cannot be opened, and for a size that a new one cannot have."""
         super().__init__()
-        import transformers
-
         self.new = source == NEW
+        self.tokenizer: Any
         self.model: Any
         if self.new:
-            if width < 1 or width % _NEW_HEADS or layers < 1:
-                raise FGVEditError(
-                    f"options 'encoder_width' and 'encoder_layers': found {width} and {layers}, expected a multiple of "
-                    f"{_NEW_HEADS} and 1 or more, such as 128 and 3"
-                )
             self.tokenizer = backbone.tokenizer
-            self.model = transformers.DistilBertModel(
-                transformers.DistilBertConfig(
-                    vocab_size=len(self.tokenizer),
-                    max_position_embeddings=_NEW_POSITIONS,
-                    dim=width,
-                    hidden_dim=4 * width,
-                    n_layers=layers,
-                    n_heads=_NEW_HEADS,
-                    initializer_range=_NEW_RANGE,
-                    pad_token_id=self.tokenizer.pad_token_id,
-                )
-            )
+            self.model = _new_distilbert(self.tokenizer, width, layers)
         else:
-            try:
-                folder = fetch(source, "text encoder", dtype=torch.float32)
-                self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-                self.model = transformers.AutoModel.from_pretrained(
-                    folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-                )
-            except FGVEditError as error:
-                raise FGVEditError(f"option 'encoder': {error}") from error
-            except Exception as error:  # tokenizers, safetensors and transformers raise many types
-                raise FGVEditError(
-                    f"option 'encoder': the text encoder '{source}' cannot be opened ({one_line(error)}); expected "
-                    f"'{NEW}', a hub id or a folder"
-                ) from error
+            self.tokenizer, self.model = _opened(source)
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         self.width: int = self.model.config.hidden_size
 
     def forward(self, texts: Sequence[str], others: Sequence[str] | None = None) -> torch.Tensor:
+        """(n, width) of n texts or, with `others`, of n pairs."""
         ids, mask = self._tokens(texts, others)
         device = next(self.model.parameters()).device
         return self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state[:, 0]
@@ -137,6 +114,49 @@ class TextEncoder(nn.Module):
         return padded.clamp_min(0), (padded >= 0).long()
 
 
+def _new_distilbert(tokenizer: Any, width: int, layers: int) -> Any:
+    """A DistilBERT with random weights for this tokenizer's tokens."""
+    import transformers
+
+    if width < 1 or width % _NEW_HEADS or layers < 1:
+        raise FGVEditError(
+            f"options 'encoder_width' and 'encoder_layers': found {width} and {layers}, expected a multiple of "
+            f"{_NEW_HEADS} and 1 or more, such as 128 and 3"
+        )
+    return transformers.DistilBertModel(
+        transformers.DistilBertConfig(
+            vocab_size=len(tokenizer),
+            max_position_embeddings=_NEW_POSITIONS,
+            dim=width,
+            hidden_dim=4 * width,
+            n_layers=layers,
+            n_heads=_NEW_HEADS,
+            initializer_range=_NEW_RANGE,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def _opened(source: str) -> tuple[Any, Any]:
+    """Tokenizer and model of a text encoder of `transformers`."""
+    import transformers
+
+    try:
+        folder = fetch(source, "text encoder", dtype=torch.float32)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = transformers.AutoModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+        return tokenizer, model
+    except FGVEditError as error:
+        raise FGVEditError(f"option 'encoder': {error}") from error
+    except Exception as error:  # tokenizers, safetensors and transformers raise many types
+        raise FGVEditError(
+            f"option 'encoder': the text encoder '{source}' cannot be opened ({one_line(error)}); expected "
+            f"'{NEW}', a hub id or a folder"
+        ) from error
+
+
 class ClipTextTower(nn.Module):
     """A text as the text tower of a shipped CLIP reads it, which MSCKE's classifier reads with too: (n, width)."""
 
@@ -147,19 +167,21 @@ class ClipTextTower(nn.Module):
         self.tower: Any = clip.model.text
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
+        """(n, width) of n texts."""
         return self.tower(self.tokenizer(list(texts)).to(next(self.tower.parameters()).device))
 
 
 class EmbeddingScope(Scope):
-    """rho = exp(-||E([t_e; y_e]) - E(t_test)||^2), as in the released code; what an image shows is not looked at."""
+    """rho = exp(-||E([t_e; y_e]) - E(t_test)||^2), as in the released code; images do not count."""
 
     def __init__(self, encoder: TextEncoder | ClipTextTower) -> None:
         super().__init__()
         self.encoder = encoder
-        self.stored = FeatureCache()  # of each edit, read by itself, once for as long as it is kept
+        self.stored = FeatureCache()  # of each edit, read by itself
 
     @torch.no_grad()
     def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
+        """Encode the facts, and give what says how similar queries are to them: queries -> rho (queries, edits)."""
         stored = torch.stack(self.stored.get(edits, lambda new: (self.encoder([edit.fact])[0] for edit in new)))
 
         @torch.no_grad()
@@ -169,16 +191,19 @@ class EmbeddingScope(Scope):
         return rhos
 
     def forget(self) -> None:
+        """Empty the cache of stored edits."""
         self.stored.clear()
 
     def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
+        """||E(fact) - E(question)||^2 of each edit with the query at its index in each list: (lists, edits)."""
         texts = [edit.fact for edit in edits] + [query.question for own in queries for query in own]
         z = self.encoder(texts).view(len(queries) + 1, len(edits), -1)
         return squared_distance(z[:1], z[1:])
 
 
 class CrossScope(Scope):
-    """rho = sigmoid(w E([t_e; y_e], t_test) + b): edit and query are read together."""
+    """rho = sigmoid(w E([t_e; y_e], t_test) + b): edit and query are read together (the cross-attention of
+    Mitchell et al. 2022)."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         super().__init__()
@@ -186,6 +211,8 @@ class CrossScope(Scope):
         self.head = nn.Linear(encoder.width, 1)
 
     def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
+        """Give what says how similar queries are to the edits, pair by pair: queries -> rho (queries, edits)."""
+
         @torch.no_grad()
         def rhos(queries: Sequence[Query]) -> torch.Tensor:
             pairs = list(product(queries, edits))
@@ -198,10 +225,11 @@ class CrossScope(Scope):
         return rhos
 
     def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
+        """-log rho of each edit with the query at its index in each list: (lists, edits), with gradient."""
         scores = self._score([edit for _ in queries for edit in edits], [query for own in queries for query in own])
         return nn.functional.softplus(-scores).view(len(queries), len(edits))
 
     def _score(self, edits: Sequence[Edit], queries: Sequence[Query]) -> torch.Tensor:
         """(n,), float32: the logit of each pair."""
-        seen = self.encoder([edit.fact for edit in edits], [query.question for query in queries])
-        return self.head(seen).float()[:, 0]
+        states = self.encoder([edit.fact for edit in edits], [query.question for query in queries])
+        return self.head(states).float()[:, 0]

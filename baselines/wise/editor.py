@@ -10,9 +10,9 @@ import torch
 
 from fgvedit.backbones.answering import Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editors.activations import chosen_linear, read_by
 from fgvedit.editors.contract import EditedModel, Editor, Route, restored, unedited
 from fgvedit.editors.fine_tuning import Optimisation, edit_loss, optimise
+from fgvedit.editors.parameters import chosen_linear, read_by
 from fgvedit.editors.routing import Routed
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
@@ -20,6 +20,9 @@ from fgvedit.util.options import check_positive
 
 
 class WISE(Editor):
+    """A side memory for one linear map, and a router by what it changes of the map's output (Wang et al., NeurIPS 2024;
+    values of EasyEdit)."""
+
     name = "wise"
 
     @dataclass(frozen=True)
@@ -66,10 +69,12 @@ class WISE(Editor):
 
     @property
     def trained_parameters(self) -> int:
+        """How many a copy of the map's weight has."""
         return self.module.weight.numel()
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Learn the edits shard by shard, merge the shards into one side memory, and route by activation."""
         if not edits:
             yield unedited(self.backbone)
             return
@@ -129,7 +134,7 @@ class WISE(Editor):
     def _learn(
         self, edits: Sequence[Edit], read: Sequence[torch.Tensor], irrelevant: Sequence[torch.Tensor], shard: Shard
     ) -> Shard:
-        """A shard after descent on these edits, changed only where its mask lets it."""
+        """A shard optimised on these edits, changed only where its mask lets it."""
         config, weight, mask = self.config, self.module.get_parameter("weight"), shard.mask
         main = weight.detach().clone()
         low, high = main.float() - config.norm_constraint, main.float() + config.norm_constraint
@@ -190,8 +195,8 @@ def merge(main: torch.Tensor, shards: Sequence[torch.Tensor], density: float) ->
 
 def trimmed(change: torch.Tensor, density: float) -> torch.Tensor:
     """`change` with all but the largest `density` of its entries set to 0."""
-    kept = change.abs().flatten().topk(max(1, int(density * change.numel()))).indices
-    return torch.zeros_like(change).flatten().index_put((kept,), change.flatten()[kept]).view_as(change)
+    largest = change.abs().flatten().topk(max(1, int(density * change.numel()))).indices
+    return torch.zeros_like(change).flatten().index_put((largest,), change.flatten()[largest]).view_as(change)
 
 
 def similarity(delta: float, threshold: float) -> float:
@@ -209,12 +214,14 @@ class SideMemory:
         self.side = side
 
     def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
+        """Greedy free answers with the side memory in force."""
         with self._in_place():
             return self.backbone.generate(queries, max_new_tokens)
 
     def teacher_force(
         self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
     ) -> list[Forced]:
+        """What is predicted with the answers in the input and the side memory in force."""
         with self._in_place():
             return self.backbone.teacher_force(queries, answers)
 

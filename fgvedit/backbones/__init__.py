@@ -48,24 +48,14 @@ def open_backbone(
     """The backbone called `name`: a name of `names.yaml`, a folder, a hub id (`owner/name`), or a YAML file with an
     entry as in `names.yaml`.
 
-    `device_map`, `input_mode`: see `LoadSpec`. `revision`: the hub's branch, tag or commit.
+    `device`, `dtype`: where the model is put, and in which type; `device_map`, `input_mode`: see `LoadSpec`;
+    `revision`: the hub's branch, tag or commit.
     Raises `FGVEditError` for an unknown name and for a checkpoint that is incomplete, damaged or of no known family.
     """
     if input_mode not in INPUT_MODES:
         raise unknown("input mode", input_mode, INPUT_MODES)
     entry = _entry(name)
-    if hub := entry.get("hub"):
-        from fgvedit.util.hub import fetch
-
-        folder = fetch(hub, "backbone", revision or entry.get("revision"), dtype)
-        commit, source = folder.name, hub  # the hub's cache calls a snapshot's folder after its commit
-    else:
-        folder, commit = Path(entry["folder"]), None
-        source = folder.resolve().name
-        if revision:
-            raise FGVEditError(f"--revision '{revision}': backbone '{name}' is a folder; expected a name on the hub")
-        if not folder.is_dir():
-            raise FGVEditError(f"backbone '{name}': folder '{folder}' is missing; expected the files of a checkpoint")
+    folder, commit, source = _folder(name, entry, revision, dtype)
     kind = class_at(entry["class"], Backbone, "backbone") if "class" in entry else _family(folder)
     return kind(
         LoadSpec(
@@ -80,6 +70,21 @@ def open_backbone(
             module_paths=ModulePaths(**{option: entry[option] for option in MODULE_PATHS if option in entry}),
         )
     )
+
+
+def _folder(name: str, entry: dict[str, Any], revision: str | None, dtype: torch.dtype) -> tuple[Path, str | None, str]:
+    """Where an entry's checkpoint is, fetched if need be; the hub's commit, None for a folder; the source."""
+    if hub := entry.get("hub"):
+        from fgvedit.util.hub import fetch
+
+        folder = fetch(hub, "backbone", revision or entry.get("revision"), dtype)
+        return folder, folder.name, hub  # the hub's cache calls a snapshot's folder after its commit
+    folder = Path(entry["folder"])
+    if revision:
+        raise FGVEditError(f"--revision '{revision}': backbone '{name}' is a folder; expected a name on the hub")
+    if not folder.is_dir():
+        raise FGVEditError(f"backbone '{name}': folder '{folder}' is missing; expected the files of a checkpoint")
+    return folder, None, folder.resolve().name
 
 
 def _entry(name: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Query:
 
     @property
     def key(self) -> tuple[str, str]:
+        """Equal for queries that are the same: the image's key, empty without one, and the question."""
         return (self.image.key if self.image else "", self.question)
 
 
@@ -56,7 +57,7 @@ class Answerer(Protocol):
         ...
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
-        """One forward pass over each query followed by its answer."""
+        """What is predicted over each query followed by its answer, in one forward pass."""
         ...
 
 
@@ -73,6 +74,7 @@ class CachedAnswerer:
         self._forced: dict[tuple, Forced] = {}
 
     def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        """The model's own answers; it is asked only for those that it has not given before."""
         keys = [(*query.key, max_new_tokens) for query in queries]
         new = {key: query for key, query in zip(keys, queries, strict=True) if key not in self._answers}
         if new:
@@ -80,6 +82,7 @@ class CachedAnswerer:
         return [self._answers[key] for key in keys]
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        """The model's own predictions; it is asked only for those that it has not made before."""
         keys = [(*query.key, answer) for query, answer in zip(queries, answers, strict=True)]
         new = {key: query for key, query in zip(keys, queries, strict=True) if key not in self._forced}
         if new:
@@ -88,5 +91,6 @@ class CachedAnswerer:
         return [self._forced[key] for key in keys]
 
     def forget(self) -> None:
+        """Drop all answers: the model has changed."""
         self._answers.clear()
         self._forced.clear()

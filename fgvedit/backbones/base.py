@@ -23,7 +23,7 @@ Inputs = dict[str, Any]  # what a language model is called with; "attention_mask
 
 
 class PromptedModel(ABC):
-    """A language model that reads text and, at one place of it, an image: batching, padding, answering."""
+    """A language model that reads text with an image somewhere in it: batching, padding, answering."""
 
     language_model: Any  # a causal language model of `transformers`
     tokenizer: Any
@@ -31,19 +31,21 @@ class PromptedModel(ABC):
 
     @abstractmethod
     def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
-        """(tokens, feature_width) for each image: what comes before the connector."""
+        """(tokens, feature width) for each image: what comes before the connector."""
 
     @property
     @abstractmethod
     def connector(self) -> nn.Module:
-        """What makes the language model's embeddings of features: (…, feature_width) -> (…, hidden)."""
+        """What makes the language model's embeddings of features: (…, feature width) -> (…, hidden)."""
 
     @property
     def device(self) -> torch.device:
+        """Where the language model takes its input."""
         return self.language_model.get_input_embeddings().weight.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the language model's embeddings."""
         return self.language_model.get_input_embeddings().weight.dtype
 
     @property
@@ -80,13 +82,13 @@ class PromptedModel(ABC):
         texts = [[token for token in row if token != IMAGE] for row in rows]
         tokens = torch.tensor([token for text in texts for token in text], dtype=torch.long, device=self.device)
         embedded = self.language_model.get_input_embeddings()(tokens).split([len(text) for text in texts])
-        seen = iter(self.features([image for image in images if image is not None]))
+        features = iter(self.features([image for image in images if image is not None]))
         whole = []
         for row, text, prompt in zip(rows, embedded, prompts, strict=True):
             if IMAGE in row:
-                place = row.index(IMAGE)
-                shown = self.image_embeddings(next(seen), prompt).to(text.dtype)
-                text = torch.cat([text[:place], shown, text[place:]])
+                index = row.index(IMAGE)
+                shown = self.image_embeddings(next(features), prompt).to(text.dtype)
+                text = torch.cat([text[:index], shown, text[index:]])
             whole.append(text)
         self.check_length(max(map(len, whole)))
         embeds, mask = left_pad(whole)
@@ -99,10 +101,10 @@ class PromptedModel(ABC):
         images: Sequence[ImageRef | None],
         answer_ids: Sequence[Sequence[int]] | None,
     ) -> list[list[int]]:
-        """The tokens of each prompt and of what follows it."""
+        """The tokens of each prompt, with `IMAGE` in it where there is one, and of the answer that follows it."""
         return [
-            [*self.prompt_ids(prompt, image is not None), *(answer_ids[place] if answer_ids else ())]
-            for place, (prompt, image) in enumerate(zip(prompts, images, strict=True))
+            [*self.prompt_ids(prompt, image is not None), *(answer_ids[index] if answer_ids else ())]
+            for index, (prompt, image) in enumerate(zip(prompts, images, strict=True))
         ]
 
     def image_embeddings(self, features: torch.Tensor, prompt: str) -> torch.Tensor:
@@ -110,6 +112,7 @@ class PromptedModel(ABC):
         return self.connector(features)
 
     def check_length(self, length: int) -> None:
+        """Raises `FGVEditError` for more tokens than the language model takes."""
         if length > self.context:
             raise FGVEditError(f"a prompt of {length} tokens, image included: expected at most {self.context}")
 
@@ -169,12 +172,14 @@ class PromptedModel(ABC):
 
 
 class Backbone(PromptedModel):
-    """A multimodal language model behind one interface.
+    """A multimodal language model behind one interface, which answers (`Answerer`) and which editors change.
 
     A family says how an image becomes features (`encode_images`), how features become the language model's input
     (`connector`) and how a question is put (`prompt`, `prompt_ids`). Features are what comes before the connector, so
     that they stay true whatever an editor does to the connector or the language model; each image is encoded once,
     until `forget_images` or until others take its place (see `FeatureCache`).
+
+    `encoded_images`: how many images have been put through the vision tower.
     """
 
     model: Any  # of `transformers`, which does not say the types of its parts
@@ -187,11 +192,12 @@ class Backbone(PromptedModel):
         self.input_mode = spec.input_mode
         self.cached_answerer = CachedAnswerer(self)
         self.feature_cache = FeatureCache()
-        self.encoded_images = 0  # how many images have been put through the vision tower
+        self.encoded_images = 0
 
     @abstractmethod
     def encode_images(self, images: Sequence[ImageRef]) -> Sequence[Any]:
-        """What is kept of each image, without gradient: its features, (tokens, feature_width), as a rule."""
+        """What the feature cache holds of each image, without gradient: as a rule its features, (tokens, feature
+        width)."""
 
     @property
     @abstractmethod
@@ -229,10 +235,11 @@ class Backbone(PromptedModel):
         """The words in which a question is put."""
 
     def encoded(self, images: Sequence[ImageRef]) -> list[Any]:
-        """What is kept of each image; those not seen before are encoded together."""
+        """What the feature cache holds of each image; those that are not in it are encoded together."""
         return self.feature_cache.get(images, self._encode_new)
 
     def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
+        """(tokens, feature width) for each image: what comes before the connector, from the cache where it is there."""
         return self.encoded(images)
 
     @torch.no_grad()
@@ -241,6 +248,7 @@ class Backbone(PromptedModel):
         return self.encode_images(images)
 
     def forget_images(self) -> None:
+        """Empty the feature cache."""
         self.feature_cache.clear()
 
     def prompt_length(self, prompt: str, image: ImageRef | None) -> int:
@@ -253,10 +261,12 @@ class Backbone(PromptedModel):
         return len(self.features([image])[0])
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        """What is predicted over each query, in the words of `prompt`, followed by its answer, in one forward pass."""
         prompts = [self.prompt(query.question) for query in queries]
         return self.force(prompts, [query.image for query in queries], answers)
 
     def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        """Greedy free answers to queries that are put in the words of `prompt`."""
         prompts = [self.prompt(query.question) for query in queries]
         return self.complete(prompts, [query.image for query in queries], max_new_tokens)
 
@@ -286,7 +296,8 @@ def forced_from_logits(logits: torch.Tensor, mask: torch.Tensor, answer_ids: Seq
 
 
 def answer_cross_entropy(logits: torch.Tensor, answer_ids: Sequence[list[int]]) -> torch.Tensor:
-    """Mean over all answer tokens of a left-padded batch: the last len(ids) tokens of each row are its answer."""
+    """Mean over all answer tokens, in nats, of left-padded logits (n, length, vocabulary), with gradient: the last
+    len(ids) tokens of each row are its answer."""
     longest = max(len(ids) for ids in answer_ids)
     targets = torch.full((len(answer_ids), longest), -100)
     for row, ids in zip(targets, answer_ids, strict=True):

@@ -1,4 +1,4 @@
-"""Features of images, or of edits, that were encoded before, up to a bound."""
+"""The feature cache: features of images, or of edits, that were encoded before, up to a bound of memory."""
 
 from __future__ import annotations
 
@@ -14,46 +14,52 @@ class Keyed(Protocol):
     """An image or an edit: equal keys are equal contents."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """What it is called in the cache."""
+        ...
 
 
 Item = TypeVar("Item", bound=Keyed)
 
 
 class FeatureCache:
-    """At most `limit` bytes of features, those not asked for longest go first. What is kept of an image or edit is a
-    tensor, or something else that says how large it is (`nbytes`)."""
+    """At most `limit` bytes of features; those that were not asked for the longest go first.
+
+    An item's features are a tensor, or something else that says how large it is (`nbytes`).
+    """
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self.limit = limit
         self.bytes = 0
-        self._kept: dict[str, Any] = {}  # by key, the one asked for last at the end
+        self._features: dict[str, Any] = {}  # by key, the one asked for last at the end
 
     def __contains__(self, item: Keyed) -> bool:
-        return item.key in self._kept
+        return item.key in self._features
 
     def get(self, items: Sequence[Item], encode: Callable[[list[Item]], Iterable[Any]]) -> list[Any]:
-        """The features of each item; those that are not kept come from one call of `encode`."""
+        """The features of each item; those not in the cache come from one call of `encode`, in order."""
         asked = {item.key: item for item in items}
-        found = {key: self._kept[key] for key in asked if key in self._kept}
+        found = {key: self._features[key] for key in asked if key in self._features}
         new = [item for key, item in asked.items() if key not in found]
         self.forget(asked.values())
         if new:
             found.update((item.key, alone(features)) for item, features in zip(new, encode(new), strict=True))
         for key, features in found.items():
-            self._kept[key] = features
+            self._features[key] = features
             self.bytes += features.nbytes
         while self.bytes > self.limit:
-            self.bytes -= self._kept.pop(next(iter(self._kept))).nbytes
+            self.bytes -= self._features.pop(next(iter(self._features))).nbytes
         return [found[item.key] for item in items]
 
     def forget(self, items: Iterable[Keyed]) -> None:
+        """Drop the features of these items."""
         for item in items:
-            if item.key in self._kept:
-                self.bytes -= self._kept.pop(item.key).nbytes
+            if item.key in self._features:
+                self.bytes -= self._features.pop(item.key).nbytes
 
     def clear(self) -> None:
-        self._kept.clear()
+        """Drop all features."""
+        self._features.clear()
         self.bytes = 0
 
 

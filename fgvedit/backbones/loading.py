@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,10 @@ class LoadSpec:
 
 
 def open_processor(spec: LoadSpec, kind: Any) -> Any:
-    """The processor in the folder, by a class of `transformers` that has `from_pretrained`."""
+    """The processor in the folder, by a class of `transformers` that has `from_pretrained`.
+
+    Raises `FGVEditError` where it cannot be read.
+    """
     with quiet_transformers():
         try:
             return kind.from_pretrained(spec.folder, local_files_only=True)
@@ -86,13 +89,7 @@ def open_model(spec: LoadSpec, kind: Any) -> Any:
             raise FGVEditError(
                 f"backbone '{spec.name}': the weights in '{spec.folder}' do not fit its config.json ({one_line(error)})"
             ) from error
-    # transformers fills what it does not find with random numbers, and says so in a log.
-    for fault in ("missing_keys", "mismatched_keys"):
-        if loading[fault]:
-            raise FGVEditError(
-                f"backbone '{spec.name}': the safetensors in '{spec.folder}' do not hold all that its "
-                f"config.json asks for; {fault.replace('_', ' ')}: {', '.join(map(str, sorted(loading[fault])[:3]))}"
-            )
+    _check_found(spec, loading)
     if not spec.device_map:
         model.to(spec.device)
     elif any(parameter.is_meta for parameter in model.parameters()):
@@ -101,6 +98,17 @@ def open_model(spec: LoadSpec, kind: Any) -> Any:
             "waits in main memory or on disk cannot be edited; expected more or larger devices, or --dtype bfloat16"
         )
     return model.eval().requires_grad_(False)
+
+
+def _check_found(spec: LoadSpec, loading: Mapping[str, Any]) -> None:
+    """Raises `FGVEditError` for tensors that transformers did not find: it fills them with random numbers, and says so
+    in a log."""
+    for fault in ("missing_keys", "mismatched_keys"):
+        if loading[fault]:
+            raise FGVEditError(
+                f"backbone '{spec.name}': the safetensors in '{spec.folder}' do not hold all that its "
+                f"config.json asks for; {fault.replace('_', ' ')}: {', '.join(map(str, sorted(loading[fault])[:3]))}"
+            )
 
 
 def fit_tokenizer(spec: LoadSpec, tokenizer: Any, model: Any) -> None:

@@ -7,21 +7,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import nn
 
 from fgvedit.backbones.base import Backbone
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import read_json, write_json
+from fgvedit.util.tensors import read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "editor.json"
 
 
 def save_checkpoint(folder: Path, parts: nn.Module, editor: str, backbone: Backbone, config: Mapping[str, Any]) -> None:
-    """Write the parameters and buffers of `parts`, as float16, and what they belong to."""
+    """Write the parameters and buffers of `parts`, as float16, and what they belong to.
+
+    `folder` is made where it is not there. `editor`: the editor's name; `config`: its options, with their values.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: _halved(value.detach()) for name, value in state(parts).items()}
     write_tensors(folder / WEIGHTS, weights)
@@ -35,39 +37,50 @@ def load_checkpoint(
 ) -> None:
     """Read what `save_checkpoint` wrote into `parts`, or, where `part` names one of its modules, into that alone.
 
+    `architecture`: option -> value that the editor is configured with, which the checkpoint has to have too.
     Raises `FGVEditError`, naming the file, for one that is missing or damaged, of another editor, of a backbone with
-    other weights, or of another architecture (option -> value that the editor is configured with).
+    other weights, or of another architecture; `parts` are then what they were.
     """
-    if not (folder / DESCRIPTION).is_file():
-        raise FGVEditError(f"checkpoint '{folder / DESCRIPTION}' is missing; expected a folder that an editor saved")
-    described = read_json(folder / DESCRIPTION)
-    if not (isinstance(described, dict) and isinstance(described.get("config"), dict)):
-        raise FGVEditError(f"checkpoint '{folder / DESCRIPTION}' is damaged: expected an object with 'config'")
-    found = {"editor": described.get("editor"), "backbone_revision": described.get("backbone_revision")}
-    found["input_mode"] = described.get("input_mode", "native")
-    found.update({option: described["config"].get(option) for option in architecture})
-    expected = {"editor": editor, "backbone_revision": backbone.revision, "input_mode": backbone.input_mode}
-    expected |= architecture
-    for field, value in expected.items():
-        if found[field] != value:
-            raise FGVEditError(
-                f"checkpoint '{folder / DESCRIPTION}': it was trained with {field} '{found[field]}' (backbone "
-                f"'{described.get('backbone')}'), expected '{value}' (backbone '{backbone.name}')"
-            )
+    _check_description(folder / DESCRIPTION, editor, backbone, architecture)
     weights, _ = read_tensors(folder / WEIGHTS)
     if part:
         own = f"{part}."
         weights = {name.removeprefix(own): value for name, value in weights.items() if name.startswith(own)}
-    mine = state(parts)
-    shapes = {name: list(value.shape) for name, value in mine.items()}
-    found_shapes = {name: list(value.shape) for name, value in weights.items()}
+    _check_shapes(folder / WEIGHTS, weights, state(parts), editor)
+    fill(parts, weights)
+
+
+def _check_description(path: Path, editor: str, backbone: Backbone, architecture: Mapping[str, Any]) -> None:
+    """Raises `FGVEditError` where the checkpoint described in a file was trained for something else."""
+    if not path.is_file():
+        raise FGVEditError(f"checkpoint '{path}' is missing; expected a folder that an editor saved")
+    described = read_json(path)
+    if not (isinstance(described, dict) and isinstance(described.get("config"), dict)):
+        raise FGVEditError(f"checkpoint '{path}' is damaged: expected an object with 'config'")
+    found = {"editor": described.get("editor"), "backbone_revision": described.get("backbone_revision")}
+    found["input_mode"] = described.get("input_mode", "native")
+    found.update({option: described["config"].get(option) for option in architecture})
+    expected = {"editor": editor, "backbone_revision": backbone.revision, "input_mode": backbone.input_mode}
+    for field, value in (expected | dict(architecture)).items():
+        if found[field] != value:
+            raise FGVEditError(
+                f"checkpoint '{path}': it was trained with {field} '{found[field]}' (backbone "
+                f"'{described.get('backbone')}'), expected '{value}' (backbone '{backbone.name}')"
+            )
+
+
+def _check_shapes(
+    path: Path, found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], editor: str
+) -> None:
+    """Raises `FGVEditError` for a tensor of a file that is missing, left over or of another shape."""
+    shapes = {name: list(value.shape) for name, value in expected.items()}
+    found_shapes = {name: list(value.shape) for name, value in found.items()}
     for name in sorted(shapes.keys() | found_shapes.keys()):
         if shapes.get(name) != found_shapes.get(name):
             raise FGVEditError(
-                f"checkpoint '{folder / WEIGHTS}': tensor '{name}' has shape {found_shapes.get(name, 'none')}, "
-                f"expected {shapes.get(name, 'no such tensor')} (editor '{editor}' has {len(mine)} tensors)"
+                f"checkpoint '{path}': tensor '{name}' has shape {found_shapes.get(name, 'none')}, "
+                f"expected {shapes.get(name, 'no such tensor')} (editor '{editor}' has {len(expected)} tensors)"
             )
-    fill(parts, weights)
 
 
 def trained_with(folder: Path, options: Sequence[str]) -> dict[str, Any]:
@@ -84,12 +97,12 @@ def _halved(value: torch.Tensor) -> torch.Tensor:
 
 
 def state(parts: nn.Module) -> dict[str, torch.Tensor]:
-    """The state of a module, each tensor once where several names share it."""
-    seen: set[int] = set()
+    """The parameters and buffers of a module by name, each tensor once where several names share it."""
+    taken: set[int] = set()
     once = {}
     for name, value in parts.state_dict(keep_vars=True).items():
-        if id(value) not in seen:
-            seen.add(id(value))
+        if id(value) not in taken:
+            taken.add(id(value))
             once[name] = value
     return once
 
@@ -99,30 +112,3 @@ def fill(parts: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Put tensors, named as `state` names them, into a module."""
     for name, value in state(parts).items():
         value.copy_(weights[name])
-
-
-def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], **metadata: str) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.tmp")
-    try:
-        contiguous = {name: value.detach().contiguous().cpu() for name, value in tensors.items()}
-        safetensors.torch.save_file(contiguous, partial, metadata=metadata or None)
-        partial.replace(path)
-    except safetensors.SafetensorError as error:
-        raise OSError(None, f"cannot be written ({error})", str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and metadata. Raises `FGVEditError`, naming the file, where it is not a whole safetensors file."""
-    if not path.is_file():
-        raise FGVEditError(f"checkpoint '{path}' is missing; expected a safetensors file")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise FGVEditError(
-            f"checkpoint '{path}' is truncated or damaged: expected a whole safetensors file, found "
-            f"{path.stat().st_size} bytes ({error})"
-        ) from error

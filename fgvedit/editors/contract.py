@@ -1,4 +1,4 @@
-"""The contract of an editor, and the registry that finds one by name."""
+"""The contract of an editor: what it does with edits, and what it gives to be asked."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.schema import Edit, Record
 from fgvedit.util.errors import FGVEditError
 
-ENTRY_POINTS = "fgvedit.editors"
-
 
 @dataclass(frozen=True)
 class Route:
@@ -36,10 +34,11 @@ class Route:
 
 @dataclass(frozen=True, eq=False)
 class AttentionMaps:
-    """Where in two images a scope classifier looked to compare a query with a stored edit: for the edit's fact in the
-    edit's image, and for the query's question in its own (None where it has none). (rows, columns), of sum 1.
+    """Where in two images a scope classifier attended to compare a query with a stored edit.
 
-    `fit`: of how much of an image that is (see `fgvedit.viewers.pages.fit.area`).
+    `edit`: for the edit's fact, in the edit's image; `query`: for the query's question, in its own image, None where it
+    has none. Both (rows, columns) of the image's patches, of sum 1, on the CPU. `fit`: of how much of an image that is
+    (see `fgvedit.viewers.pages.fit.area`).
     """
 
     edit: torch.Tensor
@@ -48,37 +47,46 @@ class AttentionMaps:
 
 
 class EditedModel(ABC):
-    """A backbone under one or more edits. It answers as a backbone does and explains each answer."""
+    """A backbone under one or more edits. It answers as a backbone does and explains each answer.
+
+    What it says of a query does not depend on which others are asked with it, nor on their order.
+    """
 
     @abstractmethod
-    def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]: ...
+    def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        """Greedy free answers, one for each query, as `Answerer.generate` gives them."""
 
     @abstractmethod
-    def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]: ...
+    def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        """What is predicted with each query's answer in the input, as `Answerer.teacher_force` gives it."""
 
     @abstractmethod
-    def explain(self, queries: Sequence[Query]) -> list[Route]: ...
+    def explain(self, queries: Sequence[Query]) -> list[Route]:
+        """The route of each query."""
 
     def attention_maps(self, queries: Sequence[Query]) -> list[AttentionMaps] | None:
-        """Where a router that looks at images looked, for each query and the stored edit that counted; None for an
+        """Where a router that reads images attended, for each query and the stored edit that counted; None for an
         editor that has no such router."""
         return None
 
 
 class SingleRoute(EditedModel):
-    """An edited model that answers every query through one answerer."""
+    """An edited model that answers every query through one answerer, by one route."""
 
     def __init__(self, answerer: Answerer, route: Route) -> None:
         self.answerer = answerer
         self.route = route
 
     def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        """The answerer's greedy free answers."""
         return self.answerer.generate(queries, max_new_tokens)
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        """The answerer's predictions with the answers in the input."""
         return self.answerer.teacher_force(queries, answers)
 
     def explain(self, queries: Sequence[Query]) -> list[Route]:
+        """The one route, for each query."""
         return [self.route] * len(queries)
 
 
@@ -110,11 +118,16 @@ class Editor(ABC):
 
     @abstractmethod
     def edit(self, edits: Sequence[Edit]) -> AbstractContextManager[EditedModel]:
-        """The backbone under `edits`. On leaving, the backbone is what it was, bit for bit."""
+        """The backbone under `edits`, of which there may be none. On leaving, after an exception too, the backbone is
+        what it was, bit for bit.
+
+        Raises `FGVEditError` for edits that the method cannot make.
+        """
 
     def edit_sequentially(self) -> AbstractContextManager[Callable[[Edit], EditedModel]]:
-        """Inside, each call makes one more edit, on top of those made before, and gives the backbone under all of them;
-        what an earlier call gave is no longer to be asked. On leaving, the backbone is what it was, bit for bit.
+        """Sequential editing: inside, each call makes one more edit on top of those made before, and gives the backbone
+        under all of them; what an earlier call gave is no longer to be asked. On leaving, the backbone is what it was,
+        bit for bit.
 
         Here the edits so far are made anew, together, which is right for a memory that keeps every edit as it is. An
         editor whose next edit goes on from what those before left behind says how.
@@ -122,11 +135,14 @@ class Editor(ABC):
         return _together(self)
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
-        """Train on `records`, showing progress, with what is needed to go on after a stop in `out`."""
+        """Train on `records`, showing progress, with what is needed to go on after a stop in the folder `out`.
+
+        Raises `FGVEditError` for an editor that is not trained, and for records that it cannot learn from.
+        """
         raise FGVEditError(f"editor '{self.name}' has nothing to train; run it with python -m fgvedit.run")
 
     def save(self, folder: Path) -> None:
-        """Write what was trained: safetensors and JSON."""
+        """Write what was trained into a folder: safetensors and JSON."""
         raise FGVEditError(f"editor '{self.name}' has nothing to save")
 
     def load(self, folder: Path) -> None:
@@ -135,6 +151,7 @@ class Editor(ABC):
 
     @classmethod
     def home(cls) -> Path:
+        """The folder of its module, where `config.yaml` and `checkpoints/` are."""
         return Path(inspect.getfile(cls)).parent
 
 
@@ -152,13 +169,14 @@ def _together(editor: Editor) -> Iterator[Callable[[Edit], EditedModel]]:
 
 
 def size(parameters: Iterable[torch.Tensor]) -> int:
-    """How many numbers they hold."""
+    """How many numbers they hold, together."""
     return sum(parameter.numel() for parameter in parameters)
 
 
 @contextmanager
 def restored(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
-    """Let the block change these parameters in place; afterwards they hold the bits they held before."""
+    """Let the `with` block change these parameters, by name, in place; afterwards they hold the bits they held before,
+    and their gradients are gone."""
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     requires_grad = {name: parameter.requires_grad for name, parameter in parameters.items()}
     try:

@@ -20,7 +20,10 @@ ENTRY_POINTS = "fgvedit.editors"
 
 
 def editor_class(target: str) -> type[Editor]:
-    """The editor named `target`: a registered name, `package.module:Class`, or `file.py:Class`."""
+    """The editor named `target`: a registered name, `package.module:Class`, or `file.py:Class`.
+
+    Raises `FGVEditError`, with the nearest name, for one that is not there, and for a class that is no `Editor`.
+    """
     if ":" in target:
         return class_at(target, Editor, "editor")
     registered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
@@ -36,7 +39,7 @@ def editor_config(editor: type[Editor], backbone_name: str, overrides: Mapping[s
     another type.
     """
     values = {**_section(editor.home() / "config.yaml", backbone_name), **(overrides or {})}
-    lacking = f" for backbone '{backbone_name}'; expected one in config.yaml or as --set {{option}}=VALUE"
+    lacking = f" for backbone '{backbone_name}'; expected one in config.yaml or as --set "
     return configured(editor.Config, values, f"editor '{editor.name}'", lacking)
 
 
@@ -56,6 +59,7 @@ def open_editor(
     """The editor named `target` on `backbone`, ready to edit: loaded from `checkpoint`, or see `checkpoint_folder`.
 
     The options that shape what was trained are the checkpoint's, where `overrides` do not say otherwise.
+    Raises `FGVEditError` for an unknown editor or option, and for a checkpoint that is missing or does not fit.
     """
     kind = editor_class(target)
     folder = checkpoint_folder(kind, backbone.name, checkpoint)

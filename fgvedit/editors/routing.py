@@ -19,16 +19,23 @@ Answer = TypeVar("Answer")
 class InScopeAnswerer(Protocol):
     """What answers inside the scope. `edits`: for each query, the index of the edit that it was routed to, or None."""
 
-    def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]: ...
+    def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
+        """Greedy free answers, each under its query's edit (see `Answerer.generate`)."""
+        ...
 
     def teacher_force(
         self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
-    ) -> list[Forced]: ...
+    ) -> list[Forced]:
+        """What is predicted with the answers in the input, each under its query's edit (see `Answerer`)."""
+        ...
 
 
 class Routed(EditedModel):
-    """`route`: queries -> their routes, asked once for each query; those to "base" are answered by `base`. `attention`:
-    queries and their routes -> where the router looked, for one that looks at images."""
+    """An edited model that answers each query where `route` sends it.
+
+    `route`: queries -> their routes, asked once for each query. Those to "base" are answered by `base`, the others by
+    `in_scope`. `attention`: queries and their routes -> where the router attended, for one that reads images.
+    """
 
     def __init__(
         self,
@@ -44,15 +51,18 @@ class Routed(EditedModel):
         self._routes: dict[tuple[str, str], Route] = {}
 
     def explain(self, queries: Sequence[Query]) -> list[Route]:
+        """The route of each query, from the router or as it was before."""
         new = list({query.key: query for query in queries if query.key not in self._routes}.values())
         if new:
             self._routes.update((query.key, route) for query, route in zip(new, self.route(new), strict=True))
         return [self._routes[query.key] for query in queries]
 
     def attention_maps(self, queries: Sequence[Query]) -> list[AttentionMaps] | None:
+        """Where the router attended for each query; None for one that reads no images."""
         return self.attention(queries, self.explain(queries)) if self.attention else None
 
     def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        """Greedy free answers, each from where its query is routed."""
         return self._answer(
             queries,
             lambda rows: self.base.generate([queries[row] for row in rows], max_new_tokens),
@@ -60,6 +70,7 @@ class Routed(EditedModel):
         )
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        """What is predicted with the answers in the input, each from where its query is routed."""
         return self._answer(
             queries,
             lambda rows: self.base.teacher_force([queries[row] for row in rows], [answers[row] for row in rows]),
@@ -72,23 +83,24 @@ class Routed(EditedModel):
         self,
         queries: Sequence[Query],
         from_base: Callable[[list[int]], list[Answer]],
-        from_inside: Callable[[list[int], list[int | None]], list[Answer]],
+        from_in_scope: Callable[[list[int], list[int | None]], list[Answer]],
     ) -> list[Answer]:
         """Each query's answer from where it is routed, in the order of the queries."""
         routes = self.explain(queries)
         outside = [row for row, route in enumerate(routes) if route.to == "base"]
         inside = [row for row, route in enumerate(routes) if route.to != "base"]
         answers = dict(zip(outside, from_base(outside), strict=True))
-        answers.update(zip(inside, from_inside(inside, [routes[row].edit for row in inside]), strict=True))
+        answers.update(zip(inside, from_in_scope(inside, [routes[row].edit for row in inside]), strict=True))
         return [answers[row] for row in range(len(queries))]
 
 
 def most_similar(
     rhos: Callable[[Sequence[Query]], torch.Tensor], threshold: float, to: str
 ) -> Callable[[Sequence[Query]], list[Route]]:
-    """Routes by similarity; `rhos`: queries -> (queries, edits), of one edit or more.
+    """Routes by similarity, as SERAC and MSCKE do: the edit of the highest rho counts, and from `threshold` on the
+    query goes `to` it, otherwise to the base model.
 
-    The edit of the highest rho counts: from `threshold` on the query goes `to` it, otherwise to the base model.
+    `rhos`: queries -> (queries, edits), of one edit or more; `to`: see `Route`.
     """
 
     def route(queries: Sequence[Query]) -> list[Route]:

@@ -16,10 +16,12 @@ from torch import nn
 from tqdm import tqdm
 
 from fgvedit.backbones.answering import Query
-from fgvedit.editors.checkpoints import read_tensors, state, write_tensors
+from fgvedit.editors.checkpoints import state
 from fgvedit.schema import Probe, Record
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import write_text
+from fgvedit.util.options import check_positive
+from fgvedit.util.tensors import read_tensors, write_tensors
 
 INSIDE = ("rephrase", "in_scope")  # and the edit itself
 OUTSIDE = ("out_of_scope", "text_locality")
@@ -39,38 +41,35 @@ class Training:
     clip_gradient: float = 100.0
 
     def __post_init__(self) -> None:
-        for option in ("steps", "batch", "lr", "clip_gradient"):
-            if (found := getattr(self, option)) <= 0:
-                raise FGVEditError(f"option '{option}': found {found}, expected more than 0")
+        check_positive(self, "steps", "batch", "lr", "clip_gradient")
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Example:
     """A training record with one probe of each kind that the losses take."""
 
     record: Record
     probes: dict[str, Probe]
 
     def query(self, kind: str) -> Query:
+        """The question of the probe of this kind, or of the edit itself ("edit")."""
         if kind == "edit":
             return Query(self.record.question, self.record.image)
         return Query(self.probes[kind].question, self.probes[kind].image)
 
 
+Losses = Callable[[list[Example]], tuple[torch.Tensor, dict[str, torch.Tensor]]]  # see `train`
+
+
 def train(
-    parts: nn.Module,
-    losses: Callable[[list[Drawn]], tuple[torch.Tensor, dict[str, torch.Tensor]]],
-    config: Training,
-    records: Sequence[Record],
-    out: Path,
-    seed: int,
-    revision: str,
+    parts: nn.Module, losses: Losses, config: Training, records: Sequence[Record], out: Path, seed: int, revision: str
 ) -> None:
     """Adam over the trainable parameters of `parts`; `losses`: batch -> (what goes down, what the log names).
 
-    What is drawn in a step hangs on the seed and the step alone. The state is kept in `out` every so often, so that
+    What is drawn in a step depends on the seed and the step alone. The state is saved in `out` every so often, so that
     the same call goes on where a stopped one was, to the same weights; `out/log.jsonl` has the losses. `revision`:
     the backbone's.
+    Raises `FGVEditError` for no records, one without a kind of probe, and an `out` that holds another training.
     """
     if not records:
         raise FGVEditError("there is no record to train on; expected at least one")
@@ -79,14 +78,13 @@ def train(
     parts.train()
     parameters = [parameter for parameter in parts.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=config.lr)
-    kept = Progress(out, parts, optimiser, about)
-    device = parameters[0].device
+    progress = Progress(out, parts, optimiser, about)
     sums: dict[str, torch.Tensor] = {}
-    saved = time.monotonic()
-    for step in tqdm(range(kept.step, config.steps), initial=kept.step, total=config.steps, desc="training"):
+    steps = range(progress.step, config.steps)
+    for step in tqdm(steps, initial=progress.step, total=config.steps, desc="training"):
         for group in optimiser.param_groups:
             group["lr"] = config.lr + (config.lr_end - config.lr) * step / config.steps
-        batch = draw(records, config.batch, seed, step)
+        batch = draw_batch(records, config.batch, seed, step)
         torch.manual_seed(random.Random(f"{seed}/dropout/{step}").getrandbits(63))
         loss, named = losses(batch)
         optimiser.zero_grad()
@@ -94,28 +92,24 @@ def train(
         nn.utils.clip_grad_norm_(parameters, config.clip_gradient)
         optimiser.step()
         for name, value in named.items():
-            sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach().float()
+            sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach().float()
         last = step + 1 == config.steps
-        if (step + 1) % _LOG_EVERY and not last:
-            continue
-        means = {name: round(total.item() / (step % _LOG_EVERY + 1), 4) for name, total in sums.items()}
-        kept.log({"step": step + 1, **means})
-        sums = {}
-        if last or time.monotonic() - saved > _SAVE_EVERY:
-            kept.save(step + 1)
-            saved = time.monotonic()
+        if last or not (step + 1) % _LOG_EVERY:
+            means = {name: round(total.item() / (step % _LOG_EVERY + 1), 4) for name, total in sums.items()}
+            progress.note(step + 1, means, last)
+            sums = {}
     parts.eval()
 
 
-def draw(records: Sequence[Record], size: int, seed: int, step: int) -> list[Drawn]:
+def draw_batch(records: Sequence[Record], size: int, seed: int, step: int) -> list[Example]:
     """The batch of a step: every record once an epoch, in an order of its own for each epoch; random probes."""
     rng = random.Random(f"{seed}/{step}")
     batch = []
-    for place in range(step * size, (step + 1) * size):
-        epoch, number = divmod(place, len(records))
-        record = records[_order(len(records), seed, epoch)[number]]
+    for index in range(step * size, (step + 1) * size):
+        epoch, within = divmod(index, len(records))
+        record = records[_order(len(records), seed, epoch)[within]]
         kinds = (*INSIDE, *OUTSIDE)
-        batch.append(Drawn(record, {kind: rng.choice(record.probes_of(kind)) for kind in kinds}))
+        batch.append(Example(record, {kind: rng.choice(record.probes_of(kind)) for kind in kinds}))
     return batch
 
 
@@ -123,9 +117,12 @@ class Progress:
     """What is needed to go on: `training.safetensors` (weights, Adam's moments, what they are of) and `log.jsonl`."""
 
     def __init__(self, out: Path, parts: nn.Module, optimiser: torch.optim.Adam, identity: dict) -> None:
+        """Puts what a stopped training of the same `identity` left in `out` into `parts` and `optimiser`; `step`: how
+        many were made. Raises `FGVEditError` where `out` holds another training, or a damaged one."""
         self.out, self.parts, self.optimiser = out, parts, optimiser
         self.identity = json.loads(json.dumps(identity))
         self.step = 0
+        self._saved = time.monotonic()
         if self.file.exists():
             self._load()
         log = out / "log.jsonl"
@@ -135,14 +132,16 @@ class Progress:
 
     @property
     def file(self) -> Path:
+        """Where the state is saved."""
         return self.out / "training.safetensors"
 
-    def log(self, line: dict[str, object]) -> None:
+    def note(self, step: int, means: dict[str, float], last: bool) -> None:
+        """Log the mean losses up to a step, and save the state at the last one, or where that is long ago."""
         with (self.out / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def save(self, step: int) -> None:
-        write_tensors(self.file, dict(self._tensors()), training=json.dumps({**self.identity, "step": step}))
+            file.write(json.dumps({"step": step, **means}) + "\n")
+        if last or time.monotonic() - self._saved > _SAVE_EVERY:
+            write_tensors(self.file, dict(self._tensors()), training=json.dumps({**self.identity, "step": step}))
+            self._saved = time.monotonic()
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         for name, value in state(self.parts).items():
@@ -185,7 +184,10 @@ def _order(size: int, seed: int, epoch: int) -> list[int]:
 
 
 def _identity(records: Sequence[Record]) -> str:
-    """What the records are called, as a hash. Raises `FGVEditError` for one without a probe that the losses take."""
+    """How many records there are, and a hash of their ids.
+
+    Raises `FGVEditError` for one without a probe of a kind that the losses take.
+    """
     names = hashlib.sha256()
     for record in records:
         names.update(f"{record.id}\n".encode())

@@ -44,7 +44,7 @@ def test_the_class(written: Path):
 
 def test_the_check(written: Path, dataset_folder: Path, capsys):
     options = ["--backbone", str(written / "patient.yaml"), "--dataset", str(dataset_folder), "--device", "cpu"]
-    assert check_editor.main(["ft-llm", *options, "--set", "layers=[-1]"]) == 0
+    assert check_editor.main(["ft-llm", *options, "--set", "layers=[-1]", "--set", "steps=3"]) == 0
     assert " 0 failed" in capsys.readouterr().out
 
 

@@ -173,7 +173,7 @@ def test_an_image_is_encoded_once(backbone):
     assert backbone.encoded_images == 4
 
 
-def test_an_image_looks_the_same_in_any_batch(backbone, monkeypatch):
+def test_an_image_is_read_the_same_in_any_batch(backbone, monkeypatch):
     images = [image_ref(number) for number in range(5)]
     together = backbone.encode_images(images)
     monkeypatch.setattr("fgvedit.backbones.families.blip2.ENCODE_BATCH", 2)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from families import MORE, REFUSED, SAVE
+from families import SAVE
+from more_families import MORE, REFUSED
 from PIL import Image
 
 from fgvedit.backbones import open_backbone
@@ -25,6 +26,7 @@ QUESTIONS = ["What colour is the card?", "What?", "Which of the cards, of all of
 ANSWERS = ["blue", "a rather long answer", "no"]
 FAMILIES = {**SAVE, **MORE}
 EVERY = pytest.mark.parametrize("family", FAMILIES, indirect=True)
+EVERY_OWN = pytest.mark.parametrize("own_family", FAMILIES, indirect=True)
 
 
 def photo(number: int, size: tuple[int, int]) -> ImageRef:
@@ -92,8 +94,22 @@ class Family:
         return self.model.language_model if image is None and "qformer_tokenizer" in dir(self.processor) else self.model
 
 
+shared = functools.cache(Family)
+
+
 @pytest.fixture
 def family(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Family:
+    """One for all tests that leave the model as it is; it has read no image yet."""
+    found = shared(saved(request.param))
+    found.backbone.forget_images()
+    found.backbone.cached_answerer.forget()
+    found.backbone.encoded_images = 0
+    return found
+
+
+@pytest.fixture
+def own_family(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Family:
+    """One whose model a test may change."""
     return Family(saved(request.param))
 
 
@@ -109,10 +125,10 @@ def test_logits_are_the_models_own(family: Family, images: list[ImageRef | None]
     inputs = backbone.inputs([backbone.prompt(question) for question in questions], images, answer_ids)
     found, mask = backbone.logits(inputs), inputs["attention_mask"]
     assert len(images) == 1 or not mask.all()
-    for row, kept, question, image, answer in zip(found, mask, questions, images, ANSWERS, strict=False):
+    for row, shown, question, image, answer in zip(found, mask, questions, images, ANSWERS, strict=False):
         expected = family.asked(image)(**family.inputs(question, image, answer)).logits[0]
-        assert int(kept.sum()) == len(expected)
-        torch.testing.assert_close(row[kept.bool()], expected, atol=2e-4, rtol=2e-4)
+        assert int(shown.sum()) == len(expected)
+        torch.testing.assert_close(row[shown.bool()], expected, atol=2e-4, rtol=2e-4)
 
 
 @EVERY
@@ -171,9 +187,9 @@ def test_the_end_of_an_answer_is_learnt_where_the_answer_ends(family: Family):
     torch.testing.assert_close(found, answer_cross_entropy(padded, [ids]), atol=1e-4, rtol=1e-4)
 
 
-@EVERY
-def test_the_parts_that_editors_change(family: Family):
-    backbone = family.backbone
+@EVERY_OWN
+def test_the_parts_that_editors_change(own_family: Family):
+    backbone = own_family.backbone
     assert len(backbone.language_layers) == 2
     block = backbone.language_layers[-1]
     up, down = (block.get_submodule(name) for name in backbone.feed_forward)
@@ -187,12 +203,12 @@ def test_the_parts_that_editors_change(family: Family):
 
 
 @pytest.mark.parametrize(
-    ("family", "place"),
+    ("family", "index"),
     [("llava", 0), ("gemma3", 0), ("llava_onevision", 0), ("llava_next", 0), ("internvl", -1), ("idefics3", -1)],
     indirect=["family"],
 )
 @torch.no_grad()
-def test_features_are_of_the_whole_image(family: Family, place: int):
+def test_features_are_of_the_whole_image(family: Family, index: int):
     """Which of the tiles shows it is the family's own choice: before or behind those that it is cut into."""
     read: list[torch.Tensor] = []
     model = family.model.base_model
@@ -200,7 +216,7 @@ def test_features_are_of_the_whole_image(family: Family, place: int):
     hook = connector.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
     for image in IMAGES:
         family.model(**family.inputs("What?", image))
-        torch.testing.assert_close(family.backbone.features([image])[0], read.pop()[place])
+        torch.testing.assert_close(family.backbone.features([image])[0], read.pop()[index])
     hook.remove()
 
 
@@ -252,15 +268,14 @@ def test_a_sample_that_fails_is_one_sentence(saved: Callable[[str], Path], monke
         open_backbone(str(saved("llava")))
 
 
-@EVERY
-def test_a_changed_connector_counts_at_once(family: Family):
-    backbone = family.backbone
+@EVERY_OWN
+def test_a_changed_connector_counts_at_once(own_family: Family):
+    backbone = own_family.backbone
     query = [Query(QUESTIONS[0], IMAGES[0])]
     before = backbone.teacher_force(query, ["blue"])[0].top
     with torch.no_grad():
-        for parameter in [*backbone.connector.parameters(), *family.model.parameters()]:
-            if any(parameter is own for own in backbone.connector.parameters()):
-                parameter.mul_(-1)
+        for parameter in backbone.connector.parameters():
+            parameter.mul_(-1)
     after = backbone.teacher_force(query, ["blue"])[0].top
     assert before.shape == after.shape and not torch.equal(before, after)
     assert backbone.encoded_images == 1

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from families import MORE, SAVE
+from families import SAVE
+from more_families import MORE
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 

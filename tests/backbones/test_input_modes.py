@@ -74,8 +74,8 @@ def composed(model: Any, before: list[int], pixels: torch.Tensor | None, after: 
     embed = model.language_model.get_input_embeddings()
     rows = [embed(torch.tensor(before, dtype=torch.long))]
     if pixels is not None:
-        seen = model.vision_model(pixels, interpolate_pos_encoding=True).last_hidden_state
-        asked = model.qformer(query_embeds=model.query_tokens, encoder_hidden_states=seen).last_hidden_state
+        states = model.vision_model(pixels, interpolate_pos_encoding=True).last_hidden_state
+        asked = model.qformer(query_embeds=model.query_tokens, encoder_hidden_states=states).last_hidden_state
         rows.append(model.language_projection(asked)[0])
     rows.append(embed(torch.tensor(after, dtype=torch.long)))
     return model.language_model(inputs_embeds=torch.cat(rows)[None]).logits[0]
@@ -167,11 +167,11 @@ def test_minigpt4_native_is_the_models_own_forward_pass_and_generation(random_mi
     processor: Any = transformers.AutoProcessor.from_pretrained(random_minigpt4)
     prompts = [backbone.prompt(question) for question in QUESTIONS]
     found = backbone.continuations(backbone.inputs(prompts, IMAGES), 6)
-    for place, (prompt, image) in enumerate(zip(prompts, IMAGES, strict=True)):
+    for index, (prompt, image) in enumerate(zip(prompts, IMAGES, strict=True)):
         inputs = processor(images=image.open(), text=prompt, return_tensors="pt")
-        close([logits(backbone, IMAGES, ["", ""])[place][: inputs["input_ids"].shape[1]]], [model(**inputs).logits[0]])
+        close([logits(backbone, IMAGES, ["", ""])[index][: inputs["input_ids"].shape[1]]], [model(**inputs).logits[0]])
         made = model.generate(**inputs, max_new_tokens=6, do_sample=False)[0, inputs["input_ids"].shape[1] :].tolist()
-        assert found[place].tolist()[: len(made)] == made
+        assert found[index].tolist()[: len(made)] == made
 
 
 def test_minigpt4_paper_is_what_the_released_code_puts_around_a_text(random_minigpt4: Path):

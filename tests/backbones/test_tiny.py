@@ -59,12 +59,12 @@ def test_the_measured_quality_holds_on_a_sample(tiny, records):
     assert right(tiny, questions) == pytest.approx(quality["questions"]["percent"] / 100, abs=0.05)
 
 
-def test_answers_hang_on_the_image(tiny, records):
+def test_answers_depend_on_the_image(tiny, records):
     """On a grey image it is not right more often than by guessing."""
     blind = type(records[0].image)("grey", encode(Image.new("RGB", (144, 144), (128, 128, 128))))
-    seen = [(Query(record.question, record.image), record.answer) for record in records]
-    unseen = [(Query(query.question, blind), answer) for query, answer in seen]
-    assert right(tiny, seen) > right(tiny, unseen) + 0.5
+    shown = [(Query(record.question, record.image), record.answer) for record in records]
+    blank = [(Query(query.question, blind), answer) for query, answer in shown]
+    assert right(tiny, shown) > right(tiny, blank) + 0.5
 
 
 def test_follows_a_fact_in_its_prompt(tiny, records):

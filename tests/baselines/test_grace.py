@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
+from edits import EDIT, QUERY, bits_kept
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import image_ref
@@ -18,9 +16,8 @@ from fgvedit.editors.registry import editor_config, open_editor
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
 
-EDIT = Edit(image_ref(), "What colour is the card?", "blue")
 OTHER = Edit(image_ref(1), "What is the shape?", "card")
-QUERY, OTHER_QUERY = Query(EDIT.question, EDIT.image), Query(OTHER.question, OTHER.image)
+OTHER_QUERY = Query(OTHER.question, OTHER.image)
 FAR = [Query("Where is the tower?", image_ref(2)), Query("Where is the tower?"), Query(EDIT.question)]
 OVERRIDES = {"layer": 0, "module": "fc2", "epsilon": 2.0, "lr": 1.0, "steps": 30}
 
@@ -36,26 +33,15 @@ def grace(backbone: Backbone, **options: object) -> GRACE:
     return GRACE(backbone, editor_config(GRACE, backbone.name, {**OVERRIDES, **options}))
 
 
-@contextmanager
-def untouched(backbone: Backbone) -> Iterator[None]:
-    """Checks that every bit, gradient flag and hook of the backbone is as before."""
-    model = backbone.model
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    yield
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-
-
 def same_forced(backbone: Backbone, queries: list[Query], answers: list[str], edited) -> bool:
     fresh = backbone.cached_answerer.teacher_force(queries, answers)
     found = edited.teacher_force(queries, answers)
     return all(torch.equal(one.top, other.top) for one, other in zip(fresh, found, strict=True))
 
 
-def test_it_learns_the_edit_and_leaves_the_base_model_untouched(backbone: Backbone):
+def test_it_learns_the_edit_and_leaves_the_base_model_bits_kept(backbone: Backbone):
     before = backbone.generate([QUERY, *FAR], max_new_tokens=1)
-    with untouched(backbone), grace(backbone).edit([EDIT]) as edited:
+    with bits_kept(backbone), grace(backbone).edit([EDIT]) as edited:
         assert edited.generate([QUERY], max_new_tokens=1) == ["blue"]
         forced = edited.teacher_force([QUERY], ["blue"])[0]
         assert forced.predicted.tolist() == forced.answer.tolist()
@@ -85,7 +71,7 @@ def test_the_key_is_what_the_map_reads_at_the_prompts_end_whatever_is_asked_besi
 
 
 def test_several_edits_are_answered_together_and_a_text_only_query_is_routed(backbone: Backbone):
-    with untouched(backbone), grace(backbone).edit([OTHER, EDIT]) as edited:
+    with bits_kept(backbone), grace(backbone).edit([OTHER, EDIT]) as edited:
         queries = [QUERY, FAR[1], OTHER_QUERY]
         routes = edited.explain(queries)
         assert [(route.to, route.edit) for route in (routes[0], routes[2])] == [("edited", 1), ("edited", 0)]
@@ -106,28 +92,8 @@ def test_forced_and_free_answers_begin_with_the_same_token(backbone: Backbone):
         assert free != backbone.generate(queries, max_new_tokens=1)
 
 
-def test_two_edits_in_turn_leave_no_trace(backbone: Backbone):
-    editor = grace(backbone)
-    torch.manual_seed(0)
-    with untouched(backbone), editor.edit([OTHER]) as edited:
-        first = edited.teacher_force([OTHER_QUERY], ["card"])[0]
-    with editor.edit([EDIT]) as edited:
-        assert edited.explain([OTHER_QUERY])[0].to == "base"
-    torch.manual_seed(0)
-    with editor.edit([OTHER]) as edited:
-        assert torch.equal(edited.teacher_force([OTHER_QUERY], ["card"])[0].top, first.top)
-
-
-def test_without_an_edit_it_is_the_base_model(backbone: Backbone):
-    with untouched(backbone), grace(backbone).edit([]) as edited:
-        assert edited.explain([QUERY])[0].to == "base"
-        assert edited.generate([QUERY]) == backbone.generate([QUERY])
-
-
 def test_the_hooks_are_gone_after_an_error(backbone: Backbone, monkeypatch: pytest.MonkeyPatch):
     editor = grace(backbone)
-    with untouched(backbone), pytest.raises(RuntimeError, match="on purpose"), editor.edit([EDIT]):
-        raise RuntimeError("on purpose")
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("on purpose")
@@ -136,19 +102,19 @@ def test_the_hooks_are_gone_after_an_error(backbone: Backbone, monkeypatch: pyte
         edited.explain([QUERY])
         with monkeypatch.context() as patched:
             patched.setattr(backbone.language_model, "forward", fail)
-            with untouched(backbone), pytest.raises(RuntimeError, match="on purpose"):
+            with bits_kept(backbone), pytest.raises(RuntimeError, match="on purpose"):
                 edited.generate([QUERY])
-            with untouched(backbone), pytest.raises(RuntimeError, match="on purpose"):
+            with bits_kept(backbone), pytest.raises(RuntimeError, match="on purpose"):
                 edited.explain([FAR[0]])
     monkeypatch.setattr("baselines.grace.editor.edit_loss", fail)
-    with untouched(backbone), pytest.raises(RuntimeError, match="on purpose"), editor.edit([EDIT]):
+    with bits_kept(backbone), pytest.raises(RuntimeError, match="on purpose"), editor.edit([EDIT]):
         pass
 
 
 def test_it_learns_in_half_precision_and_where_gradients_are_off(backbone: Backbone):
     backbone.model.to(torch.bfloat16)
     backbone.forget_images()
-    with untouched(backbone), torch.no_grad(), grace(backbone).edit([EDIT]) as edited:
+    with bits_kept(backbone), torch.no_grad(), grace(backbone).edit([EDIT]) as edited:
         assert edited.explain([QUERY])[0].rho == 1
         assert edited.generate([QUERY], max_new_tokens=1) == ["blue"]
 

@@ -7,15 +7,14 @@ import math
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from dummy import write_dataset
+from edits import bits_kept
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import QUERIES, image_ref, make_probe, make_row
@@ -28,8 +27,6 @@ from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
 from fgvedit.editors.registry import editor_class, editor_config, open_editor
-from fgvedit.evaluation.protocols import open_protocols
-from fgvedit.evaluation.runs.runner import run
 from fgvedit.schema import Edit, Record, record_from_row
 from fgvedit.util.errors import FGVEditError
 
@@ -66,7 +63,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(["other", *WORDS])}, "other"))
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(["other", *WORDS])}, "other"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     weights = np.eye(len(WORDS) + 1, dtype=np.float32)
     weights[0] = 0
@@ -106,27 +103,6 @@ def ike(long_backbone: Backbone, encoder: str, tmp_path: Path) -> IKE:
     editor = make(long_backbone, encoder, k=3)
     editor.train(RECORDS, tmp_path, 0)
     return editor
-
-
-@contextmanager
-def bits_kept(backbone: Backbone) -> Iterator[None]:
-    """Every parameter and buffer, gradient flag, hook and method of its own is afterwards as it is before."""
-
-    def things() -> dict[str, object]:
-        return {
-            name: (module._forward_hooks.copy(), module._forward_pre_hooks.copy(), "forward" in vars(module))
-            for name, module in backbone.model.named_modules()
-        }
-
-    values = {name: value.clone() for name, value in backbone.model.state_dict().items()}
-    flags = {name: parameter.requires_grad for name, parameter in backbone.model.named_parameters()}
-    before = things()
-    try:
-        yield
-    finally:
-        assert all(torch.equal(value, values[name]) for name, value in backbone.model.state_dict().items())
-        assert flags == {name: parameter.requires_grad for name, parameter in backbone.model.named_parameters()}
-        assert before == things()
 
 
 def tokens(backbone: Backbone, text: str) -> int:
@@ -183,21 +159,21 @@ def counts(text: str) -> np.ndarray:
 
 
 def by_cosine(stored: Sequence[np.ndarray], queries: Sequence[np.ndarray]) -> list[int]:
-    """Places in the order of the highest cosine with any query, by plain sums; of equals the first."""
+    """Rows in the order of the highest cosine with any query, by plain sums; of equals the first."""
 
     def cosine(a: np.ndarray, b: np.ndarray) -> float:
         dot = math.fsum(float(x) * float(y) for x, y in zip(a, b, strict=True))
         return dot / math.sqrt(math.fsum(float(x) ** 2 for x in a)) / math.sqrt(math.fsum(float(y) ** 2 for y in b))
 
     highest = [max(cosine(row, query) for query in queries) for row in stored]
-    return sorted(range(len(stored)), key=lambda place: (-round(highest[place], 12), place))
+    return sorted(range(len(stored)), key=lambda row: (-round(highest[row], 12), row))
 
 
 def test_retrieval_is_by_the_encoders_cosine(ike: IKE):
     texts = [text for one in RECORDS for text in demonstrations_of(one)]
     query = "New Fact: What colour is the car ? blue\nPrompt: What colour is the car ? blue\n\n"
-    places = by_cosine([counts(text) for text in texts], [counts(query)])
-    assert ike.retrieve([EDIT]) == [texts[place] for place in places[:3]]
+    rows = by_cosine([counts(text) for text in texts], [counts(query)])
+    assert ike.retrieve([EDIT]) == [texts[row] for row in rows[:3]]
 
 
 @given(st.data())
@@ -210,37 +186,21 @@ def test_the_nearest_are_those_of_a_brute_force_search_ties_included(data: st.Da
     k = data.draw(st.integers(1, 40))
     # Each row once more, at the end: equal rows, wherever they stand, come in the order in which they are stored.
     stored = np.concatenate([stored, stored])
-    store = Store([str(place) for place in range(len(stored))], torch.tensor(stored, dtype=torch.float16))
+    store = Store([str(number) for number in range(len(stored))], torch.tensor(stored, dtype=torch.float16))
     found = [int(text) for text in store.nearest(torch.tensor(queries, dtype=torch.float32), k)]
     assert len(found) == min(k, len(stored))
 
-    def rank(place: int) -> float:
-        return max(stored[place] @ query / np.linalg.norm(stored[place]) / np.linalg.norm(query) for query in queries)
+    def rank(number: int) -> float:
+        return max(stored[number] @ query / np.linalg.norm(stored[number]) / np.linalg.norm(query) for query in queries)
 
     order = by_cosine(list(stored), list(queries))
     np.testing.assert_allclose([rank(a) for a in found], [rank(b) for b in order[:k]], atol=1e-9)
-    for place in found:
-        if place >= rows:  # the copy comes only after its original
-            assert place - rows in found[: found.index(place)]
+    for number in found:
+        if number >= rows:  # the copy comes only after its original
+            assert number - rows in found[: found.index(number)]
 
 
-def test_the_nearest_of_many_random_embeddings_are_those_of_a_brute_force_search():
-    rng = np.random.default_rng(0)
-    stored = rng.standard_normal((500, 48)).astype(np.float16)
-    stored[400:] = stored[:100]
-    query = rng.standard_normal(48).astype(np.float32)
-    store = Store([str(place) for place in range(500)], torch.from_numpy(stored))
-    found = [int(text) for text in store.nearest(torch.from_numpy(query)[None], 500)]
-    assert found == by_cosine(list(stored), [query])
-
-
-def test_k_may_exceed_the_store(long_backbone: Backbone, encoder: str, tmp_path: Path):
-    editor = make(long_backbone, encoder, k=50)
-    editor.train(RECORDS, tmp_path, 0)
-    assert len(editor.retrieve([EDIT])) == 6
-
-
-def test_every_distinct_demonstration_is_encoded_once_and_kept(
+def test_every_distinct_demonstration_is_encoded_once(
     long_backbone: Backbone, encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     editor = make(long_backbone, encoder)
@@ -279,7 +239,7 @@ def test_a_checkpoint_gives_back_the_same_retrieval(ike: IKE, tmp_path: Path):
     again.load(tmp_path / "saved")
     assert again.retrieve([EDIT])[:3] == ike.retrieve([EDIT])
     query = ike.encoder.encode("New Fact: What colour is the car ? blue\nPrompt: What colour is the car ? blue\n\n")
-    assert again.retrieve([EDIT]) == [texts[place] for place in by_cosine(list(stored.numpy()), [query])]
+    assert again.retrieve([EDIT]) == [texts[row] for row in by_cosine(list(stored.numpy()), [query])]
     with ike.edit([EDIT]) as edited:
         before = edited.teacher_force([QUERY], ["blue"])[0].top
     three = make(ike.backbone, ike.config.encoder, k=3)
@@ -314,14 +274,14 @@ def test_the_least_similar_are_left_out_of_a_context_that_is_too_short(backbone:
     )
     context, cuts = in_context(backbone, room=12)
     assert cuts == ([] if stay == 4 else [(stay, 4)])
-    kept = "".join(map(short, range(stay))) + OWN + LAST
-    assert context.prompts([Query("q ?", SHORT.image), Query("x", None)], [5, 5]) == [kept + "q ?", kept + "x"]
+    prompt = "".join(map(short, range(stay))) + OWN + LAST
+    assert context.prompts([Query("q ?", SHORT.image), Query("x", None)], [5, 5]) == [prompt + "q ?", prompt + "x"]
 
     backbone.language_model.config.max_position_embeddings -= 1  # one position less: one demonstration less
     context, cuts = in_context(backbone, room=12)
     assert cuts == [(max(stay - 1, 0), 4)]
-    kept = "".join(map(short, range(stay - 1))) + (OWN if stay else "") + LAST
-    assert context.prompts([Query("q ?", SHORT.image)], [5]) == [kept + "q ?"]
+    prompt = "".join(map(short, range(stay - 1))) + (OWN if stay else "") + LAST
+    assert context.prompts([Query("q ?", SHORT.image)], [5]) == [prompt + "q ?"]
 
 
 def test_a_question_that_needs_more_than_the_room_leaves_out_more_for_itself_alone(backbone: Backbone):
@@ -414,9 +374,9 @@ def test_several_edits_stand_in_the_prompt_each_with_its_demonstration(ike: IKE)
         f"New Fact: {said}\nPrompt: {said}\n\n"
         for said in ("What colour is the car ? blue", "Where is the boat ? blue")
     ]
-    places = by_cosine([counts(text) for text in texts], [counts(text) for text in own])
+    rows = by_cosine([counts(text) for text in texts], [counts(text) for text in own])
     prompt = (
-        "".join(texts[place] for place in places[:3])
+        "".join(texts[row] for row in rows[:3])
         + "".join(own)
         + "New Fact: What colour is the car ? blue\nNew Fact: Where is the boat ? blue\nPrompt: What ?"
     )
@@ -448,16 +408,6 @@ def test_more_facts_than_the_context_holds_are_refused(ike: IKE, long_backbone: 
         edited.generate([QUERY])
 
 
-def test_no_edit_is_the_base_model(ike: IKE):
-    with ike.edit([]) as edited:
-        assert (
-            edited.teacher_force([QUERY], ["blue"])[0]
-            is ike.backbone.cached_answerer.teacher_force([QUERY], ["blue"])[0]
-        )
-        assert edited.generate([QUERY]) == ike.backbone.generate([QUERY])
-        assert [route.to for route in edited.explain([QUERY])] == ["base"]
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_backbone_is_left_as_it_was_also_after_an_error(ike: IKE, dtype: torch.dtype):
     backbone = ike.backbone
@@ -477,14 +427,6 @@ def test_an_image_is_encoded_once(ike: IKE):
         edited.generate([QUERY])
         edited.teacher_force([QUERY, Query("x")], ["a", "b"])
     assert ike.backbone.encoded_images == 1
-
-
-def test_a_run_answers_every_probe_under_the_prompt(ike: IKE, tmp_path: Path):
-    data = load_records(str(write_dataset(tmp_path / "cards", 2)))
-    result = run(ike, data, open_protocols("paper,generation"), tmp_path / "out")
-    rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
-    assert {(row["route"], row["stored_edit"], row["rho"]) for row in rows} == {("edited", 0, None)}
-    assert result["router"] == {} and len(rows) == 2 * 2 * 8
 
 
 # --- what may be wrong ---

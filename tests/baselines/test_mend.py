@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from edits import bits_kept
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import image_ref
@@ -31,7 +31,7 @@ from fgvedit.editors.checkpoints import state
 from fgvedit.editors.contract import Route
 from fgvedit.editors.fine_tuning import edit_loss
 from fgvedit.editors.registry import editor_config
-from fgvedit.editors.training import draw
+from fgvedit.editors.training import Losses, draw_batch
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
 
@@ -96,30 +96,13 @@ def gradients(backbone: Backbone, edits: list[Edit]) -> dict[str, torch.Tensor]:
     return dict(zip(chosen, found, strict=True))
 
 
-@contextmanager
-def untouched(backbone: Backbone) -> Iterator[dict[str, torch.Tensor]]:
-    """Checks that parameters, buffers, flags, hooks and forward methods are as before; yields the values."""
-
-    def about() -> list[tuple]:
-        modules = [
-            (name, dict(module._forward_hooks), dict(module._backward_hooks), module.__dict__.get("forward"))
-            for name, module in backbone.model.named_modules()
-        ]
-        return modules + [(name, p.requires_grad, p.grad) for name, p in backbone.model.named_parameters()]
-
-    before, described = bits(backbone.model), about()
-    yield before
-    assert same(bits(backbone.model), before)
-    assert about() == described
-
-
 # The factors
 
 
 @pytest.mark.parametrize("edits", [EDITS[:1], EDITS, EDITS + EDITS[:1]], ids=len)
 def test_the_factors_are_those_of_the_gradient(build, backbone, edits):
     expected = gradients(backbone, edits)
-    with untouched(backbone):
+    with bits_kept(backbone):
         factors = gradient_factors(build().networks, lambda: edit_loss(backbone, edits))
     assert list(factors) == NAMES
     for name, (x, delta) in factors.items():
@@ -155,7 +138,7 @@ def test_an_error_in_the_loss_leaves_no_hook(build, backbone):
         edit_loss(backbone, EDITS)
         raise RuntimeError("on purpose")
 
-    with untouched(backbone), pytest.raises(RuntimeError, match="on purpose"):
+    with bits_kept(backbone), pytest.raises(RuntimeError, match="on purpose"):
         gradient_factors(build().networks, failing)
 
 
@@ -167,7 +150,7 @@ def test_at_its_start_the_editor_makes_the_step_of_gradient_descent(build, backb
     editor, chosen = build(), weights(backbone)
     expected = {name: chosen[name] - 0.01 * gradient for name, gradient in gradients(backbone, edits).items()}
     loss = edit_loss(backbone, edits)
-    with untouched(backbone) as before, editor.edit(edits):
+    with bits_kept(backbone) as before, editor.edit(edits):
         for name, weight in chosen.items():
             assert not torch.equal(weight, before[whole_name(backbone, weight)])
             torch.testing.assert_close(weight.detach(), expected[name], rtol=0, atol=1e-6)
@@ -202,18 +185,8 @@ def test_a_step_can_be_made_again(learnt):
     with learnt.edit(EDITS):
         expected = bits(backbone.model)
     for _ in range(2):
-        with untouched(backbone), stepped(learnt.networks, step):
+        with bits_kept(backbone), stepped(learnt.networks, step):
             assert same(bits(backbone.model), expected)
-
-
-def test_a_step_knows_nothing_of_those_before(learnt):
-    networks = bits(learnt.networks)
-    step = mend_step(learnt.backbone, learnt.networks, EDITS[:1])
-    with learnt.edit(EDITS[1:]):
-        pass
-    again = mend_step(learnt.backbone, learnt.networks, EDITS[:1])
-    assert all(torch.equal(delta, again[name][1]) for name, (_, delta) in step.items())
-    assert same(bits(learnt.networks), networks)
 
 
 def test_the_route(learnt):
@@ -222,30 +195,16 @@ def test_the_route(learnt):
             assert edited.explain(QUERIES) == [route] * 2
 
 
-def test_no_edit_in_force_is_the_base_model(learnt):
-    backbone = learnt.backbone
-    before = backbone.cached_answerer.teacher_force(QUERIES, ["blue", "red"])
-    with untouched(backbone), learnt.edit([]) as edited:
-        assert edited.teacher_force(QUERIES, ["blue", "red"]) == before
-        assert edited.generate(QUERIES) == backbone.generate(QUERIES)
-        assert edited.generate([Query("Where is it?")]) == backbone.generate([Query("Where is it?")])
-
-
-def test_the_base_model_comes_back_after_an_error(learnt):
-    with untouched(learnt.backbone), pytest.raises(RuntimeError, match="on purpose"), learnt.edit(EDITS):
-        raise RuntimeError("on purpose")
-
-
 def test_the_base_model_comes_back_after_an_error_in_the_middle_of_the_step(learnt, monkeypatch):
     step = mend_step(learnt.backbone, learnt.networks, EDITS)
     step[NAMES[-1]] = (step[NAMES[-1]][0], torch.zeros(1, 1))
     monkeypatch.setattr(mend_editor, "mend_step", lambda *_: step)
-    with untouched(learnt.backbone), pytest.raises(RuntimeError), learnt.edit(EDITS):
+    with bits_kept(learnt.backbone), pytest.raises(RuntimeError), learnt.edit(EDITS):
         raise AssertionError("the step does not fit")
 
 
 def test_gradients_may_be_off_outside(learnt):
-    with untouched(learnt.backbone), learnt.edit(EDITS):
+    with bits_kept(learnt.backbone), learnt.edit(EDITS):
         expected = bits(learnt.backbone.model)
     with torch.no_grad(), learnt.edit(EDITS):
         assert same(bits(learnt.backbone.model), expected)
@@ -261,7 +220,7 @@ def test_half_precision(learnt, backbone, dtype):
         assert x.dtype == delta.dtype == torch.float32
         whole = expected[name][1].T @ expected[name][0]
         assert nn.functional.cosine_similarity((delta.T @ x).flatten(), whole.flatten(), dim=0) > 0.9
-    with untouched(backbone) as before, learnt.edit(EDITS) as edited:
+    with bits_kept(backbone) as before, learnt.edit(EDITS) as edited:
         for name, weight in weights(backbone).items():
             x, delta = step[name]
             expected_weight = (before[whole_name(backbone, weight)].float() - delta.T @ x).to(dtype)
@@ -282,7 +241,7 @@ def test_deltas_too_small_for_float16_are_kept(build, backbone):
 
 def test_the_networks_compute_the_published_formula(learnt):
     kept, rng = {k: v.double().numpy() for k, v in learnt.networks.state_dict().items()}, np.random.default_rng(0)
-    for name, place in (("0.fc2.weight", 0), ("1.fc2.weight", 1)):
+    for name, index in (("0.fc2.weight", 0), ("1.fc2.weight", 1)):
         x, delta = rng.normal(size=(5, 64)), rng.normal(size=(5, 32))
         of = lambda tensor: kept[f"networks.32x64.{tensor}"]  # noqa: E731
 
@@ -293,7 +252,7 @@ def test_the_networks_compute_the_published_formula(learnt):
         z = np.concatenate([normalised(x, "norm_x"), normalised(delta, "norm_delta")], axis=1)
         for layer in ("layers.0", "layers.1"):
             mixed = z @ of(f"{layer}.down").T @ of(f"{layer}.up").T + of(f"{layer}.bias")
-            z = z + np.maximum(0, of(f"{layer}.scale")[place] * mixed + of(f"{layer}.shift")[place])
+            z = z + np.maximum(0, of(f"{layer}.scale")[index] * mixed + of(f"{layer}.shift")[index])
         new_x, new_delta = learnt.networks(name, torch.tensor(x).float(), torch.tensor(delta).float())
         np.testing.assert_allclose(new_x.detach(), z[:, :64], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(new_delta.detach(), z[:, 64:], rtol=1e-3, atol=1e-3)
@@ -346,15 +305,15 @@ def test_the_rank_is_at_most_the_width(build):
 @settings(deadline=None, max_examples=30)
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5), unit=st.sampled_from([1e-6, 1.0, 300.0]))
 def test_the_norm_has_the_mean_and_deviation_of_all_rows_so_far(sizes, unit):
-    rng, norm, seen = np.random.default_rng(sum(sizes)), RunningNorm(4), np.zeros((0, 4))
+    rng, norm, rows_so_far = np.random.default_rng(sum(sizes)), RunningNorm(4), np.zeros((0, 4))
     for size in sizes:
         rows = unit * (rng.normal(size=(size, 4)) * [1, 2, 0.5, 1] + [0, 3, -1, 0.2])
-        seen = np.concatenate([seen, rows])
+        rows_so_far = np.concatenate([rows_so_far, rows])
         found = norm(torch.tensor(rows).float())
-        if len(seen) > 1:
-            std = np.maximum(seen.std(axis=0, ddof=1), 1e-3 * 2.0 ** norm.exponent.item())
-            np.testing.assert_allclose(found, (rows - seen.mean(axis=0)) / std, rtol=2e-3, atol=2e-3)
-    assert norm.count == len(seen)
+        if len(rows_so_far) > 1:
+            std = np.maximum(rows_so_far.std(axis=0, ddof=1), 1e-3 * 2.0 ** norm.exponent.item())
+            np.testing.assert_allclose(found, (rows - rows_so_far.mean(axis=0)) / std, rtol=2e-3, atol=2e-3)
+    assert norm.count == len(rows_so_far)
     before = bits(norm)
     norm.eval()(torch.randn(3, 4))
     assert same(bits(norm), before)
@@ -376,7 +335,7 @@ def test_training(build, backbone, tmp_path, monkeypatch):
     editor = build(steps=30, batch=2, lr=3e-3, answer_in_scope=0.3, answer_rephrase=0.3)
     before, encoded, encode = bits(editor.networks), [], backbone.encode_images
     monkeypatch.setattr(backbone, "encode_images", lambda images: encoded.append(len(images)) or encode(images))
-    with untouched(backbone):
+    with bits_kept(backbone):
         editor.train(records(), tmp_path / "new" / "folder", seed=0)
     assert set(encoded) == {1}  # so that features do not depend on where a training was stopped
     log = losses(tmp_path / "new" / "folder")
@@ -413,7 +372,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(build, random_blip2, tmp
 
     monkeypatch.setattr(mend_training, "divergence", failing)
     stopped = build(open_backbone(str(random_blip2)))
-    with untouched(stopped.backbone), pytest.raises(KeyboardInterrupt):
+    with bits_kept(stopped.backbone), pytest.raises(KeyboardInterrupt):
         stopped.train(records(), tmp_path / "stopped", seed=3)
     resumed = build(open_backbone(str(random_blip2)))
     resumed.train(records(), tmp_path / "stopped", seed=3)
@@ -422,15 +381,20 @@ def test_a_stopped_training_goes_on_to_the_same_weights(build, random_blip2, tmp
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
 
 
+def losses_of(editor: MEND) -> Losses:
+    weights = (editor.config.answer_rephrase, editor.config.answer_in_scope, editor.config.locality)
+    return mend_losses(editor.backbone, editor.networks, *weights)
+
+
 def test_the_losses_are_those_of_the_model_after_the_edit(learnt):
     """One record at a time, with the weights really changed, against a batch with its side paths."""
-    backbone, batch = learnt.backbone, draw(records(), 3, seed=0, step=0)
-    total, named = mend_losses(backbone, learnt.networks, learnt.config)(batch)
+    backbone, batch = learnt.backbone, draw_batch(records(), 3, seed=0, step=0)
+    total, named = losses_of(learnt)(batch)
     expected: dict[str, list[float]] = {name: [] for name in NAMED}
-    for drawn in batch:
-        asked = {kind: (drawn.query(kind), drawn.probes[kind].answer) for kind in drawn.probes}
+    for example in batch:
+        asked = {kind: (example.query(kind), example.probes[kind].answer) for kind in example.probes}
         before = {kind: log_probabilities(backbone, *asked[kind]) for kind in asked}
-        with mend_edited(backbone, learnt.networks, [drawn.record.edit]):
+        with mend_edited(backbone, learnt.networks, [example.record.edit]):
             for kind, (query, answer) in asked.items():
                 after = log_probabilities(backbone, query, answer)
                 if f"answer/{kind}" in expected:
@@ -454,10 +418,10 @@ def log_probabilities(backbone: Backbone, query: Query, answer: str) -> torch.Te
 
 
 def test_the_weights_of_the_losses(build):
-    batch = draw(records(), 2, seed=0, step=0)
+    batch = draw_batch(records(), 2, seed=0, step=0)
     options = {"answer_rephrase": 2.0, "answer_in_scope": 3.0, "locality": 5.0}
     editor = build(**options)
-    total, named = mend_losses(editor.backbone, editor.networks, editor.config)(batch)
+    total, named = losses_of(editor)(batch)
     expected = 2 * named[NAMED[0]] + 3 * named[NAMED[1]] + 5 * (named[NAMED[2]] + named[NAMED[3]])
     assert total.item() == pytest.approx(expected.item())
 
@@ -465,17 +429,17 @@ def test_the_weights_of_the_losses(build):
 def test_training_has_the_gradient_of_the_edited_model(build):
     """The gradient of a log-rate against a difference quotient."""
     editor = stirred(build(edit_lr=1e-4))  # so small a step that no neuron of the random backbone turns over
-    batch = draw(records(), 2, seed=0, step=0)
-    loss = mend_losses(editor.backbone, editor.networks, editor.config)
+    batch = draw_batch(records(), 2, seed=0, step=0)
+    loss = losses_of(editor)
     (found,) = torch.autograd.grad(loss(batch)[0], [editor.networks.log_rates])
-    for place in range(len(NAMES)):
+    for index in range(len(NAMES)):
         values = []
         for off in (1e-3, -1e-3):
             with torch.no_grad():
-                editor.networks.log_rates[place] += off
+                editor.networks.log_rates[index] += off
                 values.append(loss(batch)[0].item())
-                editor.networks.log_rates[place] -= off
-        assert found[place].item() == pytest.approx((values[0] - values[1]) / 2e-3, rel=0.02, abs=2e-3)
+                editor.networks.log_rates[index] -= off
+        assert found[index].item() == pytest.approx((values[0] - values[1]) / 2e-3, rel=0.02, abs=2e-3)
 
 
 def test_divergence():

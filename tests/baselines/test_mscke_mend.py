@@ -15,7 +15,6 @@ from baselines.mend.editor import MEND, mend_step
 from baselines.mscke_mend.editor import MSCKEMend
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
-from fgvedit.editors.contract import Route
 from fgvedit.editors.mscke.editor import MSCKE
 from fgvedit.util.errors import FGVEditError
 
@@ -119,12 +118,6 @@ def test_the_base_model_is_untouched(build, backbone, monkeypatch):
         with pytest.raises(TypeError):
             edited.generate(QUERIES)
     assert same(bits(backbone.model), before)
-
-
-def test_no_edit_in_force(build, backbone):
-    with build(threshold=0.0).edit([]) as edited:
-        assert edited.explain(QUERIES) == [Route("base")] * 3
-        assert answers(edited, QUERIES) == answers(backbone, QUERIES)
 
 
 def test_training_puts_two_checkpoints_together(build, backbone, random_clip, tmp_path):

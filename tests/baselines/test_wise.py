@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
+from edits import EDIT, QUERY, bits_kept
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import image_ref
@@ -15,14 +15,13 @@ from rows import image_ref
 from baselines.wise.editor import WISE, activations, merge, routing_loss, similarity
 from fgvedit.backbones.answering import Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.editors.activations import read_by
+from fgvedit.editors.parameters import read_by
 from fgvedit.editors.registry import editor_config, open_editor
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
 
-EDIT = Edit(image_ref(), "What colour is the card?", "blue")
 OTHER = Edit(image_ref(1), "What is the shape?", "card")
-QUERY, OTHER_QUERY = Query(EDIT.question, EDIT.image), Query(OTHER.question, OTHER.image)
+OTHER_QUERY = Query(OTHER.question, OTHER.image)
 IRRELEVANT = ["Where is the tower?", "Who was the first?"]
 TEXT = Query(IRRELEVANT[0])
 OVERRIDES = {
@@ -46,17 +45,6 @@ def seed() -> None:
 
 def wise(backbone: Backbone, **options: object) -> WISE:
     return WISE(backbone, editor_config(WISE, backbone.name, {**OVERRIDES, **options}))
-
-
-@contextmanager
-def bits_kept(backbone: Backbone) -> Iterator[None]:
-    model = backbone.model
-    state = {name: value.clone() for name, value in [*model.named_parameters(), *model.named_buffers()]}
-    yield
-    for name, value in [*model.named_parameters(), *model.named_buffers()]:
-        assert torch.equal(value, state[name]), name
-    assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 def fail(*_: object, **__: object) -> None:
@@ -88,8 +76,6 @@ def test_what_is_below_the_threshold_is_answered_by_the_base_bit_for_bit(backbon
 
 def test_it_restores_after_an_error(backbone: Backbone, monkeypatch: pytest.MonkeyPatch):
     editor = wise(backbone)
-    with bits_kept(backbone), pytest.raises(RuntimeError, match="on purpose"), editor.edit([EDIT]):
-        raise RuntimeError("on purpose")
     with editor.edit([EDIT]) as edited:
         edited.explain([QUERY])
         with monkeypatch.context() as patched:
@@ -124,12 +110,12 @@ def test_a_shard_changes_only_what_its_mask_lets_it_and_within_the_bound(backbon
 def test_delta_is_the_mean_length_of_what_the_side_memory_adds_to_the_maps_output(backbone: Backbone):
     editor = wise(backbone)
     with editor.edit([EDIT]) as edited:
-        side = edited.inside.side  # type: ignore[attr-defined]
+        side = edited.in_scope.side  # type: ignore[attr-defined]
         routes = edited.explain([QUERY, TEXT, OTHER_QUERY])
     outputs = {}
     for memory in ("main", "side"):
-        seen: list[torch.Tensor] = []
-        hook = editor.module.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output))
+        outputs_of: list[torch.Tensor] = []
+        hook = editor.module.register_forward_hook(lambda *args, into=outputs_of: into.append(args[2]))
         with torch.no_grad():
             kept = editor.module.weight.clone()
             if memory == "side":
@@ -139,7 +125,7 @@ def test_delta_is_the_mean_length_of_what_the_side_memory_adds_to_the_maps_outpu
                 backbone.teacher_force([query], ["blue"])
             editor.module.weight.copy_(kept)
         hook.remove()
-        outputs[memory] = [output.reshape(-1, editor.module.out_features)[:-1].numpy() for output in seen]
+        outputs[memory] = [output.reshape(-1, editor.module.out_features)[:-1].numpy() for output in outputs_of]
     deltas = [
         float(np.mean(np.linalg.norm(one - other, axis=-1)))
         for one, other in zip(outputs["main"], outputs["side"], strict=True)
@@ -172,7 +158,7 @@ def test_the_routing_loss_is_that_of_the_paper(
 def test_the_routing_losses_are_met(backbone: Backbone):
     editor = wise(backbone)
     with editor.edit([EDIT]) as edited:
-        change = edited.inside.side - editor.module.weight.detach()  # type: ignore[attr-defined]
+        change = edited.in_scope.side - editor.module.weight.detach()  # type: ignore[attr-defined]
     inside = activations(read_by(editor.module, backbone, [QUERY]), change)
     outside = activations(read_by(editor.module, backbone, [Query(text) for text in IRRELEVANT]), change)
     assert routing_loss(inside, outside, 2.0, 4.0, 2.0).item() < 0.1
@@ -180,16 +166,16 @@ def test_the_routing_losses_are_met(backbone: Backbone):
 
 def ties(main: np.ndarray, shards: list[np.ndarray], density: float) -> np.ndarray:
     merged = main.copy()
-    kept = []
+    trimmed = []
     for shard in shards:
         change = shard - main
         least = np.sort(np.abs(change))[::-1][int(density * main.size) - 1]
-        kept.append(np.where(np.abs(change) >= least, change, 0))
-    for place in range(main.size):
-        values = [change[place] for change in kept]
+        trimmed.append(np.where(np.abs(change) >= least, change, 0))
+    for entry in range(main.size):
+        values = [change[entry] for change in trimmed]
         positive = sum(values) >= 0
         agree = [value for value in values if value != 0 and (value > 0) == positive]
-        merged[place] += sum(agree) / len(agree) if agree else 0
+        merged[entry] += sum(agree) / len(agree) if agree else 0
     return merged
 
 
@@ -235,25 +221,6 @@ def test_several_edits_are_inside_in_one_shard_and_in_merged_ones(backbone: Back
         assert answers[1] == backbone.generate([TEXT])[0]
         if shard == 2:
             assert [answers[0], answers[2]] == ["blue", "card"]
-
-
-def test_two_edits_in_turn_leave_no_trace(backbone: Backbone):
-    editor = wise(backbone, steps=5)
-    torch.manual_seed(0)
-    with editor.edit([OTHER]) as edited:
-        first = edited.teacher_force([OTHER_QUERY], ["card"])[0], edited.explain([OTHER_QUERY, TEXT])
-    with editor.edit([EDIT]):
-        pass
-    torch.manual_seed(0)
-    with editor.edit([OTHER]) as edited:
-        assert torch.equal(edited.teacher_force([OTHER_QUERY], ["card"])[0].top, first[0].top)
-        assert edited.explain([OTHER_QUERY, TEXT]) == first[1]
-
-
-def test_without_an_edit_it_is_the_base_model(backbone: Backbone):
-    with bits_kept(backbone), wise(backbone).edit([]) as edited:
-        assert edited.explain([QUERY])[0].to == "base"
-        assert edited.generate([QUERY]) == backbone.generate([QUERY])
 
 
 def test_it_learns_in_half_precision_and_where_gradients_are_off(backbone: Backbone):

@@ -78,10 +78,10 @@ def test_blip2_beside_formulas() -> None:
     assert found.mscke == CLIP_VIT_L_14 + opt(50272, 768, 12) + linear(768, 768)
 
     assert found.image_tokens == 32
-    seen = 2 * 256 * 588 * d + 39 * (2 * 257 * (4 * d * d + 2 * d * f) + 4 * 257**2 * d)
+    vision = 2 * 256 * 588 * d + 39 * (2 * 257 * (4 * d * d + 2 * d * f) + 4 * 257**2 * d)
     asked = 12 * (2 * 32 * (4 * h * h + 2 * h * i) + 4 * 32**2 * h)
     asked += 6 * (2 * 32 * 2 * h * h + 2 * 257 * 2 * d * h + 4 * 32 * 257 * h) + 2 * 32 * h * 2560
-    assert found.image_flop == seen + asked
+    assert found.image_flop == vision + asked
     tokens = 32 + 48
     layers = 32 * (2 * tokens * 12 * 2560**2 + 4 * tokens**2 * 2560)
     assert found.language_flop == layers + 2 * tokens * 2560 * 50304
@@ -160,7 +160,7 @@ def layers(dtype: torch.dtype) -> nn.Sequential:
     return nn.Sequential(*(nn.Linear(64, 64, bias=False, dtype=dtype) for _ in range(24)))
 
 
-def test_bytes_of_a_changed_parameter_are_the_most_that_a_descent_holds() -> None:
+def test_bytes_of_a_changed_parameter_are_the_most_that_an_optimisation_holds() -> None:
     model = layers(torch.bfloat16).requires_grad_(False)
     parameters = dict(model.named_parameters())
     inputs = torch.ones(1, 64, dtype=torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Where a scope classifier looked: against its own features by hand, and as a run writes it."""
+"""Where a scope classifier attended: against its own features by hand, and as a run writes it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import base64
 import json
 import math
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +16,6 @@ from samples import EDITS
 from torch import nn
 
 from fgvedit.backbones.answering import Query
-from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
 from fgvedit.editors.mscke.editor import MSCKE
 from fgvedit.evaluation.protocols import open_protocols
@@ -27,17 +23,6 @@ from fgvedit.evaluation.runs.runner import run
 
 QUERIES = [Query("What colour is the card?", image_ref(0)), Query("What?", image_ref(1)), Query("Where is Paris?")]
 GRID = (IMAGE_SIZE // 8, IMAGE_SIZE // 8)  # of the random CLIP, whose patches have 8 pixels
-
-
-@pytest.fixture
-def build(backbone: Backbone, random_clip: Path) -> Callable[..., MSCKE]:
-    config = MSCKE.Config(clip=str(random_clip), counterfactual="backbone", counterfactual_layers=1)
-
-    def make(**changes: Any) -> MSCKE:
-        torch.manual_seed(0)
-        return MSCKE(backbone, replace(config, **changes))
-
-    return make
 
 
 @torch.no_grad()
@@ -49,31 +34,33 @@ def by_hand(editor: MSCKE, text: str, image: Any) -> torch.Tensor:
     return torch.tensor([score / sum(scores) for score in scores]).view(GRID)
 
 
-def test_it_looks_where_its_text_attends(build):
+def test_it_shows_where_its_text_attends(build):
     editor = build()
     with editor.edit(EDITS[:1]) as edited:
-        looks = edited.attention_maps(QUERIES)
-    for look, query in zip(looks, QUERIES, strict=True):
-        torch.testing.assert_close(look.edit, by_hand(editor, EDITS[0].fact, EDITS[0].image))
+        maps = edited.attention_maps(QUERIES)
+    for shown, query in zip(maps, QUERIES, strict=True):
+        torch.testing.assert_close(shown.edit, by_hand(editor, EDITS[0].fact, EDITS[0].image))
         if query.image is None:
-            assert look.query is None
+            assert shown.query is None
         else:
-            torch.testing.assert_close(look.query, by_hand(editor, query.question, query.image))
-    assert not torch.allclose(looks[0].query, looks[1].query)
+            torch.testing.assert_close(shown.query, by_hand(editor, query.question, query.image))
+    assert not torch.allclose(maps[0].query, maps[1].query)
 
 
 def test_of_several_edits_the_one_that_counted_is_shown(build):
     editor = build()
     with editor.edit(EDITS) as edited:
-        routes, looks = edited.explain(QUERIES), edited.attention_maps(QUERIES)
-    for route, look in zip(routes, looks, strict=True):
-        torch.testing.assert_close(look.edit, by_hand(editor, EDITS[route.edit].fact, EDITS[route.edit].image))
+        routes, maps = edited.explain(QUERIES), edited.attention_maps(QUERIES)
+    for route, shown in zip(routes, maps, strict=True):
+        torch.testing.assert_close(shown.edit, by_hand(editor, EDITS[route.edit].fact, EDITS[route.edit].image))
 
 
-def test_of_several_edits_only_those_that_counted_are_looked_at(build, monkeypatch):
+def test_of_several_edits_only_those_that_counted_are_read(build, monkeypatch):
     editor, texts = build(), []
-    look = editor.classifier.look
-    monkeypatch.setattr(editor.classifier, "look", lambda asked, images: texts.extend(asked) or look(asked, images))
+    read = editor.classifier.attention
+    monkeypatch.setattr(
+        editor.classifier, "attention", lambda asked, images: texts.extend(asked) or read(asked, images)
+    )
     with editor.edit(EDITS) as edited:
         [route] = edited.explain(QUERIES[:1])
         edited.attention_maps(QUERIES[:1])
@@ -81,7 +68,7 @@ def test_of_several_edits_only_those_that_counted_are_looked_at(build, monkeypat
 
 
 @pytest.mark.parametrize("fit", ["squash", "shortest", "longest"])
-def test_it_says_how_much_of_an_image_it_sees(build, random_clip, tmp_path, fit):
+def test_it_says_how_much_of_an_image_it_reads(build, random_clip, tmp_path, fit):
     clip = shutil.copytree(random_clip, tmp_path / "clip")
     config = json.loads((clip / "open_clip_config.json").read_text())
     config["preprocess_cfg"]["resize_mode"] = fit
@@ -94,7 +81,7 @@ def test_it_says_how_much_of_an_image_it_sees(build, random_clip, tmp_path, fit)
 def test_cross_attention_is_the_mean_of_its_heads(build):
     editor = build(fusion="cross")
     scope = editor.classifier
-    [found] = scope.look([QUERIES[0].question], [QUERIES[0].image])
+    [found] = scope.attention([QUERIES[0].question], [QUERIES[0].image])
     [word], (_, [patches]) = scope.clip.read([QUERIES[0].question]), scope.clip.see(scope.clip.pixels([image_ref(0)]))
     cross, width = scope.fusion.cross, len(word)
     query, key = (
@@ -106,7 +93,7 @@ def test_cross_attention_is_the_mean_of_its_heads(build):
 
 
 @pytest.mark.parametrize("fusion", ["text", "concat", "dot-released"])
-def test_a_classifier_that_looks_at_no_place_says_nothing(build, fusion):
+def test_a_classifier_that_does_not_attend_says_nothing(build, fusion):
     with build(fusion=fusion).edit(EDITS[:1]) as edited:
         assert edited.attention_maps(QUERIES) is None
 

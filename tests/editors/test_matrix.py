@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from families import MORE, SAVE
+from families import SAVE
+from more_families import MORE
 from rows import make_row
 from samples import EDITS, QUERIES, answers, records
 
+from baselines.ike.editor import open_encoder
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
+from fgvedit.editors.contract import Editor, Route
 from fgvedit.editors.registry import ENTRY_POINTS, editor_class, editor_config
 from fgvedit.evaluation.conformance.comparing import compare, snapshot
 from fgvedit.evaluation.protocols import open_protocols
@@ -25,7 +29,7 @@ from fgvedit.schema import record_from_row
 from fgvedit.util.errors import FGVEditError
 
 FAMILIES = ("blip2", "minigpt4", *SAVE)
-STATISTICS = (".count", ".exponent", ".mean", ".std")  # of what MEND's networks have seen
+STATISTICS = (".count", ".exponent", ".mean", ".std")  # of MEND's networks, which gradients do not train
 EDITORS = sorted(point.name for point in entry_points(group=ENTRY_POINTS) if point.name != "ft")  # ft-llm's other name
 
 # What a model of two layers, and a test, need; everything else is the section for backbones without one.
@@ -47,34 +51,40 @@ SMALL: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def backbones(random_blip2: Path, random_minigpt4: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    opened: dict[str, Backbone] = {}
+    """Name of a family -> a backbone of it, and what it answers to `QUERIES`."""
 
-    def backbone(name: str) -> Backbone:
-        if name not in opened:
-            folder = {"blip2": random_blip2, "minigpt4": random_minigpt4}.get(name)
-            if folder is None:
-                folder = tmp_path_factory.mktemp("matrix") / name
-                SAVE[name](folder)
-            opened[name] = open_backbone(str(folder))
-        return opened[name]
+    @cache
+    def backbone(name: str) -> tuple[Backbone, Any]:
+        folder = {"blip2": random_blip2, "minigpt4": random_minigpt4}.get(name)
+        if folder is None:
+            folder = tmp_path_factory.mktemp("matrix") / name
+            SAVE[name](folder)
+        opened = open_backbone(str(folder))
+        return opened, answers(opened, QUERIES)
 
-    return backbone
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("baselines.ike.editor.open_encoder", cache(open_encoder))  # one for all families
+        yield backbone
+
+
+def open_small(name: str, backbone: Backbone, random_clip: Path) -> Editor:
+    options = SMALL[name] | ({"clip": str(random_clip)} if name.startswith("mscke") else {})
+    kind = editor_class(name)
+    torch.manual_seed(0)
+    return kind(backbone, editor_config(kind, "a backbone without a section", options))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", EDITORS)
-def test_it_edits_and_gives_back(name: str, family: str, backbones: Callable[[str], Backbone], random_clip, tmp_path):
-    backbone = backbones(family)
-    options = SMALL[name] | ({"clip": str(random_clip)} if name.startswith("mscke") else {})
-    kind = editor_class(name)
+def test_it_edits_and_gives_back(name: str, family: str, backbones: Callable[[str], Any], random_clip, tmp_path):
+    backbone, base = backbones(family)
+    editor = open_small(name, backbone, random_clip)
     (tmp_path / "training").mkdir()
-    torch.manual_seed(0)
-    editor = kind(backbone, editor_config(kind, "a backbone without a section", options))
-    if kind.trained and name != "mscke-mend":  # its training reads two checkpoints
+    if editor.trained and name != "mscke-mend":  # its training reads two checkpoints
         editor.train(records(2), tmp_path / "training", seed=0)
         editor.save(tmp_path / "checkpoint")
         editor.load(tmp_path / "checkpoint")
-    base, before = answers(backbone, QUERIES), snapshot(backbone)
+    before = snapshot(backbone)
 
     with editor.edit(EDITS[:1]) as edited:
         said, forced = answers(edited, QUERIES)
@@ -83,6 +93,10 @@ def test_it_edits_and_gives_back(name: str, family: str, backbones: Callable[[st
     assert {route.to for route in routes} <= {"base", "edited", "counterfactual"}
     if name != "none":
         assert routes[0].to != "base" and forced[0] != base[1][0], "the edit changed nothing of its own answer"
+    with editor.edit([]) as edited:  # with none in force it is the base model
+        assert edited.explain(QUERIES) == [Route("base")] * len(QUERIES)
+        assert answers(edited, QUERIES) == base
+        assert edited.generate([]) == edited.teacher_force([], []) == []
 
     rows = probe_record(editor, record_from_row(make_row(3)), open_protocols("paper,generation"), 0).rows
     assert len(rows) == 2 * 6
@@ -91,10 +105,9 @@ def test_it_edits_and_gives_back(name: str, family: str, backbones: Callable[[st
 
 
 @pytest.mark.parametrize("name", EDITORS)
-def test_it_says_how_much_it_trains(name: str, backbones: Callable[[str], Backbone], random_clip, tmp_path):
-    backbone = backbones("blip2")
-    options = SMALL[name] | ({"clip": str(random_clip)} if name.startswith("mscke") else {})
-    editor = editor_class(name)(backbone, editor_config(editor_class(name), "none such", options))
+def test_it_says_how_much_it_trains(name: str, backbones: Callable[[str], Any], random_clip, tmp_path):
+    backbone, _ = backbones("blip2")
+    editor = open_small(name, backbone, random_clip)
     if name in ("none", "ike"):
         expected = 0
     elif name == "grace":
@@ -127,7 +140,7 @@ def test_it_says_how_much_it_trains(name: str, backbones: Callable[[str], Backbo
 def test_an_editor_that_cannot_says_so(name: str, option: dict, message: str, family: str, backbones):
     kind = editor_class(name)
     with pytest.raises(FGVEditError, match=message) as caught:
-        kind(backbones(family), editor_config(kind, "a backbone without a section", option))
+        kind(backbones(family)[0], editor_config(kind, "a backbone without a section", option))
     assert "\n" not in str(caught.value)
 
 

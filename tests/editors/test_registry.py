@@ -111,7 +111,7 @@ def test_a_module_that_cannot_be_imported(tmp_path, monkeypatch, source, message
     (tmp_path / "broken_editor.py").write_text(source + "\n")
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("broken", "broken_editor:Mine", "fgvedit.editors")
-    monkeypatch.setattr("fgvedit.editors.contract.entry_points", lambda group: [point])
+    monkeypatch.setattr("fgvedit.editors.registry.entry_points", lambda group: [point])
     for target in ("broken", "broken_editor:Mine", f"{tmp_path / 'broken_editor.py'}:Mine"):
         monkeypatch.delitem(sys.modules, "broken_editor", raising=False)
         with pytest.raises(FGVEditError, match=message) as raised:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from rows import image_ref
@@ -21,10 +22,19 @@ QUERIES = [QUERY, Query(OTHER.question, OTHER.image), Query("Who wrote it?")]
 
 @contextmanager
 def bits_kept(backbone: Backbone) -> Iterator[dict[str, torch.Tensor]]:
-    """Checks that every parameter and buffer, and what they say about gradients, is as before; yields the values."""
-    state = bits(backbone.model)
-    flags = {name: parameter.requires_grad for name, parameter in backbone.model.named_parameters()}
+    """Checks that parameters and buffers, what they say about gradients, hooks and forward methods are as before;
+    yields the values."""
+
+    def about() -> list[Any]:
+        modules = [
+            (name, *(dict(vars(module)[f"_{kind}_hooks"]) for kind in ("forward", "forward_pre", "backward")))
+            for name, module in backbone.model.named_modules()
+        ]
+        methods = [vars(module).get("forward") for module in backbone.model.modules()]
+        flags = [(name, p.requires_grad, p.grad is None) for name, p in backbone.model.named_parameters()]
+        return [modules, methods, flags]
+
+    state, before = bits(backbone.model), about()
     yield state
     assert same(bits(backbone.model), state)
-    for name, parameter in backbone.model.named_parameters():
-        assert parameter.requires_grad == flags[name] and parameter.grad is None, name
+    assert about() == before

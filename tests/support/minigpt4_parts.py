@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from families import spread
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     Blip2Config,
@@ -129,16 +130,6 @@ def projection(hidden_size: int = 32) -> dict[str, Any]:
         "scaler": {"scale": 65536.0},
         "epoch": 4,
     }
-
-
-@torch.no_grad()
-def spread(model: torch.nn.Module) -> None:
-    """Every weight random, by its fan-in, so that images and words count, and no two tensors are alike."""
-    for name, weight in model.named_parameters():
-        if weight.dim() > 1:
-            weight.normal_(0, 2 / weight[0].numel() ** 0.5)
-        else:  # of norms, and biases
-            weight.normal_(float(name.endswith("weight")), 0.1)
 
 
 def change_json(path: Path, **changes: Any) -> None:

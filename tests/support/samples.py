@@ -38,7 +38,7 @@ def answers(model: Any, queries: list[Query]) -> tuple[list[str], list[list[int]
 def expect_each_read_once(
     editor: Editor, other: Editor, edits: Sequence[Edit], queries: Sequence[Query], texts: list[str]
 ) -> None:
-    """Of edits in a row each is read once, as `texts` notes, and all are routed as by `other`, told them together."""
+    """Of sequential edits each is read once, as `texts` notes, and all are routed as by `other`, told them together."""
     with editor.edit_sequentially() as make:
         for edit in edits:
             edited = make(edit)

@@ -19,7 +19,7 @@ PAPER_PIXELS = 364  # the released FGVEdit code's images, for which it interpola
 
 
 class Blip2Backbone(Backbone):
-    """A folder that `Blip2ForConditionalGeneration` and `Blip2Processor` were saved in.
+    """A folder that `Blip2ForConditionalGeneration` and `Blip2Processor` were saved in (Li et al. 2023).
 
     The features of an image are the Q-Former's outputs for its queries: (queries, Q-Former width). Both input modes put
     a question in the released FGVEdit code's words. "native" takes images and special tokens (OPT's at the start of a
@@ -43,14 +43,16 @@ class Blip2Backbone(Backbone):
         )
 
     def encode_images(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
+        """The features of each image, (tokens, feature width), `ENCODE_BATCH` images at a time."""
         starts = range(0, len(images), ENCODE_BATCH)
         return [row for start in starts for row in self.encode_batch(images[start : start + ENCODE_BATCH])]
 
     def encode_batch(self, images: Sequence[ImageRef]) -> torch.Tensor:
-        seen = self.vision_states(images)
+        """(n, queries, Q-Former width) of images that go through the vision tower together."""
+        states = self.vision_states(images)
         queries = self.model.query_tokens.expand(len(images), -1, -1)
         # In float16 transformers keeps the Q-Former in single precision.
-        asked = self.model.qformer(query_embeds=queries, encoder_hidden_states=seen.to(queries.dtype))
+        asked = self.model.qformer(query_embeds=queries, encoder_hidden_states=states.to(queries.dtype))
         return asked.last_hidden_state.to(self.dtype)
 
     def vision_states(self, images: Sequence[ImageRef]) -> torch.Tensor:
@@ -64,20 +66,25 @@ class Blip2Backbone(Backbone):
 
     @property
     def connector(self) -> nn.Module:
+        """The linear layer from the Q-Former's width to the language model's."""
         return self.model.language_projection
 
     @property
     def feature_width(self) -> int:
+        """The Q-Former's width."""
         return self.model.config.qformer_config.hidden_size
 
     @property
     def language_layers(self) -> nn.ModuleList:
+        """The decoder layers of OPT, or of another language model."""
         return blocks_of(self.language_model)
 
     def prompt(self, question: str) -> str:
+        """The released FGVEdit code's words around a question, in both input modes."""
         return question_prompt(question)
 
     def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
+        """The image, then the text, with its special tokens in the input mode "native" alone."""
         text = self.tokenizer(prompt, add_special_tokens=self.input_mode == "native")["input_ids"]
         return [IMAGE, *text] if with_image else text
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from PIL import Image
 from torch import nn
 
 from fgvedit.backbones.base import IMAGE, Backbone, Inputs, blocks_of, left_pad
+from fgvedit.backbones.families.image_features import EncodedImage, flat, merged, of_the_whole
 from fgvedit.backbones.loading import LoadSpec, fit_tokenizer, open_model, open_processor
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError, one_line
@@ -29,32 +26,10 @@ WORD = "word"  # a prompt that shows how prompts are wrapped
 SAMPLE = Image.radial_gradient("L").resize((112, 84)).convert("RGB")
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """What is kept of an image.
-
-    `read`: what the connector's modules read of it, in the order of their calls; `features`: what of this is of the
-    whole image, (tokens, feature_width). `tokens`: what stands for it among the input's tokens; `beside`: what goes
-    with each of these, (len(tokens),). `about`: what else the model is told of it, (1, …) each; `pixels`: the shapes of
-    what the vision tower read.
-    """
-
-    read: list[torch.Tensor]
-    features: torch.Tensor
-    tokens: list[int]
-    beside: dict[str, torch.Tensor]
-    about: dict[str, torch.Tensor]
-    pixels: dict[str, torch.Size]
-
-    @property
-    def nbytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self.read)
-
-
 class ImageTextBackbone(Backbone):
     """A folder that a model of `AutoModelForImageTextToText` and its `AutoProcessor` were saved in.
 
-    What the vision tower makes of an image, up to the connector, is kept. Everything behind it (the connector, tiles
+    What the vision tower makes of an image, up to the connector, is cached. Everything behind it (the connector, tiles
     and their order, positions, what goes into deeper layers) is the model's own code each time: its
     `get_image_features` runs again with the tower's blocks left out and the connector given what it read before, and
     its forward pass takes the result as its own.
@@ -141,31 +116,37 @@ class ImageTextBackbone(Backbone):
 
     @property
     def connector(self) -> nn.Module:
+        """The connector's modules as a list; each is called on its own."""
         return nn.ModuleList(self.connectors)
 
     @property
     def language_layers(self) -> nn.ModuleList:
+        """The longest list of modules of the decoder, or the one that the entry names."""
         return self.blocks
 
     @property
     def vision_parts(self) -> list[nn.Module]:
+        """The vision tower and the connector, which stand within the whole model."""
         return [self.tower, *self.connectors]
 
     @property
     def feature_width(self) -> int:
+        """The width of what the connector reads."""
         return self.sample.features.shape[-1]
 
     # Prompts
 
     def prompt(self, question: str) -> str:
+        """A question in the words of the backbone's entry, or in LLaVA's."""
         return self.question.format(question=question)
 
     def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
+        """The tokens of a user's turn, up to where the model's begins, with `IMAGE` for its image's placeholder."""
         ids = self._read(self._turn(prompt, with_image))
         if not with_image:
             return ids
-        place = find(self.marker, ids)
-        return [*ids[:place], IMAGE, *ids[place + len(self.marker) :]]
+        start = find(self.marker, ids)
+        return [*ids[:start], IMAGE, *ids[start + len(self.marker) :]]
 
     def _turn(self, prompt: str, with_image: bool) -> str:
         """A prompt as the user's turn of a conversation, up to where the model's begins."""
@@ -206,11 +187,12 @@ class ImageTextBackbone(Backbone):
 
     # Images
 
-    def encode_images(self, images: Sequence[ImageRef]) -> list[Seen]:
+    def encode_images(self, images: Sequence[ImageRef]) -> list[EncodedImage]:
+        """What the vision tower makes of each image, one at a time, without gradient."""
         return [self._run_vision_tower(image.open()) for image in images]
 
     @torch.no_grad()
-    def _run_vision_tower(self, image: Image.Image) -> Seen:
+    def _run_vision_tower(self, image: Image.Image) -> EncodedImage:
         """An image through the processor and the vision tower."""
         made = self._process(image)
         ids, shape = made.pop("input_ids")[0].tolist(), made.pop("attention_mask").shape
@@ -235,7 +217,7 @@ class ImageTextBackbone(Backbone):
             raise self._bypassed()
         shapes = {name: value.shape for name, value in pixels.items()}
         features = of_the_whole(read[0], image, next(iter(pixels.values())))
-        return Seen(read, features, ids[start:stop], beside, about, shapes)
+        return EncodedImage(read, features, ids[start:stop], beside, about, shapes)
 
     def _image_features(self, given: Mapping[str, torch.Tensor]) -> Any:
         """The model's own `get_image_features`."""
@@ -243,21 +225,21 @@ class ImageTextBackbone(Backbone):
         known = {name: value for name, value in given.items() if name in taken}
         return self.owner.get_image_features(**known, return_dict=True)
 
-    def _connected(self, seen: Seen) -> Any:
-        """What `get_image_features` makes of an image that was looked at, with gradient into the connector."""
+    def _connected(self, encoded: EncodedImage) -> Any:
+        """What `get_image_features` makes of an encoded image, with gradient into the connector."""
         weight = next(self.tower.parameters())
         # Of ones, since some models leave out tiles that are all zeros.
         blank = {
-            name: torch.ones(shape, device=weight.device, dtype=weight.dtype) for name, shape in seen.pixels.items()
+            name: torch.ones(shape, device=weight.device, dtype=weight.dtype) for name, shape in encoded.pixels.items()
         }
-        rest = iter(seen.read)
+        rest = iter(encoded.read)
         with ExitStack() as stack:
             for module in self.connectors:
                 hook = module.register_forward_pre_hook(lambda _, inputs: (next(rest), *inputs[1:]))
                 stack.callback(hook.remove)
             for block in self.skipped:
                 stack.enter_context(replaced(block, "forward", unchanged))
-            return self._image_features({**blank, **seen.about})
+            return self._image_features({**blank, **encoded.about})
 
     @torch.no_grad()
     def _skip_blocks(self) -> None:
@@ -299,9 +281,11 @@ class ImageTextBackbone(Backbone):
             raise self._unlike("tokens of a prompt read those behind them")
 
     def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
-        return [seen.features for seen in self.encoded(images)]
+        """What the connector reads of each image as a whole, (tokens, feature width); of its tiles nothing."""
+        return [encoded.features for encoded in self.encoded(images)]
 
     def image_length(self, image: ImageRef) -> int:
+        """How many tokens the processor puts in for an image, tiles and line breaks included."""
         return len(self.encoded([image])[0].tokens)
 
     # Asking the model
@@ -312,40 +296,58 @@ class ImageTextBackbone(Backbone):
         images: Sequence[ImageRef | None],
         answer_ids: Sequence[Sequence[int]] | None = None,
     ) -> Inputs:
-        shown = {image.key: seen for image in images if image for seen in self.encoded([image])}
-        rows: list[torch.Tensor] = []
-        beside: dict[str, list[torch.Tensor]] = {name: [] for seen in shown.values() for name in seen.beside}
-        for row, image in zip(self.rows(prompts, images, answer_ids), images, strict=True):
-            seen = shown[image.key] if image else None
-            place = row.index(IMAGE) if seen else 0
-            tokens = [*row[:place], *seen.tokens, *row[place + 1 :]] if seen else row
-            rows.append(torch.tensor(tokens, dtype=torch.long, device=self.device))
-            for name, values in beside.items():
-                values.append(torch.zeros_like(rows[-1]))
-                if seen:
-                    values[-1][place : place + len(seen.tokens)] = seen.beside[name]
-        self.check_length(max(map(len, rows)))
-        ids, mask = left_pad(rows)
-        inputs: Inputs = {"input_ids": ids.masked_fill(mask == 0, self.tokenizer.pad_token_id), "attention_mask": mask}
-        inputs |= {name: left_pad(values)[0] for name, values in beside.items()}
-        asked = [shown[image.key] for image in images if image]
+        """What the model's own forward pass is called with, padded on the left, with gradient into the connector.
+
+        "image_features" stands for what the model would ask itself for (see `logits`).
+        Raises `FGVEditError` for more tokens than the model takes.
+        """
+        encoded = {image.key: found for image in images if image for found in self.encoded([image])}
+        inputs = self._token_inputs(self.rows(prompts, images, answer_ids), images, encoded)
+        asked = [encoded[image.key] for image in images if image]
         if asked:
-            connected = {key: self._connected(seen) for key, seen in shown.items()}
+            connected = {key: self._connected(one) for key, one in encoded.items()}
             inputs["image_features"] = merged([connected[image.key] for image in images if image])
-            inputs["pixel_values"] = mask.new_zeros(len(asked), 1)  # there are images: their features are given
+            # There are images: their features are given.
+            inputs["pixel_values"] = inputs["attention_mask"].new_zeros(len(asked), 1)
             for name in asked[0].about:
                 if not name.startswith("pixel"):
-                    inputs[name] = torch.cat([seen.about[name] for seen in asked])
+                    inputs[name] = torch.cat([one.about[name] for one in asked])
         if not asked or not hasattr(self.owner, "get_rope_index"):
             # As generation counts them; models whose images have rows and columns of positions count by themselves.
+            mask = inputs["attention_mask"]
             inputs["position_ids"] = mask.cumsum(dim=1) * mask - 1
         return inputs
 
+    def _token_inputs(
+        self, rows: Sequence[list[int]], images: Sequence[ImageRef | None], encoded: Mapping[str, EncodedImage]
+    ) -> Inputs:
+        """Rows of tokens with those of each row's image in them, padded on the left, and what goes with each token.
+
+        `encoded`: key of an image -> what the cache holds of it. Raises `FGVEditError` for a row that is too long.
+        """
+        filled: list[torch.Tensor] = []
+        beside: dict[str, list[torch.Tensor]] = {name: [] for one in encoded.values() for name in one.beside}
+        for row, image in zip(rows, images, strict=True):
+            own = encoded[image.key] if image else None
+            start = row.index(IMAGE) if own else 0
+            tokens = [*row[:start], *own.tokens, *row[start + 1 :]] if own else row
+            filled.append(torch.tensor(tokens, dtype=torch.long, device=self.device))
+            for name, values in beside.items():
+                values.append(torch.zeros_like(filled[-1]))
+                if own:
+                    values[-1][start : start + len(own.tokens)] = own.beside[name]
+        self.check_length(max(map(len, filled)))
+        ids, mask = left_pad(filled)
+        inputs: Inputs = {"input_ids": ids.masked_fill(mask == 0, self.tokenizer.pad_token_id), "attention_mask": mask}
+        return inputs | {name: left_pad(values)[0] for name, values in beside.items()}
+
     def logits(self, inputs: Inputs) -> torch.Tensor:
+        """(n, length, vocabulary), by the model's own forward pass over given image features."""
         with self._given(inputs) as rest:
             return self.model(**rest).logits
 
     def continuations(self, inputs: Inputs, max_new_tokens: int) -> torch.Tensor:
+        """(n, at most `max_new_tokens`): greedy, by the model's own `generate` over given image features."""
         with self._given(inputs) as rest:
             rest.pop("position_ids", None)  # generation counts them itself
             tokens = self.model.generate(
@@ -374,45 +376,11 @@ class ImageTextBackbone(Backbone):
 
 def find(part: Sequence[int], whole: Sequence[int]) -> int:
     """Where `part` begins within `whole`, the first time."""
-    return next(place for place in range(len(whole)) if list(whole[place : place + len(part)]) == list(part))
-
-
-def of_the_whole(read: torch.Tensor, image: Image.Image, pixels: torch.Tensor) -> torch.Tensor:
-    """Of what was read of an image's tiles, (tiles, tokens, width), what is of the tile that shows the whole of it:
-    the one whose pixels, (…, tiles, 3, height, width), go with the image's the most."""
-    tiles = pixels.flatten(0, -4) if pixels.dim() > 3 else pixels
-    if read.dim() < 3 or len(read) != len(tiles):
-        return read.flatten(0, -2)
-    height, width = tiles.shape[-2:]
-    shown = torch.from_numpy(np.array(image.convert("L").resize((width, height)), dtype=np.float32))
-    return read[int((tiles.mean(dim=1) * (shown - shown.mean())).sum(dim=(1, 2)).argmax())]
-
-
-def flat(output: Any) -> torch.Tensor:
-    """What `get_image_features` gives to the language model's layers, the first and deeper ones, as one row of numbers
-    in float32; each gets a tensor or one for each image."""
-    levels = [output.pooler_output, *(getattr(output, "deepstack_features", None) or ())]
-    parts = [part for level in levels for part in ([level] if isinstance(level, torch.Tensor) else level)]
-    return torch.cat([part.float().flatten() for part in parts])
-
-
-def merged(outputs: Sequence[Any]) -> Any:
-    """What `get_image_features` gives for one image each, as it gives it for all of them."""
-    whole = copy.copy(outputs[0])
-    whole.pooler_output = together([output.pooler_output for output in outputs])
-    if (deeper := getattr(outputs[0], "deepstack_features", None)) is not None:
-        whole.deepstack_features = [
-            together([output.deepstack_features[level] for output in outputs]) for level in range(len(deeper))
-        ]
-    return whole
-
-
-def together(features: Sequence[Any]) -> Any:
-    """Features of one image each: one tensor where they are tensors, or else a list with an entry an image."""
-    return torch.cat(list(features)) if isinstance(features[0], torch.Tensor) else list(chain.from_iterable(features))
+    return next(start for start in range(len(whole)) if list(whole[start : start + len(part)]) == list(part))
 
 
 def unchanged(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    """The forward pass of a block that is left out."""
     return hidden_states
 
 

@@ -12,26 +12,30 @@ from fgvedit.schema import ImageRef
 
 
 class InstructBlipBackbone(Blip2Backbone):
-    """A folder that `InstructBlipForConditionalGeneration` and `InstructBlipProcessor` were saved in.
+    """A folder that `InstructBlipForConditionalGeneration` and `InstructBlipProcessor` were saved in (Dai et al. 2023).
 
     The features of an image are the vision tower's last states, (patches, vision width): what the Q-Former makes of
-    them hangs on the prompt. The connector is the projection behind it, as in BLIP-2.
+    them depends on the prompt. The connector is the projection behind it, as in BLIP-2.
     """
 
     model_class = transformers.InstructBlipForConditionalGeneration
     processor_class = transformers.InstructBlipProcessor
 
     def encode_batch(self, images: Sequence[ImageRef]) -> torch.Tensor:
+        """(n, patches, vision width) of images that go through the vision tower together."""
         return self.vision_states(images)
 
     @property
     def feature_width(self) -> int:
+        """The vision tower's width."""
         return self.model.config.vision_config.hidden_size
 
     def image_length(self, image: ImageRef) -> int:
+        """As many tokens as the Q-Former has queries, whatever the image."""
         return self.model.config.num_query_tokens
 
     def image_embeddings(self, features: torch.Tensor, prompt: str) -> torch.Tensor:
+        """(queries, hidden): what the Q-Former makes of an image for this prompt, projected."""
         queries, weight = self.model.query_tokens, next(self.model.qformer.parameters())
         words = torch.tensor([self.instruction_ids(prompt)], device=queries.device)
         asked = self.model.qformer(

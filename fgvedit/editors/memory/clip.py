@@ -1,9 +1,10 @@
-"""The CLIP that the scope classifier looks through, opened by `open_clip`."""
+"""The CLIP that scope classifiers read images and texts with, opened by `open_clip`."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ class Clip(nn.Module):
     """
 
     def __init__(self, name: str, pretrained: str = "") -> None:
+        """Raises `FGVEditError` for a model or weights that are unknown, missing or damaged, and for a CLIP that reads
+        images in another way than as patches."""
         super().__init__()
         import open_clip
 
@@ -39,36 +42,21 @@ class Clip(nn.Module):
                 f"scope classifier: unknown CLIP '{name}'; expected tiny-clip, a folder with open_clip_config.json or "
                 f"a model of open_clip such as ViT-B-32"
             )
-        tag = open_clip.get_pretrained_cfg(name, pretrained)
-        if tag:
-            fetch(tag["hf_hub"].rpartition("/")[0], "CLIP", patterns=[open_clip.constants.HF_SAFE_WEIGHTS_NAME])
-        level = logging.root.level
-        logging.root.setLevel(logging.ERROR)  # open_clip reports every step of loading on the root logger
-        try:
-            model, _, preprocess = open_clip.create_model_and_transforms(
-                name,
-                pretrained=pretrained or None,
-                force_quick_gelu=bool(tag.get("quick_gelu")),  # open_clip itself only warns
-            )
-            self.tokenizer: Any = open_clip.get_tokenizer(name)
-        except Exception as error:  # the hub's client, safetensors and torch raise many types
+        self.model: Any
+        self.preprocess: Any
+        self.tokenizer: Any
+        self.model, self.preprocess, self.tokenizer = _opened(name, pretrained)
+        if not isinstance(self.model.visual, open_clip.transformer.VisionTransformer):
             raise FGVEditError(
-                f"scope classifier: CLIP '{name.removeprefix('local-dir:')}' cannot be opened ({one_line(error)})"
-            ) from error
-        finally:
-            logging.root.setLevel(level)
-        if not isinstance(model.visual, open_clip.transformer.VisionTransformer):
-            raise FGVEditError(
-                f"scope classifier: CLIP '{name.removeprefix('local-dir:')}' has a {type(model.visual).__name__} for "
-                "images, expected open_clip's VisionTransformer, such as that of ViT-B-32"
+                f"scope classifier: CLIP '{name.removeprefix('local-dir:')}' has a {type(self.model.visual).__name__} "
+                "for images, expected open_clip's VisionTransformer, such as that of ViT-B-32"
             )
         if not (folder.is_dir() or pretrained):  # open_clip would go on with random weights here too
             raise unknown(f"weights of CLIP '{name}'", pretrained, open_clip.list_pretrained_tags_by_model(name))
-        self.model: Any = model
-        self.preprocess: Any = preprocess
 
     @property
     def device(self) -> torch.device:
+        """Where its parameters are."""
         return next(self.parameters()).device
 
     @property
@@ -79,7 +67,7 @@ class Clip(nn.Module):
 
     @property
     def fit(self) -> str:
-        """How an image is made a square, as `open_clip` calls it: "squash", "shortest" (its middle is seen) or
+        """How an image is made a square, as `open_clip` calls it: "squash", "shortest" (its middle is read) or
         "longest" (with a border)."""
         return self.model.visual.preprocess_cfg["resize_mode"]
 
@@ -88,7 +76,7 @@ class Clip(nn.Module):
         return torch.stack([self.preprocess(image.open()) for image in images])
 
     def see(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Aligned features of images: pooled (n, d) and one for each patch (n, patches, d)."""
+        """Aligned features of images (n, 3, height, width): pooled (n, d) and one for each patch (n, patches, d)."""
         visual = self.model.visual
         out = visual.forward_intermediates(
             pixels.to(self.device), indices=1, normalize_intermediates=True, output_fmt="NLC"
@@ -98,6 +86,38 @@ class Clip(nn.Module):
     def read(self, texts: Sequence[str]) -> torch.Tensor:
         """Aligned features of texts: (n, d)."""
         return self.model.encode_text(self.tokenizer(list(texts)).to(self.device))
+
+
+def _opened(name: str, pretrained: str) -> tuple[Any, Any, Any]:
+    """A model of `open_clip`, what makes pixels of an image, and its tokenizer."""
+    import open_clip
+
+    tag = open_clip.get_pretrained_cfg(name, pretrained)
+    if tag:
+        fetch(tag["hf_hub"].rpartition("/")[0], "CLIP", patterns=[open_clip.constants.HF_SAFE_WEIGHTS_NAME])
+    try:
+        with _quiet_logging():
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                name,
+                pretrained=pretrained or None,
+                force_quick_gelu=bool(tag.get("quick_gelu")),  # open_clip itself only warns
+            )
+            return model, preprocess, open_clip.get_tokenizer(name)
+    except Exception as error:  # the hub's client, safetensors and torch raise many types
+        raise FGVEditError(
+            f"scope classifier: CLIP '{name.removeprefix('local-dir:')}' cannot be opened ({one_line(error)})"
+        ) from error
+
+
+@contextmanager
+def _quiet_logging() -> Iterator[None]:
+    """Errors alone: open_clip reports every step of loading on the root logger."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.root.setLevel(level)
 
 
 def _project(features: torch.Tensor, projection: torch.Tensor | None) -> torch.Tensor:

@@ -23,8 +23,9 @@ IMAGE_TOKENS = 64  # of an image at most; BLIP-2 and MiniGPT-4 have 32
 
 
 class CounterfactualModel(nn.Module, PromptedModel):
-    """f_cfr(t_e, y_e, i_test, t_test): it sees i_test through the backbone's image features and a projection of its
-    own, which is trained and saved with it (the released code makes a random one anew for every edit).
+    """f_cfr(t_e, y_e, i_test, t_test) of SERAC (Mitchell et al. 2022) and MSCKE: it reads i_test through the backbone's
+    image features and a projection of its own, which is trained and saved with it (the released code makes a random one
+    anew for every edit).
 
     `source`: "backbone", the first `layers` layers of the backbone's language model (0: all), or the hub id or folder
     of a causal language model that shares the backbone's tokenizer. The prompt is the edit as a new fact, in the words
@@ -58,7 +59,7 @@ class CounterfactualModel(nn.Module, PromptedModel):
         self.to(backbone.device)
 
     def prefetch(self, images: Iterable[ImageRef | None]) -> None:
-        """Have the backbone encode these images, one at a time.
+        """Have the backbone encode these images into its feature cache, one at a time; None is none.
 
         For training: features, to the last bit, then do not depend on where it was stopped, nor on its autocast.
         """
@@ -68,26 +69,33 @@ class CounterfactualModel(nn.Module, PromptedModel):
 
     @property
     def connector(self) -> nn.Module:
+        """The projection: (tokens, the backbone's feature width) -> (tokens, hidden)."""
         return self.projection
 
     def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
+        """The backbone's features of each image, (at most `IMAGE_TOKENS`, feature width), in the projection's dtype."""
         weight = self.projection.weight
         return [pooled(features.to(weight.device, weight.dtype)) for features in self.backbone.features(images)]
 
     def prompt(self, edit: Edit, question: str) -> str:
+        """The edit as a new fact, then the question as the backbone puts it."""
         return new_fact(edit.fact) + self.backbone.prompt(question)
 
     def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
+        """As the backbone reads a prompt: the tokenizer is its own."""
         return self.backbone.prompt_ids(prompt, with_image)
 
     def answer_ids(self, answer: str) -> list[int]:
+        """As the backbone reads an answer."""
         return self.backbone.answer_ids(answer)
 
     def logits(self, inputs: Inputs) -> torch.Tensor:
+        """(n, length, vocabulary), in mixed precision where a part is frozen in half precision."""
         with self._mixed_precision():
             return super().logits(inputs)
 
     def continuations(self, inputs: Inputs, max_new_tokens: int) -> torch.Tensor:
+        """(n, at most `max_new_tokens`): greedy, in mixed precision where a part is frozen in half precision."""
         with self._mixed_precision():
             return super().continuations(inputs, max_new_tokens)
 
@@ -105,11 +113,12 @@ class CounterfactualModel(nn.Module, PromptedModel):
     def generate(
         self, edits: Sequence[Edit], queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS
     ) -> list[str]:
-        """The answer to each query under the edit at its place."""
+        """The greedy free answer to each query under the edit of the same index."""
         prompts = [self.prompt(edit, query.question) for edit, query in zip(edits, queries, strict=True)]
         return self.complete(prompts, [query.image for query in queries], max_new_tokens)
 
     def teacher_force(self, edits: Sequence[Edit], queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
+        """What is predicted with each answer in the input, under the edit of the same index."""
         prompts = [self.prompt(edit, query.question) for edit, query in zip(edits, queries, strict=True)]
         return self.force(prompts, [query.image for query in queries], answers)
 
@@ -122,11 +131,13 @@ class Counterfactuals:
         self.edits = edits
 
     def generate(self, queries: Sequence[Query], edits: Sequence[int | None], max_new_tokens: int) -> list[str]:
+        """Greedy free answers, each under its query's edit."""
         return self.model.generate(self._those(edits), queries, max_new_tokens)
 
     def teacher_force(
         self, queries: Sequence[Query], edits: Sequence[int | None], answers: Sequence[str]
     ) -> list[Forced]:
+        """What is predicted with the answers in the input, each under its query's edit."""
         return self.model.teacher_force(self._those(edits), queries, answers)
 
     def _those(self, edits: Sequence[int | None]) -> list[Edit]:
@@ -144,33 +155,37 @@ def first_layers(backbone: Backbone, layers: int, trained: int) -> Any:
     """The backbone's language model with its first `layers` layers (0: all), and without a vision tower.
 
     A copy, trainable, in float32; with `trained` only the last so many layers are, and the rest is the backbone's own.
+    Raises `FGVEditError` for a number of layers that the backbone does not have.
     """
     blocks = backbone.language_layers
     if not 0 <= layers <= len(blocks):
         raise FGVEditError(
             f"option 'counterfactual_layers': found {layers}, expected 0 (all) or 1 to {len(blocks)}, the backbone's"
         )
-    kept = list(blocks)[: layers or len(blocks)]
-    check_trained(trained, kept)
+    first = list(blocks)[: layers or len(blocks)]
+    check_trained(trained, first)
     # What a copy finds in its memo it does not copy.
     memo: dict[int, Any] = {}
     if trained:
-        copied_parts = {id(part) for block in kept[-trained:] for part in block.modules()}
+        copied_parts = {id(part) for block in first[-trained:] for part in block.modules()}
         for part in backbone.language_model.modules():
             if id(part) not in copied_parts and all(inner is not blocks for inner in part.modules()):
                 memo[id(part)] = part
     memo |= {id(part): nn.Identity() for part in backbone.vision_parts}
-    memo[id(blocks)] = nn.ModuleList(copy.deepcopy(kept, memo))
+    memo[id(blocks)] = nn.ModuleList(copy.deepcopy(first, memo))
     copied = copy.deepcopy(backbone.language_model, memo)
     config = copied.config.get_text_config()
-    config.num_hidden_layers = len(kept)
+    config.num_hidden_layers = len(first)
     if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[: len(kept)]
+        config.layer_types = config.layer_types[: len(first)]
     return copied if trained else copied.float().requires_grad_(True)
 
 
 def last_layers(language_model: nn.Module, trained: int) -> nn.ModuleList:
-    """A language model's last `trained` layers, trainable, in float32; the rest of it is frozen."""
+    """A language model's last `trained` layers, made trainable and float32; the rest of it is frozen.
+
+    Raises `FGVEditError` for more layers than there are.
+    """
     language_model.requires_grad_(False)
     layers = list(blocks_of(language_model))
     check_trained(trained, layers)
@@ -178,6 +193,7 @@ def last_layers(language_model: nn.Module, trained: int) -> nn.ModuleList:
 
 
 def check_trained(trained: int, layers: Sequence[nn.Module]) -> None:
+    """Raises `FGVEditError` for a number of trained layers that is below 0 or above that of these layers."""
     if not 0 <= trained <= len(layers):
         raise FGVEditError(f"option 'counterfactual_trained': found {trained}, expected 0 (all) to {len(layers)}")
 

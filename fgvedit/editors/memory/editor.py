@@ -1,4 +1,4 @@
-"""Memory editors, which route to a counterfactual model, and MSCKE, whose classifier sees the images."""
+"""What memory editors share: a memory of edits, a scope classifier, and the way to a counterfactual model."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from fgvedit.schema import Edit, Record
 
 
 class MemoryEditor(Editor, ABC):
-    """A memory of edits, a scope classifier and a counterfactual model (SERAC, Mitchell et al. 2022).
+    """A memory of edits, a scope classifier and a counterfactual model (SERAC, Mitchell et al. 2022, section 3).
 
-    A subclass says which classifier.
+    A subclass says which classifier: SERAC's reads texts, MSCKE's (arXiv 2411.12790) images too.
     """
 
     trained = True
@@ -66,10 +66,12 @@ class MemoryEditor(Editor, ABC):
 
     @property
     def trained_parameters(self) -> int:
+        """How many classifier and counterfactual model have, frozen layers apart."""
         return size(self.parts.parameters())
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        """Store the edits: from the threshold on the counterfactual model answers, under the most similar one."""
         if not edits:
             yield unedited(self.backbone)
             return
@@ -78,14 +80,20 @@ class MemoryEditor(Editor, ABC):
         yield Routed(self.backbone.cached_answerer, inside, route, attention_by(self.classifier, edits))
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
-        losses = memory_losses(self.classifier, self.counterfactual, self.config)
+        """Learn classifier and counterfactual model together, by `memory_losses`."""
+        config = self.config
+        losses = memory_losses(
+            self.classifier, self.counterfactual, config.answer_rephrase, config.answer_in_scope, config.scope
+        )
         train(self.parts, losses, self.config, records, out, seed, self.backbone.revision)
         self.classifier.forget()
 
     def save(self, folder: Path) -> None:
+        """Write classifier and counterfactual model."""
         save_checkpoint(folder, self.parts, self.name, self.backbone, asdict(self.config))
 
     def load(self, folder: Path) -> None:
+        """Read classifier and counterfactual model. Raises `FGVEditError` for a checkpoint that does not fit."""
         wanted: Mapping[str, Any] = {option: getattr(self.config, option) for option in self.architecture}
         load_checkpoint(folder, self.parts, self.name, self.backbone, wanted)
         self.classifier.forget()

@@ -1,4 +1,4 @@
-"""Scope classifiers: is a query about what an edit is about? `ScopeClassifier` is MSCKE's, which looks at images."""
+"""The contract of a scope classifier (is a query about what an edit is about?), its similarity and its loss."""
 
 from __future__ import annotations
 
@@ -23,29 +23,30 @@ class Scope(nn.Module, ABC):
 
     @abstractmethod
     def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
-        """-log rho of each edit with the query at its place in each list: (lists, edits), with gradient.
+        """-log rho of each edit with the query at its index in each list: (lists, edits), with gradient.
 
-        Each edit is alone in force; nothing is kept.
+        Each edit is alone in force; nothing is cached.
         """
 
     def attention(self, texts: Sequence[str], images: Sequence[ImageRef | None]) -> list[torch.Tensor | None]:
-        """How much each part of the image counts for the text at its place: (rows, columns), of sum 1, without
-        gradient, on the CPU; None for one without an image. A classifier that does not look gives None for all."""
+        """How much each part of an image counts for the text of the same index: (rows, columns), of sum 1, without
+        gradient, on the CPU; None for a text without an image. A classifier that does not attend gives None for all."""
         return [None] * len(texts)
 
     @property
     def fit(self) -> str:
-        """How much of an image it sees, as `fgvedit.editors.memory.clip.Clip` calls it."""
+        """How much of an image it reads, as `fgvedit.editors.memory.clip.Clip` calls it."""
         return "squash"
 
     def forget(self) -> None:
-        """Drop what was kept of images or texts, which other weights see in another way."""
+        """Drop the cached features of images and texts: other weights would give others."""
 
 
 def attention_by(
     scope: Scope, edits: Sequence[Edit]
 ) -> Callable[[Sequence[Query], Sequence[Route]], list[AttentionMaps] | None]:
-    """What says where `scope` looked for queries that were routed by these edits (see `editors.routing.Routed`)."""
+    """What says where `scope` attended, for queries and their routes to these edits: `attention` of
+    `fgvedit.editors.routing.Routed`."""
 
     def attention(queries: Sequence[Query], routes: Sequence[Route]) -> list[AttentionMaps] | None:
         counted = {route.edit: edits[route.edit] for route in routes if route.edit is not None}
@@ -69,12 +70,15 @@ def squared_distance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 def similarity(z_edits: torch.Tensor, z_queries: torch.Tensor) -> torch.Tensor:
-    """rho of every query with every edit: (edits, width), (queries, width) -> (queries, edits)."""
+    """rho = exp(-||z_e - z_test||^2) of every query with every edit, as the released code has it.
+
+    (edits, width), (queries, width) -> (queries, edits), in (0, 1].
+    """
     return torch.exp(-squared_distance(z_queries[:, None], z_edits[None]))
 
 
 def scope_loss(distance: torch.Tensor, inside: bool) -> torch.Tensor:
-    """Mean binary cross-entropy of rho = exp(-distance), towards 1 inside the scope and 0 outside."""
+    """Mean binary cross-entropy of rho = exp(-distance) for distances (n,): towards 1 inside the scope, 0 outside."""
     if inside:
         return distance.mean()
     return -torch.log(-torch.expm1(-distance.clamp_min(1e-4))).mean()

@@ -1,4 +1,4 @@
-"""MSCKE's scope classifier, which looks at images: fusion of what CLIP sees and reads, and a similarity."""
+"""MSCKE's scope classifier, which reads images and texts: their CLIP features, fused, and a similarity."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fgvedit.schema import Edit, ImageRef
 
 
 class ScopeClassifier(Scope):
-    """z = [Fusion(h^i, h^t); h^t], rho = exp(-||z_e - z_test||^2), in (0, 1] (the paper's section on the classifier;
-    the similarity is that of the released code).
+    """z = [Fusion(h^i, h^t); h^t], rho = exp(-||z_e - z_test||^2), in (0, 1] (arXiv 2411.12790, on the multimodal scope
+    classifier; the similarity is that of the released code).
 
-    Both halves of z are scaled to length 1, so that what rho = 0.5 means does not hang on CLIP's scale. Without an
+    Both halves of z are scaled to length 1, so that what rho = 0.5 means does not depend on CLIP's scale. Without an
     image the first half is zero: a text-only query is at least that far from every edit of an image.
     """
 
@@ -38,11 +38,13 @@ class ScopeClassifier(Scope):
         return self.fusion.kind != "text"
 
     def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
+        """Embed the edits, and give what says how similar queries are to them: queries -> rho (queries, edits)."""
         # Each stored edit goes through CLIP once; the released code does it again for every query.
         z_edits = self.embed_edits(edits)
         return lambda queries: similarity(z_edits, self.embed_queries(queries))
 
     def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
+        """||z_e - z_test||^2 of each edit with the query at its index in each list: (lists, edits), with gradient."""
         asked = [query for own in queries for query in own]
         texts = [edit.fact for edit in edits] + [query.question for query in asked]
         images = [edit.image for edit in edits] + [query.image for query in asked]
@@ -52,8 +54,8 @@ class ScopeClassifier(Scope):
     def embed_edits(self, edits: Sequence[Edit]) -> torch.Tensor:
         """(n, width of z) for [t_e; y_e] and i_e, without gradient.
 
-        Each edit is embedded by itself, once for as long as it is kept, so that a long memory costs no more at each
-        further edit. Only the fusion `dot-released` runs over all of them together.
+        Each edit is embedded by itself, once for as long as the cache holds it, so that a long memory costs no more at
+        each further edit. Only the fusion `dot-released` runs over all of them together.
         """
         if self.fusion.kind == "dot-released":
             return self._embed([edit.fact for edit in edits], [edit.image for edit in edits], alone=False)
@@ -68,26 +70,26 @@ class ScopeClassifier(Scope):
         return self._embed([query.question for query in queries], [query.image for query in queries], alone=True)
 
     def embed_with_gradient(self, texts: Sequence[str], images: Sequence[ImageRef | None]) -> torch.Tensor:
-        """(n, width of z) for texts and images of queries or of edits that are alone in force; nothing is kept."""
+        """(n, width of z) for texts and images of queries or of edits that are alone in force; nothing is cached."""
         text = self.clip.read(texts)
         different = {image.key: image for image in images if image is not None and self.reads_images}
         if different:
             pooled, patches = self.clip.see(self.clip.pixels(list(different.values())))
         else:
             pooled, patches = torch.zeros_like(text[:1]), torch.zeros_like(text[:1, None])
-        places = {key: place for place, key in enumerate(different)}
-        index = torch.tensor([places.get(image.key, 0) if image else 0 for image in images], device=text.device)
+        index_of = {key: index for index, key in enumerate(different)}
+        index = torch.tensor([index_of.get(image.key, 0) if image else 0 for image in images], device=text.device)
         shown = torch.tensor([image is not None for image in images], device=text.device)
         return self.join(text, pooled.index_select(0, index), patches.index_select(0, index), shown, alone=True)
 
     @torch.no_grad()
     def _embed(self, texts: Sequence[str], images: Sequence[ImageRef | None], alone: bool) -> torch.Tensor:
-        """Each image is encoded once, for as long as it is kept."""
+        """As `embed_with_gradient`, without gradient; each image is encoded once, for as long as the cache holds it."""
         text = self.clip.read(texts)
         images = images if self.reads_images else [None] * len(images)
-        seen = self.feature_cache.get([image for image in images if image is not None], self._encode)
-        blank = torch.zeros_like(seen[0]) if seen else text.new_zeros(2, text.shape[-1])
-        rest = iter(seen)
+        encoded = self.feature_cache.get([image for image in images if image is not None], self._encode)
+        blank = torch.zeros_like(encoded[0]) if encoded else text.new_zeros(2, text.shape[-1])
+        rest = iter(encoded)
         rows = torch.stack([blank if image is None else next(rest) for image in images])
         shown = torch.tensor([image is not None for image in images], device=text.device)
         return self.join(text, rows[:, 0], rows[:, 1:], shown, alone)
@@ -95,46 +97,51 @@ class ScopeClassifier(Scope):
     def join(
         self, text: torch.Tensor, pooled: torch.Tensor, patches: torch.Tensor, shown: torch.Tensor, alone: bool
     ) -> torch.Tensor:
-        """z (n, 2d), or (n, d) for the fusion `text`.
+        """z (n, 2d), or (n, d) for the fusion `text`, of texts (n, d) and their images, pooled (n, d) and in patches
+        (n, patches, d).
 
         `shown` (n,), bool: whether there is an image. `alone`: the rows know nothing of each other, which matters to
         `dot-released` only: it runs over the stored edits together, and over queries one by one.
         """
         with torch.autocast(text.device.type, enabled=False):  # rho is an exponential of small differences
             text, pooled, patches = text.float(), pooled.float(), patches.float()
-            spoken = nn.functional.normalize(text, dim=-1)
+            of_text = nn.functional.normalize(text, dim=-1)
             if alone and self.fusion.kind == "dot-released":
-                seen: torch.Tensor | None = pooled  # a softmax over one element
+                fused: torch.Tensor | None = pooled  # a softmax over one element
             else:
-                seen = self.fusion(text, pooled, patches)
-            if seen is None:
-                return spoken
-            return torch.cat([nn.functional.normalize(seen, dim=-1) * shown[:, None], spoken], dim=-1)
+                fused = self.fusion(text, pooled, patches)
+            if fused is None:
+                return of_text
+            return torch.cat([nn.functional.normalize(fused, dim=-1) * shown[:, None], of_text], dim=-1)
 
     @torch.no_grad()
     def attention(self, texts: Sequence[str], images: Sequence[ImageRef | None]) -> list[torch.Tensor | None]:
-        shown = [place for place, image in enumerate(images) if image is not None]
+        """The fusion's weights of an image's patches for the text of the same index, (rows, columns); None without an
+        image, and for fusions that do not attend to patches."""
+        shown = [index for index, image in enumerate(images) if image is not None]
         found: list[torch.Tensor | None] = [None] * len(texts)
         if self.fusion.kind not in ATTENDING or not shown:
             return found
-        text = self.clip.read([texts[place] for place in shown])
-        seen = torch.stack(self.feature_cache.get([image for image in images if image is not None], self._encode))
-        weights = self.fusion.weights(text.float(), seen[:, 1:].float())
+        text = self.clip.read([texts[index] for index in shown])
+        encoded = torch.stack(self.feature_cache.get([image for image in images if image is not None], self._encode))
+        weights = self.fusion.weights(text.float(), encoded[:, 1:].float())
         assert weights is not None
-        for place, of_patches in zip(shown, weights.cpu(), strict=True):
-            found[place] = of_patches.view(self.clip.grid)
+        for index, of_patches in zip(shown, weights.cpu(), strict=True):
+            found[index] = of_patches.view(self.clip.grid)
         return found
 
     @property
     def fit(self) -> str:
+        """How much of an image CLIP reads."""
         return self.clip.fit
 
     def forget(self) -> None:
+        """Empty the caches of images and of stored edits."""
         self.feature_cache.clear()
         self.stored.clear()
 
     def _encode(self, images: Sequence[ImageRef]) -> Iterator[torch.Tensor]:
-        # One at a time: rho, to the last bit, must not depend on which images were seen before.
+        # One at a time: rho, to the last bit, must not depend on which images were encoded before.
         for image in images:
             pooled, patches = self.clip.see(self.clip.pixels([image]))
             yield torch.cat([pooled[:, None], patches], dim=1)[0]

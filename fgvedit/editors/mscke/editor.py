@@ -1,4 +1,4 @@
-"""MSCKE: a memory editor whose scope classifier sees the images."""
+"""MSCKE: a memory editor whose scope classifier reads images and texts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from fgvedit.editors.mscke.classifier import ScopeClassifier
 
 
 class MSCKE(MemoryEditor):
+    """The paper's editor (arXiv 2411.12790): SERAC with a multimodal scope classifier."""
+
     name = "mscke"
     architecture = ("clip", "fusion", *MemoryEditor.architecture)
 
@@ -22,4 +24,5 @@ class MSCKE(MemoryEditor):
         fusion: str = "dot"
 
     def build_classifier(self) -> ScopeClassifier:
+        """CLIP and the fusion that the configuration names."""
         return ScopeClassifier(Clip(self.config.clip, self.config.clip_weights), self.config.fusion)

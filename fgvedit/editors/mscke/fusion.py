@@ -1,7 +1,7 @@
 """How the scope classifier joins what an image shows with what a text says.
 
 Every fusion takes texts (n, d) and, for each, its image pooled (n, d) and in patches (n, patches, d), zeros where
-there is none, and returns (n, d), what the text saw in the image; `text` alone returns None.
+there is none, and returns (n, d), what the text drew from the image; `text` alone returns None.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import nn
 from fgvedit.util.errors import unknown
 
 FUSIONS = ("dot", "dot-released", "concat", "cross", "text")
-ATTENDING = ("dot", "cross")  # those in which the text says where in the image to look
+ATTENDING = ("dot", "cross")  # those in which the text attends to the image's patches
 CROSS_HEADS = 4
 
 
@@ -24,7 +24,7 @@ def attention(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
 
 
 class Fusion(nn.Module):
-    """`kind`: one of `FUSIONS`.
+    """One way to join; `kind`: one of `FUSIONS`, `width`: d.
 
     - `dot`: the text attends to the image's patches (the paper's equation; nothing is learned here).
     - `dot-released`: the text attends to the *pooled* images of all rows of the batch, without a scale, as the
@@ -43,6 +43,7 @@ class Fusion(nn.Module):
         self.cross = nn.MultiheadAttention(width, CROSS_HEADS, batch_first=True) if kind == "cross" else None
 
     def forward(self, text: torch.Tensor, pooled: torch.Tensor, patches: torch.Tensor) -> torch.Tensor | None:
+        """(n, d) of texts (n, d) and images, pooled (n, d) and in patches (n, patches, d); None for `text`."""
         if self.kind == "dot":
             return torch.einsum("nk,nkd->nd", attention(text, patches), patches)
         if self.kind == "dot-released":
@@ -55,7 +56,7 @@ class Fusion(nn.Module):
 
     def weights(self, text: torch.Tensor, patches: torch.Tensor) -> torch.Tensor | None:
         """How much each patch counts for each text: (n, patches), of sum 1 (`cross`: the mean of its heads); None for
-        fusions that do not look at patches."""
+        fusions that do not attend to patches."""
         if self.kind == "dot":
             return attention(text, patches)
         if self.cross is not None:

@@ -26,7 +26,9 @@ class MiniGPT4Backbone(Blip2Backbone):
     processor_class = MiniGPT4Processor
 
     def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
+        """The tokens of a question in the input mode's wrapping, with `IMAGE` where its image stands."""
         return prompt_ids(self.tokenizer, prompt, self.input_mode, [IMAGE] if with_image else [])
 
     def complete(self, prompts: Sequence[str], images: Sequence[ImageRef | None], max_new_tokens: int) -> list[str]:
+        """Greedy free continuations, cut at "###" too."""
         return [text.split(END)[0].strip() for text in super().complete(prompts, images, max_new_tokens)]

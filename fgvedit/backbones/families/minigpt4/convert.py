@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -23,11 +22,11 @@ from fgvedit.backbones.families.minigpt4.modeling import (
     MiniGPT4Processor,
 )
 from fgvedit.backbones.loading import quiet_transformers
-from fgvedit.editors.checkpoints import write_tensors
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.devices import DTYPES, parse_dtype
 from fgvedit.util.errors import FGVEditError, command_line, one_line
-from fgvedit.util.files import read_json, write_json
+from fgvedit.util.files import check_out, read_json, whole_folder, write_json
+from fgvedit.util.tensors import write_tensors
 
 EPILOG = """\
 what is needed, as it is released:
@@ -44,9 +43,9 @@ example:
 """
 
 # Of BLIP-2 the first make the model; the others are its own language model's, of which nothing is read.
-SEEING = ("vision_model.", "qformer.", "query_tokens")
-ITS_LANGUAGE = ("language_model.", "language_projection.")
-KEPT = ("qformer.", "query_tokens")  # in single precision, as transformers keeps them in a model of half precision
+OF_BLIP2 = ("vision_model.", "qformer.", "query_tokens")
+BLIP2_LANGUAGE = ("language_model.", "language_projection.")
+SINGLE_PRECISION = ("qformer.", "query_tokens")  # as transformers has them in a model of half precision
 # Buffers in checkpoints of 2023, MiniGPT-4's own among them. The model computes them, so that they are left out.
 COMPUTED = (".rotary_emb.inv_freq", ".position_ids")
 # What Llama's tokenizer calls its first three tokens. Some of Vicuna's files leave them blank, and config.json may give
@@ -64,6 +63,7 @@ class Stored:
 
 
 def parser() -> ArgumentParser:
+    """The command's options."""
     parser = ArgumentParser(
         prog="python -m fgvedit.backbones.families.minigpt4.convert",
         description="Put the folder of MiniGPT-4 together from BLIP-2, Vicuna and the released projection.",
@@ -82,6 +82,7 @@ def parser() -> ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """The command; `argv`: its arguments, those of the process where it is None."""
     args = parser().parse_args(argv)
     convert(args.blip2, args.vicuna, args.projection, args.out, parse_dtype(args.dtype))
     print(f"saved in {args.out}; run it with python -m fgvedit.run --backbone {args.out} --editor mscke")
@@ -90,66 +91,31 @@ def main(argv: list[str] | None = None) -> None:
 def convert(blip2: Path, vicuna: Path, projection: Path, out: Path, dtype: torch.dtype = torch.float16) -> None:
     """Write the folder `out`, whole or not at all; of the weights one file at a time is in memory.
 
+    `dtype`: of the weights, but for the Q-Former's.
     Raises `FGVEditError` where a part is not what it should be, down to the name and shape of each tensor, and where
-    `out` is there already.
+    `out` is there already, unless it is an empty folder.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise FGVEditError(f"--out '{out}' is there already; expected a new folder or an empty one")
+    check_out(out)
     if not projection.is_file():
         raise FGVEditError(f"--projection '{projection}': there is no such file; expected pretrained_minigpt4_7b.pth")
     unpickled.cache_clear()  # the files may have changed
-    seeing = read_config("--blip2", blip2, transformers.Blip2Config)
-    if seeing.text_config.model_type != "t5":
+    vision_config = read_config("--blip2", blip2, transformers.Blip2Config)
+    if vision_config.text_config.model_type != "t5":
         warnings.warn(
             f"--blip2 '{blip2}': its Q-Former was trained with a language model of type "
-            f"'{seeing.text_config.model_type}'; the released projection belongs to that of "
+            f"'{vision_config.text_config.model_type}'; the released projection belongs to that of "
             "Salesforce/blip2-flan-t5-xxl, and reads any other's words as noise",
             stacklevel=2,
         )
-    speaking = read_config("--vicuna", vicuna, transformers.LlamaConfig)
-    processor = read_processor(blip2, vicuna, seeing.num_query_tokens, speaking.vocab_size)
-    config = merged(seeing, speaking, processor.tokenizer, dtype)
-
-    with torch.device("meta"):
-        model = MiniGPT4ForConditionalGeneration(config).state_dict()
-    tensors = {
-        **matched(
-            "--blip2",
-            blip2,
-            stored_in("--blip2", blip2, without=ITS_LANGUAGE),
-            {name: name for name in model if name.startswith(SEEING)},
-            model,
-        ),
-        **matched(
-            "--vicuna",
-            vicuna,
-            stored_in("--vicuna", vicuna),
-            {name: name.removeprefix("language_model.") for name in model if name.startswith("language_model.")},
-            model,
-        ),
-        **matched(
-            "--projection",
-            projection,
-            stored(projection, within="model"),
-            {f"language_projection.{name}": f"llama_proj.{name}" for name in ("weight", "bias")},
-            model,
-        ),
-    }
-    dtypes = {name: torch.float32 if name.startswith(KEPT) else dtype for name in model}
-
-    partial = out.absolute().with_name(f".{out.absolute().name}.tmp")
-    shutil.rmtree(partial, ignore_errors=True)  # of a conversion that was killed
-    try:
-        partial.mkdir(parents=True)
-        write_weights(partial, {name: tensors[name] for name in model}, dtypes)
+    language_config = read_config("--vicuna", vicuna, transformers.LlamaConfig)
+    processor = read_processor(blip2, vicuna, vision_config.num_query_tokens, language_config.vocab_size)
+    config = merged(vision_config, language_config, processor.tokenizer, dtype)
+    tensors = tensors_of(config, blip2, vicuna, projection)
+    dtypes = {name: torch.float32 if name.startswith(SINGLE_PRECISION) else dtype for name in tensors}
+    with whole_folder(out) as partial:
+        write_weights(partial, tensors, dtypes)
         config.save_pretrained(partial)
         processor.save_pretrained(partial)
-        if out.exists():
-            out.rmdir()  # empty; not every system lets a folder be replaced
-        partial.replace(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 # Configuration and tokenizer
@@ -203,17 +169,18 @@ def read_processor(blip2: Path, vicuna: Path, num_query_tokens: int, vocab_size:
 
 
 def merged(
-    seeing: transformers.Blip2Config, speaking: transformers.LlamaConfig, tokenizer: Any, dtype: torch.dtype
+    vision: transformers.Blip2Config, language: transformers.LlamaConfig, tokenizer: Any, dtype: torch.dtype
 ) -> MiniGPT4Config:
-    speaking.update({name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")})
-    speaking.name_or_path = ""  # the same parts give the same files, wherever they were
-    for config in (seeing.vision_config, seeing.qformer_config, speaking):
+    """The whole model's configuration, of BLIP-2's and Vicuna's, with the tokenizer's special tokens."""
+    language.update({name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")})
+    language.name_or_path = ""  # the same parts give the same files, wherever they were
+    for config in (vision.vision_config, vision.qformer_config, language):
         config.dtype = None  # the whole has one
     return MiniGPT4Config(
-        vision_config=seeing.vision_config,
-        qformer_config=seeing.qformer_config,
-        text_config=speaking,
-        num_query_tokens=seeing.num_query_tokens,
+        vision_config=vision.vision_config,
+        qformer_config=vision.qformer_config,
+        text_config=language,
+        num_query_tokens=vision.num_query_tokens,
         image_token_index=tokenizer.unk_token_id,
         architectures=[MiniGPT4ForConditionalGeneration.__name__],
         dtype=dtype,
@@ -221,6 +188,24 @@ def merged(
 
 
 # Weights
+
+
+def tensors_of(config: MiniGPT4Config, blip2: Path, vicuna: Path, projection: Path) -> dict[str, Stored]:
+    """The tensors of the model that `config` describes, in its order, each in the file of the part that it is from.
+
+    Raises `FGVEditError` for one that is missing, left over or of another shape.
+    """
+    with torch.device("meta"):
+        model = MiniGPT4ForConditionalGeneration(config).state_dict()
+    own = {name: name for name in model if name.startswith(OF_BLIP2)}
+    spoken = {name: name.removeprefix("language_model.") for name in model if name.startswith("language_model.")}
+    linear = {f"language_projection.{name}": f"llama_proj.{name}" for name in ("weight", "bias")}
+    found = {
+        **matched("--blip2", blip2, stored_in("--blip2", blip2, without=BLIP2_LANGUAGE), own, model),
+        **matched("--vicuna", vicuna, stored_in("--vicuna", vicuna), spoken, model),
+        **matched("--projection", projection, stored(projection, within="model"), linear, model),
+    }
+    return {name: found[name] for name in model}
 
 
 def stored_in(option: str, folder: Path, without: tuple[str, ...] = ()) -> dict[str, Stored]:
@@ -232,13 +217,7 @@ def stored_in(option: str, folder: Path, without: tuple[str, ...] = ()) -> dict[
     for whole in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{whole}.index.json"
         if index.is_file():
-            try:
-                places = read_json(index)["weight_map"].items()
-            except (KeyError, TypeError, AttributeError) as error:
-                raise FGVEditError(
-                    f"'{index}': expected the JSON index of the weights' files, found another"
-                ) from error
-            files = {folder / place for name, place in places if not name.startswith(without)}
+            files = {folder / file for name, file in _weight_map(index).items() if not name.startswith(without)}
             break
         if (folder / whole).is_file():
             files = {folder / whole}
@@ -253,6 +232,14 @@ def stored_in(option: str, folder: Path, without: tuple[str, ...] = ()) -> dict[
             raise FGVEditError(f"{option}: weights '{file}' are missing; expected the files that '{index}' names")
     found = {name: tensor for file in sorted(files) for name, tensor in stored(file).items()}
     return {name: tensor for name, tensor in found.items() if not name.startswith(without)}
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensor -> the name of its file, of the index of several files."""
+    try:
+        return dict(read_json(index)["weight_map"].items())
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FGVEditError(f"'{index}': expected the JSON index of the weights' files, found another") from error
 
 
 def stored(file: Path, within: str | None = None) -> dict[str, Stored]:
@@ -329,6 +316,7 @@ def matched(
 
 
 def some(names: Iterable[str]) -> str:
+    """Tensors in words: the first by name, and how many more there are."""
     first, *more = sorted(names)
     return f"tensor '{first}'" + (f" and {len(more)} more" if more else "")
 

@@ -25,7 +25,7 @@ SYSTEM = (
     "Give the following image: <Img>ImageContent</Img>. You will be able to see the image once I provide it to you. "
     "Please answer my questions."
 )
-# An answer ends here or at "</s>". Llama has several tokens for it, so that it is to be looked for in the text:
+# An answer ends here or at "</s>". Llama has several tokens for it, so that it is searched for in the text:
 # `generate(..., stop_strings=END, tokenizer=...)`.
 END = "###"
 
