@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,12 @@ from pages import DESKTOP, PHONE, Opened
 
 from fgvedit.cli.options import parse_overrides
 from fgvedit.cli.run import parser
-from fgvedit.evaluation.metrics import metrics_from_rows, paired_differences
-from fgvedit.util.errors import FGVEditError
+from fgvedit.evaluation.metrics import paired_differences
 from leaderboard.board import read_results
 from leaderboard.ranking import ranked_by
 from leaderboard.site import data
 from leaderboard.site.__main__ import main
-from leaderboard.site.write import MARK, write_site
+from leaderboard.site.write import write_site
 
 SCRIPT = "<script>document.title='hacked'</script><img src=x onerror=\"document.title='hacked'\">"
 PAGES = ("index.html", "plots.html", "compare.html", "submit.html", "runs/good-tiny-cards-seq-4.html")
@@ -479,93 +476,3 @@ def test_names_answers_and_settings_are_only_text(browser: Any, tmp_path: Path) 
         assert page.tab.locator("img, main script").count() == 0
         assert "hacked" not in page.tab.title().replace(SCRIPT, "")
         page.close()
-
-
-# -- the folder --------------------------------------------------------------------------------------------------------
-
-
-def test_a_site_is_replaced_and_anything_else_left_alone(results: Path, tmp_path: Path) -> None:
-    out = tmp_path / "site"
-    write_site(results, out)
-    stale = out / "runs" / "stale.html"
-    stale.write_text("x")
-    write_site(results, out)
-    assert not stale.exists() and (out / "index.html").exists() and list(tmp_path.iterdir()) == [out]
-    for content in (None, "{}", "[1]", '{"made_by": "me"}'):
-        foreign = tmp_path / "foreign"
-        foreign.mkdir(exist_ok=True)
-        (foreign / "thesis.txt").write_text("x")
-        if content:
-            (foreign / MARK).write_text(content)
-        with pytest.raises(FGVEditError, match="foreign' holds files that are no site"):
-            write_site(results, foreign)
-        assert (foreign / "thesis.txt").read_text() == "x"
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(FGVEditError, match="is no folder"):
-        write_site(results, tmp_path / "file")
-    (tmp_path / "link").symlink_to(out)
-    with pytest.raises(FGVEditError, match="is no folder"):
-        write_site(results, tmp_path / "link")
-
-
-def test_what_is_not_the_sites_own_stays(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clone of the branch that a host serves."""
-    out = tmp_path / "pages"
-    for name in (".git/HEAD", "CNAME", "README.md"):
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text(name)
-    write_site(results, out)
-    (out / "robots.txt").write_text("robots.txt")
-    write_site(results, out)
-    own = {path.name for path in out.iterdir()} - {".git", "CNAME", "README.md", "robots.txt"}
-    assert own == {*PAGES[:4], MARK, "data", "runs", "plotly.min.js"}
-
-    def failing(old: Path, new: Path) -> None:
-        if old.name == "plots.html" and new.parent == out and not failed:
-            failed.append(new)
-            raise OSError(28, "No space left on device")
-        replace(old, new)
-
-    failed: list[Path] = []
-    replace = os.replace
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    write_reported(tmp_path / "other")
-    monkeypatch.setattr(os, "replace", failing)
-    with pytest.raises(OSError, match="No space"):
-        write_site(tmp_path / "other", out)
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    assert (out / ".git" / "HEAD").read_text() == ".git/HEAD" and (out / "robots.txt").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "pages"]
-
-
-def test_bad_results_leave_the_site_as_it_was(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = tmp_path / "site"
-    write_reported(tmp_path / "results")
-    write_site(tmp_path / "results", out)
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    rows = make_rows(1.0, 2)
-    write_entry(tmp_path / "results", "a-run", make_result("a", rows), rows)
-    (tmp_path / "results" / "runs" / "a-run" / "rows.jsonl.xz").write_bytes(b"nothing")
-    with pytest.raises(FGVEditError, match=r"rows\.jsonl\.xz' ends in the middle"):
-        write_site(tmp_path / "results", out)
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "site"]
-
-
-def test_the_same_results_give_the_same_files(results: Path, site: Path, tmp_path: Path) -> None:
-    write_site(results, tmp_path / "again")
-    files = {path.relative_to(site): path.read_bytes() for path in site.rglob("*") if path.is_file()}
-    assert files == {
-        path.relative_to(tmp_path / "again"): path.read_bytes()
-        for path in (tmp_path / "again").rglob("*")
-        if path.is_file()
-    }
-
-
-def test_what_the_pages_hold_is_what_was_submitted(results: Path, site: Path) -> None:
-    text = (site / "index.html").read_text()
-    shown = json.loads(text.split('id="page-data">')[1].split("</script>")[0])
-    for entry in read_results(results)[0]:
-        row = next(one for one in shown["runs"] if one["id"] == entry.id)
-        for name, metric in metrics_from_rows(entry.rows()).items():
-            assert row["metrics"][name] == [metric["value"], metric["low"], metric["high"]]
