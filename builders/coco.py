@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 import fgvedit
-from builders.waiting import asked_to_wait
+from builders.retry_after import seconds_to_wait
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError, one_line
 from fgvedit.util.files import write_text
@@ -109,10 +109,10 @@ class Images:
         into = self.folders[0]
         wanted = sorted({name for name in file_names if not self._is_good(name)})
         reasons = {name: "is no COCO 2014 file name" for name in wanted if not FILE_NAME.fullmatch(_last(name))}
-        todo: dict[str, list[str]] = {}  # where it is to lie -> the names it goes by
+        todo: dict[str, list[str]] = {}  # relative path -> the names it goes by
         for name in wanted:
             if name not in reasons:
-                todo.setdefault(_place(name), []).append(name)
+                todo.setdefault(_relative(name), []).append(name)
         if todo:
             print(
                 f"images: fetching {len(todo):,} from {self.host} into '{into}', about "
@@ -121,8 +121,8 @@ class Images:
                 flush=True,
             )
             into.mkdir(parents=True, exist_ok=True)
-            for place, reason in self._fetch_all(list(todo)).items():
-                reasons.update(dict.fromkeys(todo[place], reason))
+            for path, reason in self._fetch_all(list(todo)).items():
+                reasons.update(dict.fromkeys(todo[path], reason))
         self._keep_checksums()
         self._reasons.update(reasons)
         return reasons
@@ -131,13 +131,13 @@ class Images:
         if PurePosixPath(file_name).is_absolute() or ".." in PurePosixPath(file_name).parts:
             return None  # a name from a data file does not lead out of the folders
         last = _last(file_name)
-        places = [*(f"{below}/{last}" for below in SUBFOLDERS), last]  # where one is fetched into comes first
+        paths = [*(f"{below}/{last}" for below in SUBFOLDERS), last]  # where one is fetched into comes first
         if file_name != last:
-            places.insert(0, file_name)
+            paths.insert(0, file_name)
         for folder in self.folders:
-            for place in places:
-                if (folder / place).is_file():
-                    return folder / place
+            for path in paths:
+                if (folder / path).is_file():
+                    return folder / path
         return None
 
     def _is_good(self, file_name: str) -> bool:
@@ -146,56 +146,56 @@ class Images:
         into = self.folders[0]
         if path is None or not path.is_relative_to(into):
             return path is not None
-        place, data = path.relative_to(into).as_posix(), path.read_bytes()
+        relative, data = path.relative_to(into).as_posix(), path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        if place in self._checksums[into]:
-            return self._checksums[into][place] == digest
+        if relative in self._checksums[into]:
+            return self._checksums[into][relative] == digest
         try:
             ImageRef(path.stem, data).open()
         except FGVEditError:
             return False
-        self._checksums[into][place] = digest
+        self._checksums[into][relative] = digest
         return True
 
-    def _fetch_all(self, places: Sequence[str]) -> dict[str, str]:
-        """Fetch images in parallel; the reason for each that could not be had."""
+    def _fetch_all(self, paths: Sequence[str]) -> dict[str, str]:
+        """Fetch images in parallel, by their paths below the folder; the reason for each that could not be had."""
         reasons: dict[str, str] = {}
-        failed_in_a_row = 0
         stop = threading.Event()
         into = self.folders[0]
         with (
             ThreadPoolExecutor(self.jobs) as pool,
             open(into / CHECKSUMS, "a", encoding="utf-8") as checksums,
-            tqdm(total=len(places), desc="images", unit="image", disable=None) as bar,
+            tqdm(total=len(paths), desc="images", unit="image", disable=None) as bar,
         ):
-            under_way = {pool.submit(self._fetch_one, place, stop): place for place in places}
+            under_way = {pool.submit(self._fetch_one, path, stop): path for path in paths}
+            failed = 0  # one after the other
             try:
                 for done in as_completed(under_way):
-                    place = under_way[done]
+                    path = under_way[done]
                     try:
                         digest = done.result()
                     except _Refused as refused:
-                        reasons[place] = str(refused)
-                        failed_in_a_row += not refused.final
+                        reasons[path] = str(refused)
+                        failed += not refused.final
                     else:
-                        failed_in_a_row = 0
-                        self._checksums[into][place] = digest
-                        checksums.write(_line(digest, place))
+                        failed = 0
+                        self._checksums[into][path] = digest
+                        checksums.write(_line(digest, path))
                         checksums.flush()
                     bar.update()
-                    if failed_in_a_row == IN_A_ROW:
+                    if failed == IN_A_ROW:
                         raise FGVEditError(
-                            f"images: {IN_A_ROW} in a row could not be fetched, the last of them, '{place}', "
-                            f"{reasons[place]}; expected a host that gives them: the same command goes on from here"
+                            f"images: {IN_A_ROW} in a row could not be fetched, the last of them, '{path}', "
+                            f"{reasons[path]}; expected a host that gives them: the same command goes on from here"
                         )
             finally:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
         return reasons
 
-    def _fetch_one(self, place: str, stop: threading.Event) -> str:
+    def _fetch_one(self, relative: str, stop: threading.Event) -> str:
         """Fetch one image, with several attempts; its SHA-256. Raises `_Refused`."""
-        url = f"{self.host}/{place}"
+        url = f"{self.host}/{relative}"
         for attempt in range(1, ATTEMPTS + 1):
             pause(max(0.0, self._not_before - time.monotonic()), stop)
             try:
@@ -204,12 +204,12 @@ class Images:
             except _Refused as refused:
                 if refused.final or attempt == ATTEMPTS:
                     raise
-                wait = asked_to_wait(refused.retry_after, time.time(), f"images: {self.host}")
+                wait = seconds_to_wait(refused.retry_after, time.time(), f"images: {self.host}")
                 if wait is not None:
                     self._leave_alone(wait)
                 else:
                     pause(PAUSE * 2 ** (attempt - 1), stop)
-        path = self.folders[0] / place
+        path = self.folders[0] / relative
         path.parent.mkdir(exist_ok=True)
         partial = path.with_name(f".{path.name}.tmp")
         with open(partial, "wb") as file:
@@ -230,7 +230,7 @@ class Images:
     def _keep_checksums(self) -> None:
         """Write `images.sha256` in order, without the torn line that a kill may have left."""
         path, kept = self.folders[0] / CHECKSUMS, self._checksums[self.folders[0]]
-        text = "".join(_line(kept[place], place) for place in sorted(kept))
+        text = "".join(_line(kept[relative], relative) for relative in sorted(kept))
         if kept and (not path.is_file() or path.read_text(encoding="utf-8") != text):
             write_text(path, text)
 
@@ -284,7 +284,7 @@ def _download(url: str) -> bytes:
 
 
 def _read_checksums(folder: Path) -> dict[str, str]:
-    """Place below the folder -> SHA-256, from lines as sha256sum writes them; others are passed over."""
+    """Path below the folder -> SHA-256, from lines as sha256sum writes them; others are passed over."""
     path = folder / CHECKSUMS
     if not path.is_file():
         return {}
@@ -292,16 +292,16 @@ def _read_checksums(folder: Path) -> dict[str, str]:
     return {match[2]: match[1] for line in lines if (match := re.fullmatch(r"([0-9a-f]{64})  (.+\.jpg)", line))}
 
 
-def _line(digest: str, place: str) -> str:
-    return f"{digest}  {place}\n"
+def _line(digest: str, relative: str) -> str:
+    return f"{digest}  {relative}\n"
 
 
 def _last(file_name: str) -> str:
     return PurePosixPath(file_name).name
 
 
-def _place(file_name: str) -> str:
-    """Where COCO has a file: "train2014/COCO_train2014_000000000025.jpg"."""
+def _relative(file_name: str) -> str:
+    """The path at which COCO has a file: "train2014/COCO_train2014_000000000025.jpg"."""
     match = FILE_NAME.fullmatch(_last(file_name))
     assert match
     return f"{match[1]}/{match[0]}"

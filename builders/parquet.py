@@ -33,20 +33,7 @@ def write_rows(
         left.unlink()
     partial: list[Path] = []
     try:
-        with contextlib.ExitStack() as shard:
-            writer = None
-            for group in _groups(rows, min(GROUP_BYTES, shard_bytes)):
-                if writer is None:
-                    partial.append(folder / f".{split}-{len(partial):05d}.parquet.tmp")
-                    file = shard.enter_context(open(partial[-1], "wb"))
-                    writer = shard.enter_context(_writer(file))
-                writer.write_table(pa.Table.from_pylist(group, schema=features().arrow_schema))
-                if file.tell() >= shard_bytes:
-                    shard.close()
-                    writer = None
-        for path in partial:
-            with path.open("rb") as written:
-                os.fsync(written.fileno())
+        _write_shards(rows, folder, split, shard_bytes, partial)
     except BaseException:
         for path in partial:
             with contextlib.suppress(OSError):
@@ -59,6 +46,26 @@ def write_rows(
         if older not in files:
             older.unlink()
     return files
+
+
+def _write_shards(
+    rows: Iterable[Mapping[str, Any]], folder: Path, split: str, shard_bytes: int, partial: list[Path]
+) -> None:
+    """Write shards under names that are not theirs yet, each added to `partial` before it is begun."""
+    with contextlib.ExitStack() as shard:
+        writer = None
+        for group in _groups(rows, min(GROUP_BYTES, shard_bytes)):
+            if writer is None:
+                partial.append(folder / f".{split}-{len(partial):05d}.parquet.tmp")
+                file = shard.enter_context(open(partial[-1], "wb"))
+                writer = shard.enter_context(_writer(file))
+            writer.write_table(pa.Table.from_pylist(group, schema=features().arrow_schema))
+            if file.tell() >= shard_bytes:
+                shard.close()
+                writer = None
+    for path in partial:
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
 
 
 def shards(folder: Path, split: str) -> list[Path]:

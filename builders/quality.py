@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fgvedit.dataset import Source
 from fgvedit.evaluation.normalise import normalise
 from fgvedit.probes import EDIT
 from fgvedit.util.arguments import ArgumentParser
@@ -66,6 +67,8 @@ class Kind:
 
 @dataclass
 class Split:
+    """What a split is like: its records by kind of probe, and what its edits say and how often."""
+
     records: int = 0
     kinds: dict[str, Kind] = field(default_factory=dict)
     edits: dict[str, Counter[str]] = field(default_factory=dict)  # what is counted -> how often each is there
@@ -73,6 +76,7 @@ class Split:
     facts: Counter[str] = field(default_factory=Counter)  # questions with their targets
 
     def add(self, row: Mapping[str, Any]) -> None:
+        """Count a record, given as a row."""
         from builders.validate.texts import answer_type
 
         self.records += 1
@@ -109,7 +113,7 @@ def agreements(ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mappi
     but for the labeller's name at the start. Questions that a labeller made are not compared.
     """
     first, second = _labelled(ours), _labelled(theirs)
-    both = [(first[place], second[place]) for place in first if place in second]
+    both = [(first[question], second[question]) for question in first if question in second]
     found = {}
     if both:
         kinds = [(one["kind"], other["kind"]) for one, other in both]
@@ -135,32 +139,14 @@ def report(
     "not_compared": records that could not be read, as where images are only referred to; copies are not found of them.
     Raises `FGVEditError` for data or labels that cannot be read, and where two labellers have no question in common.
     """
-    from builders.review.reading import labels_of, read_labels, rows
     from builders.validate.checks import validate
     from builders.validate.sources import open_source
 
     if sample < 0:
         raise FGVEditError(f"--sample {sample}: expected a number of records, or 0 for none")
     source = open_source(name, config)
-    agreed = {}
-    if against is not None:
-        if not (ours := labels_of(source)):
-            raise FGVEditError(
-                f"data set '{name}': found no labels.jsonl beside its files; expected one with --against"
-            )
-        agreed = agreements(ours, read_labels(against))
-        if not agreed:
-            raise FGVEditError(
-                f"'{against}': found no question that is labelled both there and in '{name}'; expected some in common"
-            )
-    splits = {split: Split() for split in source.files}
-    drawn: list[dict[str, Any]] = []
-    draw = random.Random(seed)
-    for seen, (split, row) in enumerate(rows(source)):
-        splits[split].add(row)
-        place = seen if seen < sample else draw.randrange(seen + 1)
-        if place < sample:
-            drawn[place : place + 1] = [_without_images(split, row)]
+    agreed = {} if against is None else _agreements(source, against)
+    splits, drawn = _read(source, sample, seed)
     validated = validate(source)
     checks = {check["check"]: check for check in validated.as_json()["checks"]}
     return {
@@ -176,12 +162,45 @@ def report(
     }
 
 
+def _agreements(source: Source, against: Path) -> dict[str, Agreement]:
+    """How far the labels beside the records agree with those in the file `against`."""
+    from builders.review.reading import labels_of, read_labels
+
+    if not (ours := labels_of(source)):
+        raise FGVEditError(
+            f"data set '{source.name}': found no labels.jsonl beside its files; expected one with --against"
+        )
+    agreed = agreements(ours, read_labels(against))
+    if not agreed:
+        raise FGVEditError(
+            f"'{against}': found no question that is labelled both there and in '{source.name}'; expected some in "
+            "common"
+        )
+    return agreed
+
+
+def _read(source: Source, sample: int, seed: int) -> tuple[dict[str, Split], list[dict[str, Any]]]:
+    """What each split is like, and so many of the records, without images, drawn as they pass."""
+    from builders.review.reading import rows
+
+    splits = {split: Split() for split in source.files}
+    drawn: list[dict[str, Any]] = []
+    draw = random.Random(seed)
+    for seen, (split, row) in enumerate(rows(source)):
+        splits[split].add(row)
+        index = seen if seen < sample else draw.randrange(seen + 1)
+        if index < sample:
+            drawn[index : index + 1] = [_without_images(split, row)]
+    return splits, drawn
+
+
 def table(found: Mapping[str, Any]) -> str:
     """A report in words."""
     return "\n".join(_lines(found))
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Print the report on a data set and, with --report, write it as JSON."""
     parser = ArgumentParser(prog="python -m builders.quality", description=__doc__, epilog=EXAMPLES)
     parser.add_argument(
         "data", metavar="FOLDER", help="records: a folder, a configuration of the embedded data or a hub id"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -15,6 +16,7 @@ from fgvedit.util.revision import content_hash
 
 if TYPE_CHECKING:
     import datasets
+    import pyarrow.parquet
 
 EMBEDDED = "fgvedit"
 FOLDER = Path(__file__).parent  # a data folder too: its README.md is the data card
@@ -73,11 +75,45 @@ class Loaded:
             return list(self.records.table["image_id"])
         return [record.image.image_id for record in self.records]
 
-    def pick(self, places: Sequence[int]) -> Loaded:
-        """The records at these places alone, in this order."""
+    def pick(self, indices: Sequence[int]) -> Loaded:
+        """The records at these indices alone, in this order."""
         if isinstance(self.records, Rows):
-            return replace(self, records=Rows(self.records.table.select(places)))
-        return replace(self, records=[self.records[place] for place in places])
+            return replace(self, records=Rows(self.records.table.select(indices)))
+        return replace(self, records=[self.records[index] for index in indices])
+
+
+@dataclass(frozen=True)
+class Source:
+    """One configuration of a data set: the files of each split. `folder`: that of the data card; of a data set of the
+    hub it is in the cache."""
+
+    name: str
+    config: str
+    files: Mapping[str, list[Path]]
+    folder: Path
+
+    @cached_property
+    def revision(self) -> str:
+        """A hash over all files."""
+        return content_hash(file for files in self.files.values() for file in files)
+
+    @cached_property
+    def rows(self) -> int | None:
+        """How many records there are; None where the files, of JSON, do not say it."""
+        files = [file for files in self.files.values() for file in files]
+        if any(file.suffix != ".parquet" for file in files):
+            return None
+        return sum(parquet_file(file).metadata.num_rows for file in files)
+
+    def files_of(self, split: str) -> list[Path]:
+        """The files of a split. Raises `FGVEditError`, with the nearest name, where there is no such split."""
+        if split not in self.files:
+            raise unknown(f"split of data set '{self.name}'", split, self.files)
+        return self.files[split]
+
+    def lies_in(self, folder: Path) -> bool:
+        """Whether one of its files does, or does below."""
+        return any(folder.resolve() in file.resolve().parents for files in self.files.values() for file in files)
 
 
 def load_records(name: str, split: str = "test", limit: int | None = None) -> Loaded:
@@ -102,14 +138,73 @@ def load_records(name: str, split: str = "test", limit: int | None = None) -> Lo
 
 def _open(name: str, split: str) -> tuple[datasets.Dataset, str, str]:
     """A split as a table with undecoded images, its configuration's name and its revision."""
-    if name in embedded():
-        _expect_built(name)
-        return _open_folder(FOLDER, name, split, name)
-    if Path(name).is_dir():
-        return _open_folder(Path(name), None, split, name)
-    if HUB_ID.fullmatch(name):
+    found = locate(name)
+    if found is None:
         return _open_hub(name, split)
+    source = parquet_source(name, *found)
+    files = source.files_of(split)
+    return _read_files(name, split, files), source.config, content_hash(files)
+
+
+def locate(name: str) -> tuple[Path, str | None] | None:
+    """The folder of a data set and which of its configurations is meant (None: its default one); None for what can only
+    be an id on the hub. Raises `FGVEditError` for what is neither."""
+    if name in embedded():
+        return FOLDER, name
+    if Path(name).is_dir():
+        return Path(name), None
+    if HUB_ID.fullmatch(name) and not Path(name).exists():
+        return None
     raise unknown("data set", name, embedded())
+
+
+def parquet_source(name: str, folder: Path, config: str | None = None, instead: str = "") -> Source:
+    """The Parquet files of the data set `name`, which lies in `folder`, by split: as its card or their names tell.
+
+    `config`: which of its configurations; None: its default one. `instead`: what is expected where it has several and
+    no default one, if not a default one.
+    Raises `FGVEditError` for a card that cannot be read, no such configuration, one that has to be built first, and
+    where there are no Parquet files or they cannot be told apart by split.
+    """
+    import datasets
+
+    card_metadata(folder)  # a bad card is called that
+    if folder == FOLDER:
+        _expect_built(config)
+    try:
+        configs = datasets.get_dataset_config_names(str(folder))
+        if config is not None and config not in configs:
+            raise unknown(f"configuration of data set '{name}'", config, configs)
+        if config is None and datasets.get_dataset_default_config_name(str(folder)) is None:
+            instead = instead or (
+                f"'default: true' beside one of them in '{folder / 'README.md'}', or a folder with the files of one"
+            )
+            raise FGVEditError(
+                f"data set '{name}' has the configurations {', '.join(configs)} and no default one; expected {instead}"
+            )
+        builder = datasets.load_dataset_builder(str(folder), config)
+    except (datasets.exceptions.DatasetNotFoundError, OSError, ValueError) as error:
+        some = next(folder.rglob("*.parquet"), None) is not None
+        found = f"found some that cannot be told apart by split ({one_line(error)})" if some else "found none"
+        raise FGVEditError(
+            f"data set '{name}': expected Parquet files in folder '{folder}', with names such as "
+            f"train-00000.parquet or named by the configs of its README.md; {found}"
+        ) from error
+    files = {str(split): [Path(file) for file in files] for split, files in (builder.config.data_files or {}).items()}
+    return Source(name, builder.config.name, files, folder)
+
+
+def parquet_file(file: Path) -> pyarrow.parquet.ParquetFile:
+    """A Parquet file, open; little of it is held in memory. Raises `FGVEditError`, naming it, where it is not whole."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise FGVEditError(
+            f"data file '{file}': expected a whole Parquet file, found another ({one_line(error)})"
+        ) from error
 
 
 def embedded() -> list[str]:
@@ -143,41 +238,19 @@ def _expect_built(config: str | None) -> None:
         )
 
 
-def _open_folder(folder: Path, config: str | None, split: str, name: str) -> tuple[datasets.Dataset, str, str]:
+def _read_files(name: str, split: str, files: Sequence[Path]) -> datasets.Dataset:
+    """The table in the Parquet files of a split, with undecoded images."""
     import datasets
-    import pyarrow
-    import pyarrow.parquet
 
-    card_metadata(folder)  # a bad card is called that
-    try:
-        if config is None and datasets.get_dataset_default_config_name(str(folder)) is None:
-            configs = datasets.get_dataset_config_names(str(folder))
-            raise FGVEditError(
-                f"data set '{name}' has the configurations {', '.join(configs)} and no default one; expected 'default: "
-                f"true' beside one of them in '{folder / 'README.md'}', or a folder with the files of one"
-            )
-        builder = datasets.load_dataset_builder(str(folder), config)
-    except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError, ValueError) as error:
-        raise FGVEditError(f"data set '{name}': expected Parquet files in folder '{folder}', found none") from error
-    files_of: Mapping[str, Sequence[str]] = builder.config.data_files or {}
-    if split not in files_of:
-        raise unknown(f"split of data set '{name}'", split, map(str, files_of))
-    files = [Path(file) for file in files_of[split]]
     rows = 0
     for file in files:
-        try:
-            parquet = pyarrow.parquet.ParquetFile(file)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise FGVEditError(
-                f"data file '{file}': expected a whole Parquet file, found another ({one_line(error)})"
-            ) from error
-        _check_columns(parquet.schema_arrow.names, str(file))
-        rows += parquet.metadata.num_rows
-        parquet.close()
+        with parquet_file(file) as parquet:
+            _check_columns(parquet.schema_arrow.names, str(file))
+            rows += parquet.metadata.num_rows
     if rows == 0:
         raise FGVEditError(f"data set '{name}': split '{split}' has no records; expected at least 1")
     try:
-        table = datasets.load_dataset(
+        return datasets.load_dataset(
             "parquet",
             data_files={split: [str(file) for file in files]},
             split=split,
@@ -189,7 +262,6 @@ def _open_folder(folder: Path, config: str | None, split: str, name: str) -> tup
             f"data set '{name}': split '{split}' cannot be read from {', '.join(map(str, files))} "
             f"({one_line(error.__cause__ or error)}); expected the columns of fgvedit.schema.features"
         ) from error
-    return table, builder.config.name, content_hash(files)
 
 
 def _open_hub(name: str, split: str) -> tuple[datasets.Dataset, str, str]:
@@ -205,12 +277,17 @@ def _open_hub(name: str, split: str) -> tuple[datasets.Dataset, str, str]:
     except FGVEditError:
         raise
     except Exception as error:  # the hub's client raises many types: no network, no such data set, no permission
-        raise FGVEditError(
-            f"data set '{name}' is not a folder here and could not be read from the hub ({one_line(error)}); expected "
-            f"a configuration of the embedded data, a folder or a hub id"
-        ) from error
+        raise not_on_hub(name, error) from error
     _check_columns(table.column_names, f"hub data set '{name}'")
     return table.select_columns(list(features())).cast(_undecoded()), table.info.config_name, revision or ""
+
+
+def not_on_hub(name: str, error: BaseException) -> FGVEditError:
+    """The error for a data set that is neither here nor to be had from the hub, whose client raised `error`."""
+    return FGVEditError(
+        f"data set '{name}' is not a folder here and could not be read from the hub ({one_line(error)}); expected a "
+        "configuration of the embedded data, a folder or a hub id"
+    )
 
 
 def _undecoded() -> datasets.Features:

@@ -168,11 +168,13 @@ def kinds() -> dict[str, ProbeKind]:
 def metrics() -> dict[str, Metric]:
     """Name -> metric: the paper's four, then the others in the order of their kinds.
 
-    Raises `FGVEditError` as `kinds` does, and where a metric is of a kind that is not there.
+    Raises `FGVEditError` as `kinds` does, where two kinds feed one metric, and where a metric is of an unknown kind.
     """
     of_kinds: dict[str, Metric] = {}
     for kind in kinds().values():
-        of_kinds.setdefault(kind.metric, Metric(kind.metric, (kind.name,), f"{kind.asks}: {kind.right}"))
+        if kind.metric in of_kinds or kind.metric in {metric.name for metric in OWN_METRICS}:
+            raise FGVEditError(f"kind of probe '{kind.name}' feeds the metric '{kind.metric}'; expected one of its own")
+        of_kinds[kind.metric] = Metric(kind.metric, (kind.name,), f"{kind.asks}: {kind.right}")
     own = {metric.name: metric for metric in (*of_kinds.values(), *OWN_METRICS)}
     found = _with_others(own.values(), Metric, METRICS_GROUP, "metric")
     for metric in found.values():

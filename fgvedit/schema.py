@@ -30,6 +30,7 @@ class ImageRef:
 
     @cached_property
     def key(self) -> str:
+        """64 hex digits, equal for equal images."""
         return hashlib.sha256(self.data).hexdigest()
 
     def open(self) -> Image.Image:
@@ -59,6 +60,7 @@ class Edit:
 
     @property
     def key(self) -> str:
+        """Equal for equal edits."""
         return f"{self.image.key} {self.fact}"
 
 
@@ -92,6 +94,7 @@ class Record:
 
     @property
     def edit(self) -> Edit:
+        """What an editor is told of it."""
         return Edit(self.image, self.question, self.target)
 
     @property
@@ -100,6 +103,7 @@ class Record:
         return [Probe(EDIT, self.question, self.target, self.image), *self.probes]
 
     def probes_of(self, kind: str) -> list[Probe]:
+        """Its probes of one kind, in their order."""
         return [probe for probe in self.probes if probe.kind == kind]
 
 
@@ -130,13 +134,13 @@ def features() -> datasets.Features:
     )
 
 
-def record_from_row(row: Mapping[str, Any], position: int = 0) -> Record:
+def record_from_row(row: Mapping[str, Any], index: int = 0) -> Record:
     """A row of a data set, with its images undecoded (`{"bytes": …, "path": …}`), as a `Record`.
 
     Raises `FGVEditError`, naming the record and the field, for a missing or empty field, an unknown probe kind,
     a target that is the answer, or an image that is not there.
     """
-    name = f"record '{row['id']}'" if row.get("id") else f"record number {position}"
+    name = f"record '{row['id']}'" if row.get("id") else f"record number {index}"
     for column in ("id", "image_id", "image", "question", "answer", "target", "entity", "probes"):
         if row.get(column) in (None, ""):
             raise FGVEditError(f"{name}: field '{column}' is missing or empty; expected every field of fgvedit.schema")
@@ -144,27 +148,9 @@ def record_from_row(row: Mapping[str, Any], position: int = 0) -> Record:
         raise FGVEditError(f"{name}: field 'target' is '{row['target']}', the same as 'answer'; expected another one")
 
     image = _image(row["image"], row["image_id"], f"{name}: field 'image'")
-    probes = []
-    for number, probe in enumerate(row["probes"]):
-        where = f"{name}: probe {number}"
-        if probe.get("kind") not in probe_kinds():
-            raise FGVEditError(f"{where}: {unknown('probe kind', str(probe.get('kind')), probe_kinds())}")
-        for column in ("question", "answer"):
-            if not probe.get(column):
-                raise FGVEditError(f"{where} ({probe['kind']}): field '{column}' is missing or empty")
-        own_image = probe.get("image_id") == row["image_id"]
-        if probe.get("image") is not None:
-            shown = _image(probe["image"], probe.get("image_id") or "", f"{where}: field 'image'")
-        elif own_image:
-            shown = image
-        elif probe.get("image_id"):
-            raise FGVEditError(
-                f"{where} ({probe['kind']}): field 'image' is empty and its image_id '{probe['image_id']}' is not "
-                f"the record's own '{row['image_id']}'; expected the image, or an empty image_id for none"
-            )
-        else:
-            shown = None
-        probes.append(Probe(probe["kind"], probe["question"], probe["answer"], shown))
+    probes = [
+        _probe(probe, row["image_id"], image, f"{name}: probe {number}") for number, probe in enumerate(row["probes"])
+    ]
     entity = row["entity"]
     return Record(
         id=row["id"],
@@ -176,6 +162,27 @@ def record_from_row(row: Mapping[str, Any], position: int = 0) -> Record:
         box=tuple(entity.get("box") or ()),
         probes=tuple(probes),
     )
+
+
+def _probe(probe: Mapping[str, Any], own_id: str, own_image: ImageRef, where: str) -> Probe:
+    """A probe of a row whose own image is `own_image`, called `own_id`."""
+    if probe.get("kind") not in probe_kinds():
+        raise FGVEditError(f"{where}: {unknown('probe kind', str(probe.get('kind')), probe_kinds())}")
+    for column in ("question", "answer"):
+        if not probe.get(column):
+            raise FGVEditError(f"{where} ({probe['kind']}): field '{column}' is missing or empty")
+    image_id = probe.get("image_id")
+    shown = None
+    if probe.get("image") is not None:
+        shown = _image(probe["image"], image_id or "", f"{where}: field 'image'")
+    elif image_id == own_id:
+        shown = own_image
+    elif image_id:
+        raise FGVEditError(
+            f"{where} ({probe['kind']}): field 'image' is empty and its image_id '{image_id}' is not the record's own "
+            f"'{own_id}'; expected the image, or an empty image_id for none"
+        )
+    return Probe(probe["kind"], probe["question"], probe["answer"], shown)
 
 
 def _image(value: Any, image_id: str, where: str) -> ImageRef:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from dataclasses import is_dataclass
+from typing import Any
 
 from builders.labelling.base import Labeller
 from fgvedit.util.errors import FGVEditError, unknown
+from fgvedit.util.options import configured
 from fgvedit.util.plugins import class_at
 
 LABELLERS = {
@@ -71,16 +72,4 @@ def _config(kind: Any, name: str, options: Mapping[str, Any]) -> list[Any]:
         if options:
             raise FGVEditError(f"labeller '{name}' takes no options, found '{next(iter(options))}'")
         return []
-    known = {field.name: field for field in fields(config)}
-    hints = get_type_hints(config)
-    for option, value in options.items():
-        if option not in known:
-            raise unknown(f"option of labeller '{name}'", option, known)
-        kinds = get_args(hints[option]) or (hints[option],)
-        if type(value) not in kinds and not (float in kinds and type(value) is int):
-            expected = " or ".join(getattr(one, "__name__", str(one)) for one in kinds)
-            raise FGVEditError(f"option '{option}' of labeller '{name}': found {value!r}, expected a {expected}")
-    for option, field in known.items():
-        if option not in options and field.default is MISSING and field.default_factory is MISSING:
-            raise FGVEditError(f"option '{option}' of labeller '{name}' has no value; expected {option}=VALUE")
-    return [config(**options)]
+    return [configured(config, options, f"labeller '{name}'")]

@@ -1,4 +1,4 @@
-"""A labeller's answers, kept on disk by what was asked: nothing is asked twice, and a second build costs nothing."""
+"""Cached answers: a labeller's, on disk by what was asked, so that nothing is asked twice, nor paid for twice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Stats:
     damaged: int = 0
 
 
-class Cached:
+class Cached(Labeller):
     """A `Labeller` that asks another one what it has not answered before.
 
     An answer is a file of JSON in `folder`, called after the hash of the labeller's name and version, the task and its
@@ -133,18 +133,21 @@ def _read(path: Path, asked: dict[str, Any], value: Callable[[Any], Value]) -> L
 
 
 def text(value: Any) -> str:
+    """The value itself. Raises `TypeError` where it is not text."""
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     return value
 
 
 def as_bool(value: Any) -> bool:
+    """The value itself. Raises `TypeError` where it is neither true nor false."""
     if not isinstance(value, bool):
         raise TypeError(f"{value!r} is neither true nor false")
     return value
 
 
 def as_effect(value: Any) -> Effect:
+    """An `Effect` of its fields. Raises `ValueError` or `TypeError` for other fields, and a relation that is none."""
     effect = Effect(**value)
     if effect.relation not in get_args(Relation):
         raise ValueError(f"{effect.relation!r} is no relation")
@@ -152,4 +155,5 @@ def as_effect(value: Any) -> Effect:
 
 
 def pairs(value: Any) -> list[tuple[str, str]]:
+    """Questions with their answers. Raises `ValueError` or `TypeError` for what is no list of two texts each."""
     return [(text(question), text(answer)) for question, answer in value]

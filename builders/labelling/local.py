@@ -52,6 +52,7 @@ class Local(Asking):
         self._turn = threading.Lock()
 
     def reply(self, ask: Ask[Any], wrong: Sequence[tuple[str, str]]) -> str:
+        """What the model says. Raises `FGVEditError` where its context has too little room for an answer."""
         prompt = ask.prompt
         for said, matter in wrong:
             prompt += (

@@ -18,8 +18,9 @@ from typing import Any
 from PIL import Image
 
 from builders.labelling.base import Refused, Stopping
+from builders.labelling.spending import Cost, Meter
 from builders.labelling.tasks import Ask, Asking, samples, wording
-from builders.waiting import asked_to_wait
+from builders.retry_after import seconds_to_wait
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError, one_line, unknown
 
@@ -90,69 +91,11 @@ class Options:
             )
 
 
-@dataclass(frozen=True)
-class Cost:
-    """`money` is in the currency of the prices; 0 where none is known."""
-
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    money: float = 0.0
-    priced: bool = False
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.requests + other.requests,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.money + other.money,
-            self.priced or other.priced,
-        )
-
-    def __str__(self) -> str:
-        price = f"{self.money:,.2f}" if self.priced else "0, since no price is known (input_price, output_price)"
-        tokens = f"{self.input_tokens:,} tokens in and {self.output_tokens:,} out"
-        return f"{self.requests:,} requests, {tokens}, for {price}"
-
-
 def cost(config: Options, requests: int, input_tokens: int, output_tokens: int) -> Cost:
+    """What so many requests with these tokens in all cost, at the prices of the options."""
     prices = config.input_price, config.output_price
     money = (input_tokens * prices[0] + output_tokens * prices[1]) / 1e6
     return Cost(requests, input_tokens, output_tokens, money, any(prices))
-
-
-class Meter:
-    """What was spent, and what may be: what a request costs at most is put by before it is sent. For many threads."""
-
-    def __init__(self, name: str, config: Options) -> None:
-        self.name = name
-        self.config = config
-        self.spent = Cost()
-        self._put_by = 0.0
-        self._lock = threading.Lock()
-
-    def put_by(self, most: Cost) -> None:
-        """Raises `FGVEditError` where the request could lead past a bound."""
-        with self._lock:
-            spent, bounds = self.spent, self.config
-            if bounds.max_requests and spent.requests >= bounds.max_requests:
-                raise FGVEditError(
-                    f"labeller '{self.name}': stopped after {spent.requests:,} requests, as many as option "
-                    "'max_requests' allows; the same command with more of them goes on from here"
-                )
-            if bounds.budget and spent.money + self._put_by + most.money > bounds.budget:
-                raise FGVEditError(
-                    f"labeller '{self.name}': stopped at {spent.money:,.4f} spent, before another request (at most "
-                    f"{most.money:,.4f}) could lead past option 'budget', {bounds.budget:,.4f}; the same command with "
-                    "a higher one goes on from here"
-                )
-            self.spent += Cost(requests=most.requests)
-            self._put_by += most.money
-
-    def settle(self, most: Cost, actual: Cost) -> None:
-        with self._lock:
-            self._put_by -= most.money
-            self.spent += actual
 
 
 class OpenAI(Asking):
@@ -169,7 +112,7 @@ class OpenAI(Asking):
         self.url = _address(config)
         shaping = (config.image_side, config.detail, config.answer_tokens, config.seed)
         self.version = "-".join(map(str, (wording(), *shaping, self.url)))
-        self.meter = Meter(self.name, config)
+        self.meter = Meter(self.name, config.budget, config.max_requests)
         self.stopping = threading.Event()
         self.sleep: Callable[[float], object] = self.stopping.wait
         self.now: Callable[[], float] = time.time
@@ -200,6 +143,8 @@ class OpenAI(Asking):
         return whole
 
     def reply(self, ask: Ask[Any], wrong: Sequence[tuple[str, str]]) -> str:
+        """What the model says. Raises `Refused` where it declines or says nothing, and `FGVEditError` where the server
+        gives no answer to any question."""
         choice = self._choice(ask, wrong)
         message = choice.get("message")
         message = message if isinstance(message, dict) else {}
@@ -224,30 +169,32 @@ class OpenAI(Asking):
         failed = 0
         while True:
             sent = self._body(ask, messages)
+            wait = None
             try:
                 response = self._post(sent, most)
             except httpx2.RequestError as error:
-                what, wait = f"{type(error).__name__}: {one_line(error)}", None
+                what = f"{type(error).__name__}: {one_line(error)}"
             else:
                 if self._learn(response, sent):
                     continue
-                if response.status_code == 200:
-                    if choice := _first_choice(response):
-                        return choice
-                    kind = response.headers.get("content-type", "no content type")
-                    what = f"an answer without choices, of type '{kind}': {_message(response)}"
-                else:
-                    self._check(response, ask)
-                    what = f"status {response.status_code}: {_message(response)}"
+                choice, what = self._read(response, ask)
+                if choice:
+                    return choice
                 who = f"labeller '{self.name}': {self.url}"
-                wait = asked_to_wait(response.headers.get("retry-after"), self.now(), who)
+                wait = seconds_to_wait(response.headers.get("retry-after"), self.now(), who)
             failed += 1
             if failed >= self.config.attempts:
-                why = (
-                    f"gave no answer in {failed} requests, the last one {self._told(what)}; expected a chat completion"
-                )
-                raise self._given_up(ask, f"{why}: the same command goes on from here")
+                last = f"gave no answer in {failed} requests, the last one {self._told(what)}"
+                raise self._given_up(ask, f"{last}; expected a chat completion: the same command goes on from here")
             self.sleep(backoff(failed) if wait is None else wait)
+
+    def _read(self, response: httpx2.Response, ask: Ask[Any]) -> tuple[dict[str, Any] | None, str]:
+        """The first choice of a response, or else what it is, where asking again may mend it."""
+        if response.status_code != 200:
+            self._check(response, ask)
+            return None, f"status {response.status_code}: {_message(response)}"
+        kind = response.headers.get("content-type", "no content type")
+        return _first_choice(response), f"an answer without choices, of type '{kind}': {_message(response)}"
 
     def _post(self, body: dict[str, Any], most: Cost) -> httpx2.Response:
         with self._turn:

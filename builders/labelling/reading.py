@@ -123,7 +123,7 @@ def read(question: str) -> Reading:
 
 
 def text_of(question: str) -> str:
-    """`read(question).text`, without the parser where that cannot hang on how the question is read."""
+    """`read(question).text`, without the parser where that cannot depend on how the question is read."""
     text, short = _plain(question)
     return text if text == short else read(question).text
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from builders.labelling.base import Effect, Labelled, Told
+from builders.labelling.base import Effect, Labelled, Labeller, Told
 from builders.labelling.reading import LEXICON, Reading, load_parser, plural, read, singular, text_of, words
 from fgvedit.schema import ImageRef
 from fgvedit.util.revision import content_hash
@@ -34,8 +34,8 @@ COMPANY, CROWDING, NONE_THERE = (frozenset(LEXICON[name]) for name in ("company"
 COUNTED_UP_TO = 12
 
 
-class Rules:
-    """Raises `FGVEditError` where spaCy or its English model is not installed."""
+class Rules(Labeller):
+    """What rules over words say. Raises `FGVEditError` where spaCy or its English model is not installed."""
 
     name = "rules"
     concurrency = 1

@@ -15,7 +15,7 @@ import jsonschema
 from jsonschema.exceptions import best_match
 from PIL import Image
 
-from builders.labelling.base import Effect, Labelled, Refused, Told, Unanswered, Value
+from builders.labelling.base import Effect, Labelled, Labeller, Refused, Told, Unanswered, Value
 from fgvedit.evaluation.normalise import normalise
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import one_line
@@ -23,7 +23,7 @@ from fgvedit.util.errors import one_line
 RELATIONS = ("entailed", "unaffected", "unclear")
 LONGEST = {"entity": 80, "answer": 40, "question": 200}  # characters
 QUOTED = 300  # characters of an answer that was no use, as it is told again
-LOOKED_AT = 20_000  # characters at the end of what a model says
+READ = 20_000  # characters at the end of what a model says
 
 
 class BadAnswer(Exception):
@@ -56,7 +56,7 @@ class Ask(Generic[Value]):
         return Labelled(self.value(found), reason)
 
 
-class Asking(ABC):
+class Asking(Labeller, ABC):
     """A labeller that puts each task to a model, and asks again where the answer is no use."""
 
     name: str
@@ -67,6 +67,7 @@ class Asking(ABC):
         """What the model says, told its earlier answers and what was the matter with each. Raises `Refused`."""
 
     def ask(self, ask: Ask[Value]) -> Labelled[Value]:
+        """The answer to one question, or its stand-in. Raises `Refused` where no answer is of use and there is none."""
         wrong: list[tuple[str, str]] = []
         while len(wrong) < self.tries:
             said = self.reply(ask, wrong)
@@ -102,6 +103,8 @@ class Asking(ABC):
 
 
 def entity(image: ImageRef, question: str, answer: str) -> Ask[str]:
+    """What the question is about, named so that it can be told from all else in the image; or empty."""
+
     def value(found: dict[str, Any]) -> str:
         return short(found["entity"], "entity")
 
@@ -122,6 +125,8 @@ def entity(image: ImageRef, question: str, answer: str) -> Ask[str]:
 
 
 def counterfactual(image: ImageRef, question: str, answer: str) -> Ask[str]:
+    """Another answer of the same kind, wrong for the image; or empty."""
+
     def value(found: dict[str, Any]) -> str:
         target = short(found["target"], "answer")
         if target and same(target, answer):
@@ -144,6 +149,8 @@ def counterfactual(image: ImageRef, question: str, answer: str) -> Ask[str]:
 
 
 def rephrase(question: str) -> Ask[str]:
+    """The same question in other words, asked without the image; or empty."""
+
     def value(found: dict[str, Any]) -> str:
         return new_question(found["rephrase"], [question]) if clean(found["rephrase"]) else ""
 
@@ -163,6 +170,8 @@ def rephrase(question: str) -> Ask[str]:
 
 
 def effect(image: ImageRef, edit: Told, question: str, answer: str) -> Ask[Effect]:
+    """What the edit does to the answer of another question about its image; where no answer is of use, "unclear"."""
+
     def value(found: dict[str, Any]) -> Effect:
         relation, entailed = found["relation"], short(found["answer"], "answer")
         if (relation == "entailed") != bool(entailed):
@@ -194,6 +203,8 @@ def effect(image: ImageRef, edit: Told, question: str, answer: str) -> Ask[Effec
 
 
 def settled_by_text(edit: Told, question: str) -> Ask[bool]:
+    """Whether words alone tell if the edit concerns another question, asked without the image."""
+
     def value(found: dict[str, Any]) -> bool:
         return found["settled"]
 
@@ -215,6 +226,8 @@ def settled_by_text(edit: Told, question: str) -> Ask[bool]:
 
 
 def in_scope(image: ImageRef, edit: Told, count: int) -> Ask[list[tuple[str, str]]]:
+    """At most `count` new questions about the edited entity with the answers that the edit entails; or none."""
+
     def value(found: dict[str, Any]) -> list[tuple[str, str]]:
         if len(found["questions"]) > count:
             raise BadAnswer(f"has {len(found['questions'])} questions, at most {count} were asked for")
@@ -277,21 +290,21 @@ def _told(edit: Told) -> dict[str, str]:
 
 def json_object(text: str) -> dict[str, Any]:
     """The last JSON object in a text: a model may think aloud before it, or put it between code fences."""
-    text = text[-LOOKED_AT:]
-    decoder, found, place = json.JSONDecoder(), None, text.find("{")
-    while place >= 0:
+    text = text[-READ:]
+    decoder, found, start = json.JSONDecoder(), None, text.find("{")
+    while start >= 0:
         try:
-            found, end = decoder.raw_decode(text, place)
+            found, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
-            end = place + 1
-        place = text.find("{", end)
+            end = start + 1
+        start = text.find("{", end)
     if found is None:
         raise BadAnswer("is not one whole JSON object")
     return found
 
 
 def clean(text: str) -> str:
-    """One line without spaces around it. Raises `BadAnswer` for what is no text: control characters, half a letter."""
+    """One line without spaces around it. Raises `BadAnswer` for what is not text: control characters, half a letter."""
     line = " ".join(text.split())
     if not line.isprintable():
         raise BadAnswer(f"holds characters that cannot be printed: {ascii(line)[:QUOTED]}")
@@ -299,6 +312,7 @@ def clean(text: str) -> str:
 
 
 def short(text: str, what: str) -> str:
+    """A clean line of at most `LONGEST[what]` characters. Raises `BadAnswer` for another."""
     line = clean(text)
     if len(line) > LONGEST[what]:
         raise BadAnswer(f"is too long: at most {LONGEST[what]} characters for '{what}', found {len(line)}")
@@ -306,6 +320,7 @@ def short(text: str, what: str) -> str:
 
 
 def new_question(text: str, others: Sequence[str]) -> str:
+    """A short line that ends with a question mark. Raises `BadAnswer` for another, and for one of `others` again."""
     question = short(text, "question")
     if not question.endswith("?"):
         raise BadAnswer(f"has '{question}' for a question, expected one that ends with a question mark")

@@ -24,7 +24,21 @@ CONFIG = re.compile(r"[\w.-]+")
 
 
 def options_of(argv: list[str] | None) -> argparse.Namespace:
-    """The options, looked at as far as they can be by themselves. `folders`: folder by configuration."""
+    """The options, checked as far as they can be by themselves. `folders`: folder by configuration."""
+    options = _parser().parse_args(argv)
+    options.folders = _folders(options)
+    if not REPO.fullmatch(options.repo):
+        raise FGVEditError(f"--repo: found '{options.repo}', expected OWNER/NAME")
+    if options.provenance is not None and not options.provenance.is_file():
+        raise FGVEditError(f"--provenance: found no file '{options.provenance}', expected a text in Markdown")
+    needing = {"--pull-request": options.pull_request, "--private": options.private, "--message": options.message}
+    for option, given in needing.items():
+        if given and not options.push:
+            raise FGVEditError(f"{option}: found it without --push, expected both")
+    return options
+
+
+def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m builders.publish", description=__doc__, epilog=EXAMPLES)
     parser.add_argument(
         "folders",
@@ -51,8 +65,11 @@ def options_of(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pull-request", action="store_true", help="with --push: as a pull request")
     parser.add_argument("--private", action="store_true", help="with --push: a new repository is private")
     parser.add_argument("--message", help=f"with --push: of the commit; default: {MESSAGE}")
-    options = parser.parse_args(argv)
+    return parser
 
+
+def _folders(options: argparse.Namespace) -> dict[str, Path]:
+    """The folders by the names that they are given as configurations."""
     folders: dict[str, Path] = {}
     for text in options.folders:
         name, _, folder = text.rpartition("=")
@@ -68,19 +85,11 @@ def options_of(argv: list[str] | None) -> argparse.Namespace:
                 f"--out: found '{options.out}', which holds the data '{folder}'; expected another folder"
             )
         folders[name] = Path(folder)
-    options.folders = folders
-    if not REPO.fullmatch(options.repo):
-        raise FGVEditError(f"--repo: found '{options.repo}', expected OWNER/NAME")
-    if options.provenance is not None and not options.provenance.is_file():
-        raise FGVEditError(f"--provenance: found no file '{options.provenance}', expected a text in Markdown")
-    needing = {"--pull-request": options.pull_request, "--private": options.private, "--message": options.message}
-    for option, given in needing.items():
-        if given and not options.push:
-            raise FGVEditError(f"{option}: found it without --push, expected both")
-    return options
+    return folders
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Validate the data sets, write the repository and, with --push, upload it."""
     options = options_of(argv)
 
     from builders.publish.publication import Publication

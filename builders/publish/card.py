@@ -9,7 +9,7 @@ import yaml
 
 from builders.publish.publication import Config, Publication
 from builders.validate.report import ANSWER_TYPES
-from fgvedit.probes import probe_kinds
+from fgvedit.probes import kinds
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))  # the hub's
 
@@ -30,9 +30,8 @@ COLUMNS = """\
 | `probes` | questions asked before and after the edit: `kind`, `question`, `answer`, `image`, `image_id` |
 
 A probe's `image` is empty where it is the edit's own (`image_id` is then the record's) or where there is none
-(`image_id` is then empty). Right after the edit is a probe's `answer` for the kinds `rephrase`, `in_scope` and
-`reference_in`; for `out_of_scope`, `text_locality`, `other_image` and `reference_out` it is whatever the model said
-before."""
+(`image_id` is then empty). For the kinds that are to stay as before, what is right is whatever the model said before,
+and `answer` is what an unedited, faultless model says."""
 
 FROM_VQAV2 = """\
 Questions and answers are derived from VQA v2.0 (https://visualqa.org; Goyal et al., "Making the V in VQA Matter",
@@ -43,7 +42,7 @@ the terms chosen there, and COCO's terms of use apply; this data set's licence d
 
 BY_REFERENCE = """\
 Images are **referenced, not embedded**: a column of images holds each image's address on COCO's host, from which
-`datasets` fetches it when it is looked at (`pip install "fsspec[http]"`). To work without a network, and with FGVEdit,
+`datasets` fetches it when it is read (`pip install "fsspec[http]"`). To work without a network, and with FGVEdit,
 put them into a copy of the files:
 
 ```bash
@@ -66,6 +65,7 @@ def card(about: Publication, configs: Sequence[Config]) -> str:
         f"```python\nfrom datasets import load_dataset\n\ndata = {load}\n```",
         "## Columns",
         COLUMNS,
+        _kinds(configs),
         "## Images",
         EMBEDDED if about.embed_images else BY_REFERENCE.format(repo=about.repo),
     ]
@@ -109,15 +109,21 @@ def _metadata(about: Publication, configs: Sequence[Config]) -> dict[str, Any]:
     }
 
 
+def _kinds(configs: Sequence[Config]) -> str:
+    """What the kinds of probe that are there ask, and what is right after the edit."""
+    there = {name for config in configs for name in config.kinds}
+    rows = [f"| `{kind.name}` | {kind.asks} | {kind.right} |" for kind in kinds().values() if kind.name in there]
+    return "\n".join(["| kind | asks | right after the edit |", "|---|---|---|", *rows])
+
+
 def _statistics(config: Config) -> str:
     splits = config.report.splits
     rows = [("records (edits)", [split.records for split in splits.values()])]
     rows.append(("images", [split.images for split in splits.values()]))
     for kind in ANSWER_TYPES:
         rows.append((f"targets: {kind}", [split.answers[kind] for split in splits.values()]))
-    for kind in probe_kinds():
-        if any(split.probes[kind] for split in splits.values()):
-            rows.append((f"probes `{kind}`", [split.probes[kind] for split in splits.values()]))
+    for kind in config.kinds:
+        rows.append((f"probes `{kind}`", [split.probes[kind] for split in splits.values()]))
     lines = [f"| | {' | '.join(splits)} |", "|---|" + "---|" * len(splits)]
     lines += [f"| {name} | {' | '.join(f'{count:,}' for count in counts)} |" for name, counts in rows]
     return "\n".join(lines)

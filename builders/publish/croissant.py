@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from builders.publish.publication import Config, Publication
+from fgvedit.probes import changes
 
 HUB = "https://huggingface.co/datasets"
 FORM = "http://mlcommons.org/croissant/1.0"
@@ -37,7 +38,7 @@ TEXTS = {
 PROBE_TEXTS = {
     "kind": "What the probe tests; it says which answer is right after the edit.",
     "question": "The question asked before and after the edit.",
-    "answer": "For the kinds rephrase, in_scope and reference_in the right answer after the edit.",
+    "answer": "For the kinds {changed} the right answer after the edit.",
     "image_id": "The name of the image that the question is about; empty for none.",
 }
 
@@ -98,46 +99,50 @@ def _file_set(config: Config) -> dict[str, Any]:
 
 
 def _record_set(config: Config, embedded: bool) -> dict[str, Any]:
-    at = f"{config.name}/"
-    files = {"fileSet": {"@id": f"files-{config.name}"}}
+    image = ("sc:ImageObject", "bytes") if embedded else ("sc:URL", "path")
+    changed = ", ".join(kind for kind in config.kinds if changes(kind))
 
     def field(name: str, kind: str, about: str, column: str, path: str = "", **more: Any) -> dict[str, Any]:
-        source = {**files, "extract": {"column": column}, **({"transform": {"jsonPath": path}} if path else {})}
-        kinds = {"@type": "cr:Field", "@id": at + name, "name": name, "description": about, "dataType": kind}
-        return {**kinds, "source": source, **more}
+        source = {"extract": {"column": column}, **({"transform": {"jsonPath": path}} if path else {})}
+        return _field(config, name, kind, about, source, **more)
 
-    image = ("sc:ImageObject", "bytes") if embedded else ("sc:URL", "path")
-    splits = "|".join(map(re.escape, config.files))
-    split_source = {
-        **files,
-        "extract": {"fileProperty": "fullpath"},
-        "transform": {"regex": rf"data/{re.escape(config.name)}/({splits})-\d+\.parquet$"},
-    }
+    def of_probes(name: str, kind: str, about: str, path: str) -> dict[str, Any]:
+        return field(f"probes/{name}", kind, about, "probes", f"[*].{path}", repeated=True)
+
     return {
         "@type": "cr:RecordSet",
         "@id": config.name,
         "name": config.name,
         "description": f"The edits of the configuration {config.name}, with their probes.",
         "field": [
-            {
-                "@type": "cr:Field",
-                "@id": at + "split",
-                "name": "split",
-                "description": "The split that the record is of.",
-                "dataType": "sc:Text",
-                "source": split_source,
-            },
+            _split_field(config),
             *(field(name, "sc:Text", text, name) for name, text in TEXTS.items()),
             field("image", image[0], "The image that the edit is about.", "image", image[1]),
             field("entity/name", "sc:Text", "The entity that the edit is about, in words.", "entity", "name"),
             field("entity/box", "sc:Float", "x, y, width, height in pixels.", "entity", "box", repeated=True),
-            *(
-                field(f"probes/{name}", "sc:Text", text, "probes", f"[*].{name}", repeated=True)
-                for name, text in PROBE_TEXTS.items()
-            ),
-            field(
-                "probes/image", image[0], "The image, where not the record's.", "probes", f"[*].image.{image[1]}",
-                repeated=True,
-            ),
+            *(of_probes(name, "sc:Text", text.format(changed=changed), name) for name, text in PROBE_TEXTS.items()),
+            of_probes("image", image[0], "The image, where not the record's.", f"image.{image[1]}"),
         ],
-    }  # fmt: skip
+    }
+
+
+def _split_field(config: Config) -> dict[str, Any]:
+    """The split of a record, which its file's path tells."""
+    splits = "|".join(map(re.escape, config.files))
+    source = {
+        "extract": {"fileProperty": "fullpath"},
+        "transform": {"regex": rf"data/{re.escape(config.name)}/({splits})-\d+\.parquet$"},
+    }
+    return _field(config, "split", "sc:Text", "The split that the record is of.", source)
+
+
+def _field(config: Config, name: str, kind: str, about: str, source: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "@type": "cr:Field",
+        "@id": f"{config.name}/{name}",
+        "name": name,
+        "description": about,
+        "dataType": kind,
+        "source": {"fileSet": {"@id": f"files-{config.name}"}, **source},
+        **more,
+    }

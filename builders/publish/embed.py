@@ -23,6 +23,39 @@ EXAMPLES = """examples:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Write a data set with its images put into its files."""
+    options = _parser().parse_args(argv)
+
+    from builders.coco import Images, expect_outside
+    from builders.parquet import write_rows
+    from builders.review.reading import rows
+    from builders.sidecars import LABELS, copy_labels, write_card
+    from builders.validate.sources import open_source
+
+    source = open_source(options.data, options.config)
+    if source.lies_in(options.out):
+        raise FGVEditError(f"--out: found '{options.out}', which holds the data itself; expected another folder")
+    check_out(options.out, made_here)
+    expect_outside(options.images, options.out)
+    images = Images(options.images, options.fetch)
+    if options.fetch:
+        lacking = images.fetch(sorted({name for _, row in rows(source) for name in _names(row)}))
+        for name, reason in lacking.items():
+            raise FGVEditError(f"image '{name}' {reason}; expected every image: the same command goes on from here")
+    whole: set[str] = set()  # keys of images that were decoded
+    with whole_folder(options.out, made_here) as folder:
+        files = {}
+        for split in source.files:
+            filled = (_with_images(row, images, whole) for _, row in rows(source, split))
+            files[split] = write_rows(filled, folder, split)
+        copy_labels(source, folder / LABELS)
+        write_card(folder, source, NOTE)
+        write_json(folder / REPORT, {"images_put_into": source.name, "config": source.config, "data": source.revision})
+    for split, paths in files.items():
+        print(f"{split}: {', '.join(str(options.out / path.name) for path in paths)}")
+
+
+def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m builders.publish.embed", description=__doc__, epilog=EXAMPLES)
     parser.add_argument("data", metavar="NAME_OR_FOLDER", help="a folder of Parquet, or a hub id (OWNER/NAME)")
     parser.add_argument("--config", metavar="NAME", help="of a data set with several configurations; default: its own")
@@ -36,35 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--fetch", action="store_true", help="fetch images that are not there into the first of them")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the Parquet files are written")
-    options = parser.parse_args(argv)
-
-    from builders.carried import LABELS, copy_labels, write_card
-    from builders.coco import Images, expect_outside
-    from builders.parquet import write_rows
-    from builders.review.reading import rows
-    from builders.validate.sources import open_source
-
-    source = open_source(options.data, options.config)
-    if source.lies_in(options.out):
-        raise FGVEditError(f"--out: found '{options.out}', which holds the data itself; expected another folder")
-    check_out(options.out, made_here)
-    expect_outside(options.images, options.out)
-    images = Images(options.images, options.fetch)
-    if options.fetch:
-        lacking = images.fetch(sorted({name for _, row in rows(source) for name in _names(row)}))
-        for name, reason in lacking.items():
-            raise FGVEditError(f"image '{name}' {reason}; expected every image: the same command goes on from here")
-    whole: set[str] = set()  # keys of images that were looked at
-    with whole_folder(options.out, made_here) as folder:
-        files = {}
-        for split in source.files:
-            filled = (_with_images(row, images, whole) for _, row in rows(source, split))
-            files[split] = write_rows(filled, folder, split)
-        copy_labels(source, folder / LABELS)
-        write_card(folder, source, NOTE)
-        write_json(folder / REPORT, {"images_put_into": source.name, "config": source.config, "data": source.revision})
-    for split, paths in files.items():
-        print(f"{split}: {', '.join(str(options.out / path.name) for path in paths)}")
+    return parser
 
 
 def made_here(folder: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from builders.validate.report import Report
+from fgvedit.probes import probe_kinds
 
 
 @dataclass(frozen=True)
@@ -29,3 +30,9 @@ class Config:
     files: Mapping[str, Sequence[str]]
     revision: str
     labels: str | None
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of its probes, in the order of the registry."""
+        splits = self.report.splits.values()
+        return [kind for kind in probe_kinds() if any(split.probes[kind] for split in splits)]

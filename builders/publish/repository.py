@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from builders import coco
-from builders.carried import copy_labels
 from builders.parquet import write_rows
 from builders.publish.card import card
 from builders.publish.croissant import croissant
 from builders.publish.publication import Config, Publication
+from builders.sidecars import copy_labels
 from builders.validate.report import Report
-from builders.validate.sources import Misfit, Source, rows_of
+from builders.validate.sources import Misfit, rows_of
+from fgvedit.dataset import Source
 from fgvedit.schema import record_from_row
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import whole_folder, write_json, write_text
@@ -76,7 +77,7 @@ def _embedded(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _referenced(row: dict[str, Any]) -> dict[str, Any]:
-    """With each image's place on COCO's host for its bytes."""
+    """With each image's address on COCO's host for its bytes."""
     probes = []
     for probe in row["probes"]:
         shown = _reference(probe["image_id"], row["id"]) if probe["image"] else None

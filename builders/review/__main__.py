@@ -20,6 +20,7 @@ record is to have; what is marked unsure stays.
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Write the page or, with --apply, the data set by marks that were made on it."""
     parser = ArgumentParser(prog="python -m builders.review", description=__doc__, epilog=EXAMPLES)
     parser.add_argument(
         "data", metavar="FOLDER", help="records: a folder, a configuration of the embedded data or a hub id"

@@ -12,11 +12,12 @@ from typing import Any
 
 import jsonschema
 
-from builders.carried import LABELS, write_card
 from builders.parquet import write_rows
 from builders.review.reading import labels_of, rows
-from builders.validate.checks import REQUIRED
-from builders.validate.sources import Source, open_source
+from builders.sidecars import LABELS, write_card
+from builders.validate.report import required_kinds
+from builders.validate.sources import open_source
+from fgvedit.dataset import Source
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import check_out, is_unicode, noted, read_json, whole_folder, write_json, write_text
 
@@ -31,7 +32,7 @@ def apply_marks(name: str, marks: Path, out: Path, config: str | None = None) ->
 
     `config`: which configuration of a folder or hub data set; None: its default one.
 
-    A record goes with its edit, or with the last of its probes of a kind in `REQUIRED`. What is unsure, and what
+    A record goes with its edit, or with the last of its probes of a kind that is required. What is unsure, and what
     nobody marked, stays. The same marks give the same bytes. `labels.jsonl` says of each record that was reviewed what
     was said of it, and `review.json` what was left out.
 
@@ -105,7 +106,7 @@ class _Review:
 
     def __init__(self, source: Source, marks: Mapping[str, Any]) -> None:
         self.source, self.marks = source, marks
-        self.kept: dict[str, list[int]] = {}  # id -> places that its probes, those that are kept, had before
+        self.kept: dict[str, list[int]] = {}  # id -> the indices that its probes, those that are kept, had before
         self.records_left_out: list[dict[str, str]] = []
         self.probes_left_out: Counter[str] = Counter()  # of records that are kept, by kind
         self.probes_kept: Counter[str] = Counter()
@@ -115,15 +116,15 @@ class _Review:
         for _, row in rows(self.source, split):
             own = self.marks.get(row["id"], {})
             marks = own.get("probes", {})
-            places = [place for place in range(len(row["probes"])) if marks.get(str(place)) != "wrong"]
-            probes = [row["probes"][place] for place in places]
+            indices = [index for index in range(len(row["probes"])) if marks.get(str(index)) != "wrong"]
+            probes = [row["probes"][index] for index in indices]
             before, after = Counter(_kinds(row["probes"])), Counter(_kinds(probes))
-            gone = [kind for kind in REQUIRED if before[kind] and not after[kind]]
+            gone = [kind for kind in required_kinds() if before[kind] and not after[kind]]
             reason = EDIT_WRONG if own.get("edit") == "wrong" else f"no {gone[0]} is left" if gone else ""
             if reason:
                 self.records_left_out.append({"id": row["id"], "split": split, "reason": reason})
                 continue
-            self.kept[row["id"]] = places
+            self.kept[row["id"]] = indices
             self.probes_left_out.update(before - after)
             self.probes_kept.update(after)
             self.unsure += [own.get("edit"), *marks.values()].count("unsure")
@@ -157,23 +158,23 @@ def _counts(counts: Counter[str]) -> str:
 
 
 def _write_labels(folder: Path, source: Source, review: _Review, reviewer: str) -> None:
-    """The labels of the records that are kept, with what was said of each by whoever looked at it."""
+    """The labels of the records that are kept, with what was said of each by whoever reviewed it."""
     labels = labels_of(source)
     lines = []
-    for name, places in review.kept.items():
+    for name, indices in review.kept.items():
         line = labels.get(name, {"id": name, "labeller": "not said", "policy": "not said", "reasons": {}})
         reviews = list(line.get("reviews", []))
         if own := review.marks.get(name):
             said = {key: own[key] for key in ("edit", "note") if own.get(key)}
             reviews.append({"reviewer": reviewer, "probes": own.get("probes", {}), **said})
         if reviews:
-            line = {**line, "reviews": [{**said, "probes": _moved(said["probes"], places)} for said in reviews]}
+            line = {**line, "reviews": [{**said, "probes": _moved(said["probes"], indices)} for said in reviews]}
         if reviews or name in labels:
             lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     if lines:
         write_text(folder / LABELS, "".join(lines))
 
 
-def _moved(marks: Mapping[str, str], places: list[int]) -> dict[str, str]:
-    """Marks of probes by the place that these have now; `places`: those that they had."""
-    return {str(new): marks[str(old)] for new, old in enumerate(places) if str(old) in marks}
+def _moved(marks: Mapping[str, str], indices: list[int]) -> dict[str, str]:
+    """Marks of probes by the index that these have now; `indices`: those that they had."""
+    return {str(new): marks[str(old)] for new, old in enumerate(indices) if str(old) in marks}

@@ -66,7 +66,7 @@ async function recall() {
   const store = database.transaction("kept").objectStore("kept");
   const own = IDBKeyRange.bound([data.revision], [data.revision, []]); // [revision, name] is between them
   const [keys, texts] = await Promise.all([answer(store.getAllKeys(own)), answer(store.getAll(own))]);
-  keys.forEach(([, name], place) => take(name, texts[place]));
+  keys.forEach(([, name], index) => take(name, texts[index]));
 }
 
 // Store texts under names, pairs of the two, in one go.
@@ -117,7 +117,7 @@ function take(name, text) {
   }
 }
 
-// What another page of this data stored; each has its own place.
+// What another page of this data stored; each is at its own record.
 others.addEventListener("message", ({ data: texts }) => {
   for (const [name, text] of texts) if (name !== "at" && !pending.has(name)) take(name, text);
   refresh();
@@ -275,9 +275,9 @@ function refresh() {
   progress();
 }
 
-const placeOf = (id) => Math.max(0, records.findIndex((record) => record.id === id));
+const indexOf = (id) => Math.max(0, records.findIndex((record) => record.id === id));
 
-function keepPlace() {
+function keepPosition() {
   state.at = at < 0 ? "" : records[at].id;
   keep([["at", state.at]]);
 }
@@ -294,7 +294,7 @@ function progress() {
   $("marked").textContent = `${marked} of ${all} marks, ${whole} of ${records.length} records done`;
   $("kept").textContent = pending.size ? "Marks are being kept …" : "All marks are kept.";
   const fitting = records.filter(matches).length;
-  $("place").textContent = (at < 0 ? "no record" : `record ${at + 1} of ${records.length}`) +
+  $("position").textContent = (at < 0 ? "no record" : `record ${at + 1} of ${records.length}`) +
     ($("filter").value === "all" ? "" : `; ${fitting} shown`);
   $("next").disabled = step(at, 1) < 0;
   $("previous").disabled = step(at, -1) < 0;
@@ -316,7 +316,7 @@ function go(by) {
   }
   say("");
   show(index);
-  keepPlace();
+  keepPosition();
   scrollTo(0, 0);
   items()[0].focus({ preventScroll: true });
 }
@@ -385,7 +385,7 @@ $("reviewer").addEventListener("input", (event) => {
 });
 $("filter").addEventListener("change", () => {
   show(at >= 0 && matches(records[at]) ? at : step(-1, 1));
-  keepPlace();
+  keepPosition();
 });
 
 async function start() {
@@ -394,7 +394,7 @@ async function start() {
   $("revision").textContent = short(data.revision);
   await recall().catch(unkept);
   $("reviewer").value = state.reviewer;
-  show(placeOf(state.at));
+  show(indexOf(state.at));
   document.body.inert = false;
 }
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from builders.review.reading import labels_of, rows
 from builders.validate.sources import open_source
 from fgvedit.evaluation.normalise import normalise
-from fgvedit.probes import changes
+from fgvedit.probes import kind_of
 from fgvedit.schema import Probe, Record, record_from_row
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import write_text
@@ -23,17 +23,6 @@ from fgvedit.viewers.pages import PICTURE, Images, html
 HERE = Path(__file__).parent
 DATA = r'<script type="application/json" id="page-data">(.*?)</script>'  # as fgvedit.viewers.pages writes it
 IMAGE = r"images/[0-9a-f]{20}\.[a-z]+"
-
-# What a probe asks, by its kind.
-ASKS = {
-    "rephrase": "The edit's question in other words",
-    "in_scope": "About the edited entity; the edit decides the answer",
-    "out_of_scope": "About this image, but not about what was edited",
-    "text_locality": "A question without an image",
-    "other_image": "The edit's question about another image",
-    "reference_in": "About the edited entity, told only by where it is",
-    "reference_out": "About another entity, told only by where it is",
-}
 
 
 def write_page(name: str, out: Path, sample: int | None = None, seed: int = 0, config: str | None = None) -> str:
@@ -106,7 +95,8 @@ def _shown(record: Record, label: Mapping[str, Any] | None, images: Images) -> d
         "probes": [
             {
                 **_asked(probe),
-                "reason": of_probes.get(normalise(probe.question), "") if probe.kind != "other_image" else "",
+                # The same question about another image is another question.
+                "reason": "" if kind_of(probe.kind).image == "other" else of_probes.get(normalise(probe.question), ""),
                 "image": images.file(probe.image)
                 if probe.image is not None and probe.image.key != record.image.key
                 else None,
@@ -117,8 +107,10 @@ def _shown(record: Record, label: Mapping[str, Any] | None, images: Images) -> d
 
 
 def _asked(probe: Probe) -> dict[str, str]:
-    if changes(probe.kind):
+    kind = kind_of(probe.kind)
+    asks = f"{kind.asks[0].upper()}{kind.asks[1:]}"
+    if kind.changes:
         expected = f"After the edit the answer is to be “{probe.answer}”."
     else:
         expected = f"The edit is to change nothing here: the right answer was, and stays, “{probe.answer}”."
-    return {"kind": probe.kind, "asks": ASKS[probe.kind], "question": probe.question, "expected": expected}
+    return {"kind": probe.kind, "asks": asks, "question": probe.question, "expected": expected}

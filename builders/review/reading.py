@@ -9,8 +9,9 @@ from typing import Any
 
 import jsonschema
 
-from builders.carried import label_files
-from builders.validate.sources import Misfit, Source, misfits, rows_of
+from builders.sidecars import label_files
+from builders.validate.sources import Misfit, misfits, rows_of
+from fgvedit.dataset import Source
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import is_unicode
 
@@ -20,24 +21,24 @@ _LINE = jsonschema.Draft202012Validator(SCHEMA)
 
 def rows(source: Source, split: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of a data set, or of one split, each with its split. Raises `FGVEditError`, naming the record, for one
-    that has not the form of records or has a text that is none."""
+    that has not the form of records or has a field that is not text."""
     for name in source.files if split is None else [split]:
         for file in source.files[name]:
             faults: list[Misfit] = [fault for fault in misfits(file) if not fault.spare]
             for number, row in enumerate(faults or rows_of(file)):
                 if isinstance(row, Misfit):
                     raise FGVEditError(f"data set '{source.name}', {row.record}: {row.detail}")
-                for place, value in _texts(row):
+                for field, value in _texts(row):
                     if value is None or not is_unicode(value):
                         raise FGVEditError(
                             f"data set '{source.name}', record '{row['id'] or f'{file.name}[{number}]'}': "
-                            f"{place}: found {value!r}, expected a text"
+                            f"{field}: found {value!r}, expected a text"
                         )
                 yield name, row
 
 
 def _texts(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What has to be text in a row of the right columns, with its place; None in place of probes that are not there."""
+    """What has to be text in a row of the right columns, by field; None in place of probes that are not there."""
     for name in ("id", "image_id", "question", "answer", "target"):
         yield name, row[name]
     if row["probes"] is None:
@@ -57,8 +58,8 @@ def labels_of(source: Source) -> dict[str, dict[str, Any]]:
 def read_labels(path: Path) -> dict[str, dict[str, Any]]:
     """The lines of a file of labels, by the record's id: `labels.schema.json` says what a line holds.
 
-    Raises `FGVEditError`, naming the file and the line, for one of another form, a text that is none, or a second one
-    of the same record.
+    Raises `FGVEditError`, naming the file and the line, for one of another form, half a character in a text,
+    or a second one of the same record.
     """
     found: dict[str, dict[str, Any]] = {}
     with open(path, encoding="utf-8") as lines:

@@ -42,6 +42,7 @@ def stamp(card: Path, folder: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Write both splits."""
     parser = ArgumentParser(prog="python -m builders.scenes", description=__doc__)
     parser.add_argument("--seed", type=int, default=SEED, help="another seed makes other scenes (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=DATA, help="folder of the Parquet files (default: the package's)")

@@ -21,12 +21,27 @@ def counts(split: str) -> dict[str, str]:
     """What is counted in a split -> how much of it there is."""
     records: list[Record] = list(load_records("scenes", split).records)
     probes = [probe for record in records for probe in record.probes]
-    kinds = Counter(probe.kind for probe in probes)
+    numbers = Counter(probe.kind for probe in probes)
     said = Counter((probe.kind, probe.answer) for probe in probes)
     own = {record.image.key for record in records}
     shown = own | {probe.image.key for probe in probes if probe.image is not None}
+    found = {
+        "edits": str(len(records)),
+        "images that are edited": str(len(own)),
+        "images in all": str(len(shown)),
+        **_of_scenes(split),
+        "text-only facts": str(len(facts_of(split))),
+        **{f"probes `{kind}`": str(numbers[kind]) for kind in probe_kinds() if numbers[kind]},
+    }
+    for kind in CLOSED:
+        yes, no = said[kind, "yes"], said[kind, "no"]
+        found[f'"yes" among the yes-or-no questions of `{kind}`'] = percent(yes, yes + no)
+    found["size of the file"] = f"{(DATA / f'scenes-{split}.parquet').stat().st_size / 1e6:.1f} MB"
+    return found
 
-    # The files hold words and pictures alone; what they are of is known where they are made.
+
+def _of_scenes(split: str) -> dict[str, str]:
+    """The files hold words and pictures alone; what they are of is known where they are made."""
     drawn = draw(split_random(split, SEED), split, IMAGES[split], SEED)
     scenes = [scene for scene, _ in drawn]
     edited = [(scene, row["asked"]) for scene, rows in drawn for row in rows]
@@ -36,10 +51,7 @@ def counts(split: str) -> dict[str, str]:
     new = {text for attribute, form in PHRASINGS for text in phrasings(attribute, form, "new")}
     alike = sum(bool(scene.alike(scene.entities[question.entity])) for scene, question in edited)
 
-    found = {
-        "edits": str(len(records)),
-        "images that are edited": str(len(own)),
-        "images in all": str(len(shown)),
+    return {
         "entities in an image, mean": f"{sum(len(scene.entities) for scene in scenes) / len(scenes):.2f}",
         "kinds of picture": str(len({entity.kind for scene in scenes for entity in scene.entities})),
         "images with two entities of one kind": percent(sum(map(has_twins, scenes)), len(scenes)),
@@ -49,21 +61,16 @@ def counts(split: str) -> dict[str, str]:
         "(kind, attribute) pairs edited in test alone": str(sum(held_out(*pair) for pair in pairs)),
         "phrasings": str(sum(len(phrasings(*key, split)) for key in PHRASINGS)),
         "phrasings found in test alone": str(len(new) if split == "test" else 0),
-        "text-only facts": str(len(facts_of(split))),
-        **{f"probes `{kind}`": str(kinds[kind]) for kind in probe_kinds()},
     }
-    for kind in CLOSED:
-        yes, no = said[kind, "yes"], said[kind, "no"]
-        found[f'"yes" among the yes-or-no questions of `{kind}`'] = percent(yes, yes + no)
-    found["size of the file"] = f"{(DATA / f'scenes-{split}.parquet').stat().st_size / 1e6:.1f} MB"
-    return found
 
 
 def percent(part: int, whole: int) -> str:
+    """A share in percent, in words."""
     return f"{100 * part / whole:.1f} %"
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Print the counts of both splits as a table in Markdown."""
     columns = {split: counts(split) for split in IMAGES}
     print("| | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")

@@ -1,4 +1,4 @@
-"""From scenes to records: an edit of one attribute of one entity, and probes of every kind around it."""
+"""From scenes to records: an edit of one attribute of one entity, and probes of each kind that is built."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from builders.scenes.language import (
     true_answer,
 )
 from builders.scenes.scene import ATTRIBUTES, KINDS, PLACES, Entity, Scene, encode, render, scene_stream
+from fgvedit.probes import current_kinds
 
 EDITS_PER_IMAGE = 2
 # (kind, attribute) pairs that are edited in the test split alone: one of every other kind, each attribute in turn.
@@ -224,7 +225,8 @@ def _finish(
     elsewhere: Mapping[str, Sequence[tuple[Picture, Entity]]],
     record_id: str,
 ) -> dict[str, Any]:
-    """Add what lies outside the scene, a fact and another image, and the columns that name the record."""
+    """Add what lies outside the scene, a fact and another image, and the columns that name the record; leave out probes
+    of a kind that is retired."""
     probes = [{**probe, "image": None, "image_id": picture.image_id} for probe in row["probes"]]
     split = picture.image_id.split("-")[1]
     fact, right = rng.choice(facts_of(split))
@@ -247,7 +249,7 @@ def _finish(
         "answer": row["answer"],
         "target": row["target"],
         "entity": row["entity"],
-        "probes": probes,
+        "probes": [probe for probe in probes if probe["kind"] in current_kinds()],
     }
 
 

@@ -57,10 +57,12 @@ class Entity:
 
     @property
     def row(self) -> int:
+        """0 to 2, from the top."""
         return self.cell // GRID
 
     @property
     def column(self) -> int:
+        """0 to 2, from the left."""
         return self.cell % GRID
 
     def value(self, attribute: str) -> str:
@@ -127,6 +129,7 @@ def scene_stream(name: str, seed: int) -> Iterator[Scene]:
 
 
 def has_twins(scene: Scene) -> bool:
+    """Whether two of its entities are of the same kind."""
     return max(Counter(entity.kind for entity in scene.entities).values()) > 1
 
 

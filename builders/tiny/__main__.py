@@ -18,6 +18,7 @@ from builders.tiny.log import Log
 from builders.tiny.model import build_model, build_processor, build_tokenizer
 from builders.tiny.vision import Pool, train_queries, train_vision
 from fgvedit.editors.checkpoints import fill, read_tensors, state, write_tensors
+from fgvedit.editors.memory.clip import SHIPPED
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import command_line
 from fgvedit.util.files import write_json
@@ -32,10 +33,9 @@ STEPS = {
     "retrieve": 1000,
     "clip": 1000,
 }
-_PACKAGE = Path(fgvedit.__file__).parent
-MODEL = _PACKAGE / "backbones" / "tiny" / "model"
+MODEL = Path(fgvedit.__file__).parent / "backbones" / "tiny" / "model"
 QUALITY = MODEL.parent  # the log and the measured quality, beside the model that they are of
-CLIP = _PACKAGE / "mscke" / "clip" / NAME
+CLIP = SHIPPED / NAME
 EPILOG = """\
 examples:
   python -m builders.tiny train
@@ -85,6 +85,7 @@ def train(work: Path, seed: int, threads: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Train, or not, and measure."""
     parser = ArgumentParser(prog="python -m builders.tiny", description=__doc__, epilog=EPILOG)
     parser.add_argument("task", choices=("train", "evaluate"))
     parser.add_argument("--work", type=Path, default=Path("runs/tiny"), help="of the stages (default: %(default)s)")

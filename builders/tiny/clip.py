@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from builders.scenes.language import caption, true_answer
 from builders.scenes.scene import CELL, IMAGE_SIZE, Scene
-from builders.tiny.language import descend, schedule
+from builders.tiny.language import optimise, schedule
 from builders.tiny.log import Log
 from builders.tiny.model import EOS
 from builders.tiny.prompts import random_question
@@ -76,6 +76,7 @@ def write_clip_folder(folder: Path, tokenizer: PreTrainedTokenizerFast, weights:
 
 
 def build_clip(tokenizer: PreTrainedTokenizerFast, seed: int) -> open_clip.CustomTextCLIP:
+    """The CLIP with random weights, the same for the same seed."""
     torch.manual_seed(seed)
     config = clip_config(tokenizer)["model_cfg"]
     return open_clip.CustomTextCLIP(**{name: value for name, value in config.items() if name != "custom_text"})
@@ -118,6 +119,6 @@ def train_clip(
         logits = model.logit_scale.exp().clamp(max=100) * image @ text.T
         pairs = torch.arange(len(logits))
         contrast = (nn.functional.cross_entropy(logits, pairs) + nn.functional.cross_entropy(logits.T, pairs)) / 2
-        descend(contrast + labelling, optimiser, rate, parameters)
+        optimise(contrast + labelling, optimiser, rate, parameters)
         matched = (logits.detach().argmax(dim=1) == pairs).float().mean()
         log.step("clip", step, steps, contrast=contrast, matched=matched, **accuracies(accuracy))

@@ -19,12 +19,11 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
 from fgvedit.editors.memory.clip import Clip
 from fgvedit.evaluation.normalise import normalise
+from fgvedit.probes import kind_of
 from fgvedit.schema import ImageRef, Record
 
 DEMONSTRATIONS = 4
 _BATCH = 128
-# Probes whose `answer` is what an unedited model should say; the others carry the answer after the edit.
-_UNEDITED = ("out_of_scope", "other_image", "reference_out")
 
 
 def evaluate() -> dict[str, dict[str, float | int]]:
@@ -63,10 +62,11 @@ def _questions(records: Sequence[Record]) -> Iterator[tuple[str, Query, str]]:
     for record in records:
         yield "scene/edit", Query(record.question, record.image), record.answer
         for probe in record.probes:
-            if probe.kind in ("rephrase", "reference_in"):
-                yield f"scene/{probe.kind}", Query(probe.question, probe.image), record.answer
-            elif probe.kind in _UNEDITED:
-                yield f"scene/{probe.kind}", Query(probe.question, probe.image), probe.answer
+            kind = kind_of(probe.kind)
+            if kind.right == "the new answer":  # before the edit, its old one
+                yield f"scene/{kind.name}", Query(probe.question, probe.image), record.answer
+            elif kind.right == "as before" and probe.image is not None:
+                yield f"scene/{kind.name}", Query(probe.question, probe.image), probe.answer
 
 
 def _in_context(backbone: Backbone, records: Sequence[Record], shown: Sequence[Record]) -> list[bool]:

@@ -7,10 +7,10 @@ import random
 import torch
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 
-from builders.tiny.language import Mixture, choose, descend, language_loss, schedule
+from builders.tiny.language import Mixture, choose, language_loss, optimise, schedule
 from builders.tiny.log import Log
 from builders.tiny.prompts import hard, in_context, plain, survey, twins, with_demonstrations, with_retrieved
-from builders.tiny.vision import Pool, kept_features, read_queries
+from builders.tiny.vision import Pool, pool_features, read_queries
 
 JOINING: Mixture = (
     (plain, 0.25, 144),
@@ -48,7 +48,7 @@ def train_together(
     """Train all of `model` but its vision tower on the answers' loss."""
     torch.manual_seed(seed)
     rng = random.Random(f"{stage}/{seed}")
-    kept = kept_features(model, pool)
+    features = pool_features(model, pool)
     learned = (model.qformer, model.language_projection, model.language_model)
     parameters = [model.query_tokens, *(p for module in learned for p in module.parameters())]
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
@@ -59,7 +59,7 @@ def train_together(
         examples = [make(rng, pool.scenes[index]) for index in indices]
         shown = [index for index, example in zip(indices, examples, strict=True) if example.scene is not None]
         with torch.autocast("cpu", torch.bfloat16):
-            image_tokens = model.language_projection(read_queries(model, kept[shown]))
+            image_tokens = model.language_projection(read_queries(model, features[shown]))
             loss = language_loss(model, tokenizer, examples, image_tokens)
-        descend(loss, optimiser, rate, parameters)
+        optimise(loss, optimiser, rate, parameters)
         log.step(stage, step, steps, loss=loss)

@@ -64,6 +64,7 @@ class CellEmbedding(nn.Module):
         self.register_buffer("columns", torch.tensor([one_token(tokenizer, c) for _ in ROWS for c in COLUMNS]), False)
 
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
+        """Labels (n, 9, 3), as `cell_labels` has them -> embeddings (n, 9, hidden)."""
         seen = self.turn[3](self.words(self.rows)) + self.turn[4](self.words(self.columns))
         for number in range(3):
             seen = seen + self.turn[number](self.words(self.get_buffer(f"ids_{number}")[labels[..., number]]))
@@ -116,16 +117,16 @@ def language_loss(
     kept = max(len(ids) for ids in answers) + 1
     loss = answer_cross_entropy(model.language_model.lm_head(hidden[:, -kept:]), answers)
     shown = [
-        (number, hidden.shape[1] - len(row) + place, int(row[place]))
+        (number, hidden.shape[1] - len(row) + index, int(row[index]))
         for number, (e, row, offsets) in enumerate(zip(examples, rows, read["offset_mapping"], strict=True))
         for start, end in e.shown
-        for place, (left, right) in enumerate(offsets)
+        for index, (left, right) in enumerate(offsets)
         if start < right and left < end
     ]
     if shown:
-        number, place, token = torch.tensor(shown).T
+        number, index, token = torch.tensor(shown).T
         loss = loss + nn.functional.cross_entropy(
-            model.language_model.lm_head(hidden[number, place - 1]).float(), token
+            model.language_model.lm_head(hidden[number, index - 1]).float(), token
         )
     return loss
 
@@ -142,7 +143,7 @@ def schedule(optimiser: torch.optim.Optimizer, steps: int, warm_up: int = 100) -
     return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
 
 
-def descend(
+def optimise(
     loss: torch.Tensor,
     optimiser: torch.optim.Optimizer,
     rate: torch.optim.lr_scheduler.LRScheduler,
@@ -172,5 +173,5 @@ def train_language(
         labels = cell_labels([e.scene for e in examples if e.scene is not None])
         with torch.autocast("cpu", torch.bfloat16):
             loss = language_loss(model, tokenizer, examples, cells(labels))
-        descend(loss, optimiser, rate, parameters)
+        optimise(loss, optimiser, rate, parameters)
         log.step("language", step, steps, loss=loss)

@@ -12,6 +12,8 @@ _EVERY = 50  # steps
 
 
 class Log:
+    """A file of lines of JSON, to which steps are added."""
+
     def __init__(self, file: Path) -> None:
         self.file = file
         self.started = time.monotonic()
@@ -29,6 +31,7 @@ class Log:
             self._sums, self._steps = {}, 0
 
     def write(self, **line: object) -> None:
+        """Add a line, with the minutes since the log was opened, and print it."""
         line["minutes"] = round((time.monotonic() - self.started) / 60, 1)
         with self.file.open("a") as file:
             file.write(json.dumps(line) + "\n")

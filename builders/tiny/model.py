@@ -57,6 +57,7 @@ def build_tokenizer(seed: int) -> PreTrainedTokenizerFast:
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> Blip2Processor:
+    """What makes images of `IMAGE_SIZE` pixels, in [-1, 1], and tokens of what the model is given."""
     image_processor = BlipImageProcessor(
         size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
@@ -64,6 +65,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> Blip2Processor:
 
 
 def build_config(tokenizer: PreTrainedTokenizerFast) -> Blip2Config:
+    """The shapes of the vision tower, the Q-Former and the language model."""
     vision = Blip2VisionConfig(
         hidden_size=128,
         intermediate_size=512,
@@ -94,7 +96,7 @@ def build_config(tokenizer: PreTrainedTokenizerFast) -> Blip2Config:
         num_attention_heads=6,
         max_position_embeddings=CONTEXT,
         dropout=0.0,
-        init_std=0.08,  # with OPT's 0.02 it takes long before it looks anything up
+        init_std=0.08,  # with OPT's 0.02 it takes long before it attends to anything
         bos_token_id=tokenizer.eos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -110,6 +112,7 @@ def build_config(tokenizer: PreTrainedTokenizerFast) -> Blip2Config:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Blip2ForConditionalGeneration:
+    """The model with random weights, the same for the same seed."""
     torch.manual_seed(seed)
     model = Blip2ForConditionalGeneration(build_config(tokenizer))
     model.set_attn_implementation("eager")  # on a CPU the fused kernel's backward pass is the slower one

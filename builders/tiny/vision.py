@@ -12,7 +12,7 @@ from torch import nn
 from transformers import Blip2ForConditionalGeneration
 
 from builders.scenes.scene import COLORS, COUNTS, GRID, KINDS, Scene, render
-from builders.tiny.language import CELLS, CellEmbedding, cell_labels, descend, schedule
+from builders.tiny.language import CELLS, CellEmbedding, cell_labels, optimise, schedule
 from builders.tiny.log import Log
 from builders.tiny.prompts import training_scenes
 
@@ -43,6 +43,7 @@ class Labels(nn.Module):
 
 
 def accuracies(values: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Accuracies (4,), as `Labels.loss_and_accuracy` has them, by name."""
     return dict(zip(("kind", "color", "count", "cell"), values, strict=True))
 
 
@@ -86,14 +87,14 @@ def train_vision(model: Blip2ForConditionalGeneration, pool: Pool, steps: int, s
         with torch.autocast("cpu", torch.bfloat16):
             patches = model.vision_model(pixel_values=pool.images(indices)).last_hidden_state[:, 1:]
             loss, accuracy = heads.loss_and_accuracy(patches, labels)
-        descend(loss, optimiser, rate, parameters)
+        optimise(loss, optimiser, rate, parameters)
         log.step("vision", step, steps, loss=loss, **accuracies(accuracy))
 
 
 def train_queries(
     model: Blip2ForConditionalGeneration, cells: CellEmbedding, pool: Pool, steps: int, seed: int, log: Log
 ) -> None:
-    """Train the Q-Former and the projection, on kept features, so that query i gives the embedding of cell i.
+    """Train the Q-Former and the projection, on features encoded once, so that query i gives the embedding of cell i.
 
     `cells` is what the language model already reads; it stays as it is.
     """
@@ -103,22 +104,22 @@ def train_queries(
     parameters = [model.query_tokens, *(p for module in learned for p in module.parameters())]
     optimiser = torch.optim.AdamW(parameters, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)
     rate = schedule(optimiser, steps)
-    kept = kept_features(model, pool)
+    features = pool_features(model, pool)
     with torch.no_grad():
         targets = cells(pool.labels)
         variance = targets.var()
     for step, indices in zip(range(1, steps + 1), pool.batches(256, seed), strict=False):
         with torch.autocast("cpu", torch.bfloat16):
-            queries = read_queries(model, kept[indices])
+            queries = read_queries(model, features[indices])
             loss, accuracy = heads.loss_and_accuracy(queries, pool.labels[indices])
             image_tokens = model.language_projection(queries).float()
         distance = nn.functional.mse_loss(image_tokens, targets[indices]) / variance
-        descend(loss + distance, optimiser, rate, parameters)
+        optimise(loss + distance, optimiser, rate, parameters)
         log.step("queries", step, steps, loss=loss, distance=distance, **accuracies(accuracy))
 
 
 @torch.no_grad()
-def kept_features(model: Blip2ForConditionalGeneration, pool: Pool) -> torch.Tensor:
+def pool_features(model: Blip2ForConditionalGeneration, pool: Pool) -> torch.Tensor:
     """(scenes, patches, width): the vision tower over every scene of the pool."""
     everything = torch.arange(len(pool.scenes)).split(256)
     return torch.cat([model.vision_model(pixel_values=pool.images(part)).last_hidden_state for part in everything])

@@ -18,6 +18,7 @@ The exit code is 0 where nothing is wrong (there may be warnings), 1 where somet
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Validate, print the table and, with --report, write the report; 0 where there are no errors, else 1."""
     parser = ArgumentParser(prog="python -m builders.validate", description=__doc__, epilog=EXAMPLES)
     parser.add_argument(
         "data",

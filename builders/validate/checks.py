@@ -11,17 +11,14 @@ from typing import Any
 from tqdm import tqdm
 
 from builders.validate import texts
-from builders.validate.looks import Looks, look
-from builders.validate.report import Report
-from builders.validate.sources import Misfit, Source, misfits, rows_of
+from builders.validate.perceptual_hash import ImageHashes, image_hash
+from builders.validate.report import Report, required_kinds
+from builders.validate.sources import Misfit, misfits, rows_of
+from fgvedit.dataset import Source
 from fgvedit.evaluation.normalise import normalise
-from fgvedit.probes import changes, probe_kinds
+from fgvedit.probes import changes, current_kinds, kind_of, probe_kinds
 from fgvedit.schema import ImageRef, Probe, Record, record_from_row
 from fgvedit.util.errors import FGVEditError, unknown
-
-REQUIRED = ("rephrase", "in_scope", "out_of_scope", "text_locality")
-WITHOUT_IMAGE = ("text_locality",)
-OF_ANOTHER_IMAGE = ("other_image",)
 
 
 def validate(source: Source) -> Report:
@@ -40,7 +37,7 @@ class _Pass:
         self.source = source
         self.report = Report(source)
         self.ids: set[bytes] = set()
-        self.images: dict[str, int | None] = {}  # key -> its number among the looks; None: it does not decode
+        self.images: dict[str, int | None] = {}  # key -> its number among the hashes; None: it does not decode
         self.names: dict[str, list[str]] = defaultdict(list)  # image_id -> keys
         self.name_of: dict[str, str] = {}  # key -> the first image_id
         self.shown_in: dict[str, set[str]] = {split: set() for split in source.files}  # keys of each split
@@ -48,7 +45,7 @@ class _Pass:
         self.edits: dict[str, dict[bytes, tuple[str, str]]] = defaultdict(dict)  # key -> text -> split, id
         self.having: dict[str, Counter[str]] = {split: Counter() for split in source.files}  # records with a kind
         self.first_without: dict[tuple[str, str], str] = {}
-        self.looks = Looks()
+        self.hashes = ImageHashes()
 
     def run(self) -> Report:
         with tqdm(total=self.source.rows, desc="records", unit="record", disable=None) as bar:
@@ -72,27 +69,44 @@ class _Pass:
             self.report.splits[split].images = len(keys)
         return self.report
 
-    def _row(self, row: Mapping[str, Any], split: str, place: str) -> None:
-        name = row["id"] or place
-        counts = self.report.splits[split]
-        counts.records += 1
+    def _row(self, row: Mapping[str, Any], split: str, where: str) -> None:
+        name = row["id"] or where
+        self.report.splits[split].records += 1
         digest = _digest(name)
         if digest in self.ids:
             self.report.add("id", name, "another record has this id")
         self.ids.add(digest)
-        kinds_said = [str((probe or {}).get("kind")) for probe in row["probes"] or ()]
-        foreign = [kind for kind in kinds_said if kind not in probe_kinds()]
-        if foreign:
-            self.report.add("probe_kind", name, str(unknown("probe kind", foreign[0], probe_kinds())))
+        record = self._read(row, name)
+        if record is None:
             return
+        self._count(record, split, name)
+        self._kinds_of(record)
+        self._images_of(record, row["probes"], split)
+        self._texts_of(record)
+        self._answers_of(record)
+        self._box_of(record, row["entity"].get("box"))
+        self._edit_of(record, split, name)
+
+    # -- one record --------------------------------------------------------------------------------------------------
+
+    def _read(self, row: Mapping[str, Any], name: str) -> Record | None:
+        """A row as a record; None, reported, where it cannot be read."""
+        said = [str((probe or {}).get("kind")) for probe in row["probes"] or ()]
+        foreign = [kind for kind in said if kind not in probe_kinds()]
+        if foreign:
+            self.report.add("probe_kind", name, str(unknown("probe kind", foreign[0], current_kinds())))
+            return None
         if row["target"] and row["target"] == row["answer"]:
             self.report.add("target", name, f"target '{row['target']}' is the answer")
-            return
+            return None
         try:
-            record = record_from_row(row)
+            return record_from_row(row)
         except FGVEditError as error:
             self.report.add("record", name, str(error).removeprefix(f"record '{name}': "))
-            return
+            return None
+
+    def _count(self, record: Record, split: str, name: str) -> None:
+        counts = self.report.splits[split]
         counts.answers[texts.answer_type(record.target)] += 1
         kinds = Counter(probe.kind for probe in record.probes)
         counts.probes.update(kinds)
@@ -100,17 +114,24 @@ class _Pass:
         for kind in probe_kinds():
             if kind not in kinds:
                 self.first_without.setdefault((split, kind), name)
-        self._images_of(record, row["probes"], split)
-        self._texts_of(record)
-        self._answers_of(record)
-        self._box_of(record, row["entity"].get("box"))
+
+    def _kinds_of(self, record: Record) -> None:
+        """A kind that is retired can be read, as in old data, but no data set is built with it."""
+        retired = next((probe.kind for probe in record.probes if kind_of(probe.kind).retired), None)
+        if retired is not None:
+            self.report.add(
+                "probe_kind",
+                record.id,
+                f"probe kind '{retired}' is retired: it is read in older data and not built any more; expected one of "
+                f"{', '.join(current_kinds())}",
+            )
+
+    def _edit_of(self, record: Record, split: str, name: str) -> None:
         text = _digest(f"{normalise(record.question)}\0{normalise(record.target)}")
         seen = self.edits[record.image.key].setdefault(text, (split, name))
         if seen != (split, name):
             check = "edit_twice" if seen[0] == split else "edit_in_splits"
             self.report.add(check, name, f"'{record.question}' -> '{record.target}', as in '{seen[1]}' of {seen[0]}")
-
-    # -- one record --------------------------------------------------------------------------------------------------
 
     def _images_of(self, record: Record, probes: list[Mapping[str, Any]], split: str) -> None:
         self._image(record.image, record.id, split)
@@ -119,14 +140,15 @@ class _Pass:
             if probe.image is not None and probe.image is not record.image:
                 self._image(probe.image, record.id, split)
             own = probe.image is not None and probe.image.key == record.image.key
-            if probe.kind in WITHOUT_IMAGE:
+            wanted = kind_of(probe.kind).image
+            if wanted == "none":
                 if probe.image is not None:
                     self.report.add("probe_image", record.id, f"{where} shows '{probe.image.image_id}'; expected none")
             elif probe.image is None:
                 self.report.add("probe_image", record.id, f"{where} shows no image; expected one")
-            elif probe.kind in OF_ANOTHER_IMAGE and own:
+            elif wanted == "other" and own:
                 self.report.add("probe_image", record.id, f"{where} shows the record's own image; expected another")
-            elif probe.kind not in OF_ANOTHER_IMAGE and not own:
+            elif wanted == "own" and not own:
                 found = stored["image_id"]
                 self.report.add(
                     "probe_image", record.id, f"{where} shows '{found}'; expected '{record.image.image_id}'"
@@ -143,7 +165,7 @@ class _Pass:
                 self.report.add("image_opens", record, str(error))
             else:
                 self.sizes[key] = picture.size
-                self.images[key] = self.looks.add(look(picture))
+                self.images[key] = self.hashes.add(image_hash(picture))
         if not image.image_id:
             self.report.add("image_id", record, "an image of a probe has no image_id")
             return
@@ -211,8 +233,9 @@ class _Pass:
     def _kinds(self) -> None:
         for split, having in self.having.items():
             records = self.report.splits[split].answers.total()  # that could be read
+            required = required_kinds()
             for kind in probe_kinds():
-                if kind in REQUIRED and not having[kind]:
+                if kind in required and not having[kind]:
                     self.report.add("required_kinds", split, f"no record has '{kind}'")
                 elif 0 < having[kind] < records:
                     self.report.add(
@@ -233,7 +256,7 @@ class _Pass:
                 [number for key in self.shown_in[split] - both if (number := self.images[key]) is not None]
                 for split in (one, other)
             ]
-            for first, second in self.looks.copies(*sides):
+            for first, second in self.hashes.copies(*sides):
                 a, b = keys[first], keys[second]
                 self.report.add("look_in_splits", self._name(a), f"of {one} looks like '{self._name(b)}' of {other}")
                 for text in self.edits.get(a, {}).keys() & self.edits.get(b, {}).keys():

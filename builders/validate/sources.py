@@ -1,13 +1,12 @@
-"""The files of a data set, split by split, and their rows, one after the other."""
+"""The rows of a data set, one after the other, from Parquet or JSON; and what has not their form."""
 
 from __future__ import annotations
 
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +14,16 @@ import datasets
 import huggingface_hub
 import jsonschema
 import pyarrow
-import pyarrow.parquet as pq
 
-from fgvedit.dataset import FOLDER, HUB_ID, card_metadata, embedded
+from fgvedit.dataset import Source, locate, not_on_hub, parquet_file, parquet_source
 from fgvedit.schema import features
 from fgvedit.util.errors import FGVEditError, one_line, unknown
 from fgvedit.util.files import is_unicode, read_json
-from fgvedit.util.revision import content_hash
 
 NOT_RECORDS = ("labels", "dataset_info", "dataset_infos", "croissant")  # JSON that lies beside the data
 ROWS_AT_ONCE = 16  # with their images in memory
 _SCHEMA = json.loads((Path(__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
 _RECORD = jsonschema.Draft202012Validator(_SCHEMA)
-
-
-@dataclass(frozen=True)
-class Source:
-    """One configuration of a data set: the files of each split. `folder`: with the data card; a hub data set's is in
-    the cache."""
-
-    name: str
-    config: str
-    files: Mapping[str, list[Path]]
-    folder: Path
-
-    @cached_property
-    def revision(self) -> str:
-        """A hash over all files."""
-        return content_hash(file for files in self.files.values() for file in files)
-
-    def lies_in(self, folder: Path) -> bool:
-        """Whether one of its files does, or does below."""
-        return any(folder.resolve() in file.resolve().parents for files in self.files.values() for file in files)
-
-    @cached_property
-    def rows(self) -> int | None:
-        """How many there are, where the files say it."""
-        files = [file for files in self.files.values() for file in files]
-        if any(file.suffix != ".parquet" for file in files):
-            return None
-        return sum(_parquet(file).metadata.num_rows for file in files)
 
 
 @dataclass(frozen=True)
@@ -74,15 +43,11 @@ def open_source(name: str, config: str | None = None, instead: str = "--config w
     it has several and no default one.
     Raises `FGVEditError` where there is none of these, or no such configuration.
     """
-    if name in embedded():
-        return _of_parquet(name, FOLDER, name, instead)
-    folder = Path(name)
-    if not folder.is_dir():
-        if not HUB_ID.fullmatch(name) or folder.exists():
-            raise unknown("data set (no folder, no hub id)", name, embedded())
-        folder = _from_hub(name)
-    if next(folder.rglob("*.parquet"), None) is not None:
-        return _of_parquet(name, folder, config, instead)
+    folder, own = locate(name) or (_from_hub(name), None)
+    if own is not None and config not in (None, own):
+        raise unknown(f"configuration of data set '{name}'", str(config), [own])
+    if own is not None or next(folder.rglob("*.parquet"), None) is not None:
+        return parquet_source(name, folder, own or config, instead)
     files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".jsonl"))
     by_split: dict[str, list[Path]] = {}
     for file in files:
@@ -98,10 +63,10 @@ def open_source(name: str, config: str | None = None, instead: str = "--config w
 
 
 def misfits(file: Path) -> list[Misfit]:
-    """What is amiss with the columns of a Parquet file; none of a JSON file, whose rows are looked at one by one."""
+    """What is amiss with the columns of a Parquet file; none of a JSON file, whose rows are checked one by one."""
     if file.suffix != ".parquet":
         return []
-    schema = _parquet(file).schema_arrow
+    schema = parquet_file(file).schema_arrow
     # Without what `datasets` noted in the file, so that files written by other means are held to the same.
     found = datasets.Features.from_arrow_schema(schema.remove_metadata())
     expected = datasets.Features.from_arrow_schema(features().arrow_schema.remove_metadata())
@@ -122,20 +87,20 @@ def rows_of(file: Path) -> Iterator[dict[str, Any] | Misfit]:
     """
     if file.suffix == ".parquet":
         try:
-            for batch in _parquet(file).iter_batches(ROWS_AT_ONCE, columns=list(features())):
+            for batch in parquet_file(file).iter_batches(ROWS_AT_ONCE, columns=list(features())):
                 yield from batch.to_pylist()
         except (pyarrow.ArrowException, OSError) as error:
             raise FGVEditError(f"data file '{file}' is damaged ({one_line(error)}); expected whole Parquet") from error
         return
-    for place, row in _json_rows(file):
+    for where, row in _json_rows(file):
         fault = jsonschema.exceptions.best_match(_RECORD.iter_errors(row))
         if fault is not None:
             named = row.get("id") if isinstance(row, dict) else None
-            where = "/".join(map(str, fault.absolute_path)) or "the record"
-            yield Misfit(named if isinstance(named, str) else place, f"{where}: {_short(fault.message)}")
+            field = "/".join(map(str, fault.absolute_path)) or "the record"
+            yield Misfit(named if isinstance(named, str) else where, f"{field}: {_short(fault.message)}")
             continue
         for part in (row, *row["probes"]):
-            part["image"] = _json_image(part.get("image"), file, place)
+            part["image"] = _json_image(part.get("image"), file, where)
             part["image_id"] = part.get("image_id") or ""
         yield row
 
@@ -159,7 +124,7 @@ def _json_rows(file: Path) -> Iterator[tuple[str, Any]]:
             raise FGVEditError(f"'{file}', line {number}: expected a record as JSON, found {error}") from error
 
 
-def _json_image(value: Any, file: Path, place: str) -> dict[str, Any] | None:
+def _json_image(value: Any, file: Path, where: str) -> dict[str, Any] | None:
     """An image as it stands in JSON (a path, {"path"}, or {"bytes"} in base64), as Parquet has it."""
     if value is None:
         return None
@@ -170,30 +135,10 @@ def _json_image(value: Any, file: Path, place: str) -> dict[str, Any] | None:
         try:
             return {"bytes": base64.b64decode(data, validate=True), "path": path}
         except ValueError as error:
-            raise FGVEditError(f"'{file}', {place}: expected an image's bytes in base64, found {error}") from error
+            raise FGVEditError(f"'{file}', {where}: expected an image's bytes in base64, found {error}") from error
     if "\0" in path or not is_unicode(path):
-        raise FGVEditError(f"'{file}', {place}: expected the path of an image, found {path!a}")
+        raise FGVEditError(f"'{file}', {where}: expected the path of an image, found {path!a}")
     return {"bytes": None, "path": str(file.parent / path)}
-
-
-def _of_parquet(name: str, folder: Path, config: str | None, instead: str) -> Source:
-    card_metadata(folder)  # a bad card is called that
-    try:
-        configs = datasets.get_dataset_config_names(str(folder))
-        if config is not None and config not in configs:
-            raise unknown(f"configuration of data set '{name}'", config, configs)
-        if config is None and datasets.get_dataset_default_config_name(str(folder)) is None:
-            raise FGVEditError(
-                f"data set '{name}' has the configurations {', '.join(configs)} and no default one; expected {instead}"
-            )
-        builder = datasets.load_dataset_builder(str(folder), config)
-    except (datasets.exceptions.DatasetNotFoundError, OSError, ValueError) as error:
-        raise FGVEditError(
-            f"data set '{name}': its Parquet files cannot be told apart by split ({one_line(error)}); expected names "
-            "such as train-00000.parquet, or a README.md whose configs name them"
-        ) from error
-    files = {str(split): [Path(file) for file in files] for split, files in (builder.config.data_files or {}).items()}
-    return Source(name, builder.config.name, files, folder)
 
 
 def _from_hub(name: str) -> Path:
@@ -204,19 +149,7 @@ def _from_hub(name: str) -> Path:
             )
         )
     except Exception as error:  # the hub's client raises many types: no network, no such data set, no permission
-        raise FGVEditError(
-            f"data set '{name}' is no folder here and could not be fetched from the hub ({one_line(error)}); expected "
-            "a configuration of the embedded data, a folder or a hub id"
-        ) from error
-
-
-def _parquet(file: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise FGVEditError(
-            f"data file '{file}': expected a whole Parquet file, found another ({one_line(error)})"
-        ) from error
+        raise not_on_hub(name, error) from error
 
 
 def _short(text: str, most: int = 200) -> str:

@@ -6,12 +6,16 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from builders.vqav2 import POLICIES
 from fgvedit.cli.options import add_backbone_options, backbone_request, parse_overrides
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, unknown
 from fgvedit.util.files import check_out
+
+if TYPE_CHECKING:
+    from builders.vqav2.build import Request
 
 SAMPLE = 100
 OF_A_BACKBONE = ("backbone", "revision", "input_mode", "device", "device_map", "dtype")
@@ -23,7 +27,7 @@ EPILOG = """examples:
   as many records as the paper has, labelled by a model behind an API:
     python -m builders.vqav2 … --limit 11112 --labeller openai --set model=gpt-4o-mini \\
         --set input_price=0.15 --set output_price=0.6 --set budget=50    # with --dry-run: what it is likely to cost
-  the same, and then what people are to look at; and what is left of it by what they marked:
+  the same, and then what people are to check; and what is left of it by what they marked:
     python -m builders.vqav2 … --out built --review page
     python -m builders.vqav2 … --out built --apply-review marks.json
   corrections of what a backbone gets wrong, in place of counterfactual answers:
@@ -32,40 +36,62 @@ EPILOG = """examples:
 
 
 def options_of(argv: list[str] | None) -> argparse.Namespace:
-    """The options, looked at as far as they can be by themselves."""
+    """The options, checked as far as they can be by themselves."""
+    parser = _parser()
+    # An option of the backbone that is not given stays None, for now.
+    options = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(OF_A_BACKBONE)))
+    if options.policy not in POLICIES:
+        raise unknown("policy", options.policy, POLICIES)
+    check_out(options.out, lambda _: True)  # what is in it is checked with more knowledge
+    _check_numbers(options)
+    _check_pairs(options)
+    _settle_backbone(options, parser)
+    return options
+
+
+def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m builders.vqav2", description=__doc__, epilog=EPILOG, conflict_handler="resolve"
     )
-    parser.add_argument(
-        "--questions",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="v2_OpenEnded_mscoco_{train,val}2014_questions.json, or one of them",
+    _add_files(parser)
+    _add_choices(parser)
+    _add_review(parser)
+    add_backbone_options(parser)
+    parser.add_argument(  # in place of one that says another default
+        "--backbone", metavar="NAME", help="with --policy model-wrong, which needs it: a name, a folder, a hub id, …"
     )
-    parser.add_argument(
-        "--annotations",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="v2_mscoco_{train,val}2014_annotations.json, of the same",
-    )
-    parser.add_argument(
-        "--images",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="FOLDER",
-        help="of COCO 2014 images, or above train2014/",
-    )
+    return parser
+
+
+def _add_files(parser: ArgumentParser) -> None:
+    """What a build is made of, and where it goes."""
+    for name, metavar, about in (
+        ("questions", "FILE", "v2_OpenEnded_mscoco_{train,val}2014_questions.json, or one of them"),
+        ("annotations", "FILE", "v2_mscoco_{train,val}2014_annotations.json, of the same"),
+        ("images", "FOLDER", "of COCO 2014 images, or above train2014/"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, metavar=metavar, help=about)
     parser.add_argument(
         "--locality", type=Path, required=True, metavar="NQ.jsonl", help="lines with 'question' and 'answer'"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="to be made: it is whole or absent")
     parser.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="of what has been answered (default: beside --out, NAME.cache)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check the input and say what would be worked on")
+
+
+def _add_choices(parser: ArgumentParser) -> None:
+    """Who labels, and what becomes a record."""
+    parser.add_argument(
         "--labeller", default="rules", metavar="NAME", help="rules, openai, local, or a class (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one option of the labeller, such as model=gpt-4o-mini; may be given several times",
     )
     parser.add_argument(
         "--policy",
@@ -79,18 +105,18 @@ def options_of(argv: list[str] | None) -> argparse.Namespace:
         default=7,
         help="annotators of ten who must give the same answer (default: %(default)s)",
     )
-    parser.add_argument(
-        "--per-image", type=int, default=0, metavar="N", help="records of an image at most (default: all)"
-    )
-    parser.add_argument("--in-scope", type=int, default=2, metavar="N", help="in_scope probes a record is to have")
+    number: dict[str, Any] = {"type": int, "metavar": "N"}
+    parser.add_argument("--per-image", default=0, **number, help="records of an image at most (default: all)")
+    parser.add_argument("--in-scope", default=2, **number, help="in_scope probes a record is to have")
     parser.add_argument(
         "--keep-easy", action="store_true", help="keep probes that text alone settles even beside harder ones"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="records in all at most, a quarter of them for test")
-    parser.add_argument("--num-proc", type=int, default=1, metavar="N", help="processes, with the labeller rules")
-    parser.add_argument(
-        "--cache", type=Path, metavar="FOLDER", help="of what has been answered (default: beside --out, NAME.cache)"
-    )
+    parser.add_argument("--limit", **number, help="records in all at most, a quarter of them for test")
+    parser.add_argument("--num-proc", default=1, **number, help="processes, with the labeller rules")
+
+
+def _add_review(parser: ArgumentParser) -> None:
+    """What becomes of a build."""
     parser.add_argument(
         "--review",
         type=Path,
@@ -110,28 +136,18 @@ def options_of(argv: list[str] | None) -> argparse.Namespace:
         help="then write the records without what is marked wrong into a folder beside --out, NAME-reviewed, and with "
         "--review the page of these; the marks are of the records in --out",
     )
-    parser.add_argument("--dry-run", action="store_true", help="check the input and say what would be worked on")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one option of the labeller, such as model=gpt-4o-mini; may be given several times",
-    )
-    add_backbone_options(parser)
-    parser.add_argument(  # in place of one that says another default
-        "--backbone", metavar="NAME", help="with --policy model-wrong, which needs it: a name, a folder, a hub id, …"
-    )
-    # An option of the backbone that is not given stays None, for now.
-    options = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(OF_A_BACKBONE)))
-    if options.policy not in POLICIES:
-        raise unknown("policy", options.policy, POLICIES)
-    check_out(options.out, lambda _: True)  # what is in it is looked at with more knowledge
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
     for name in ("num_proc", "in_scope", "sample"):
         if (number := getattr(options, name)) is not None and number < 1:
             raise FGVEditError(f"--{name.replace('_', '-')} {number}: expected at least 1")
     if options.per_image < 0:
         raise FGVEditError(f"--per-image {options.per_image}: expected at least 0, for all")
+
+
+def _check_pairs(options: argparse.Namespace) -> None:
+    """Refuse options that need another one, or exclude it."""
     for option, given in (("--review", options.review), ("--apply-review", options.apply_review)):
         if options.dry_run and given:
             raise FGVEditError(f"{option} {given}: found it with --dry-run, which writes nothing; expected one of them")
@@ -144,11 +160,9 @@ def options_of(argv: list[str] | None) -> argparse.Namespace:
         )
     if options.cache and options.out.resolve() in (options.cache.resolve(), *options.cache.resolve().parents):
         raise FGVEditError(f"--cache '{options.cache}': lies in --out '{options.out}'; expected them apart")
-    _look_at_backbone(options, parser)
-    return options
 
 
-def _look_at_backbone(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+def _settle_backbone(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Refuse options of a backbone where there is to be none, or give those that are not given their defaults."""
     wanted = options.policy == "model-wrong"
     if wanted and options.backbone is None:
@@ -162,6 +176,7 @@ def _look_at_backbone(options: argparse.Namespace, parser: argparse.ArgumentPars
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Build or, with --dry-run, say what would be built; then review."""
     options = options_of(argv)
     if options.apply_review:
         from builders.review.apply import read_marks
@@ -169,10 +184,27 @@ def main(argv: list[str] | None = None) -> None:
         read_marks(options.apply_review)  # what is no file of marks is said before a long build
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-    from builders.vqav2.build import Request, build, describe
+    from builders.vqav2.build import build, describe
+
+    request = _request(options)
+    print(describe(request) if options.dry_run else build(request), flush=True)
+    shown = options.out
+    if options.apply_review:
+        from builders.review.apply import apply_marks
+
+        shown = options.out.with_name(f"{options.out.name}-reviewed")
+        print(apply_marks(str(options.out), options.apply_review, shown))
+    if options.review:
+        from builders.review.page import write_page
+
+        print(write_page(str(shown), options.review, sample=options.sample or SAMPLE, seed=options.seed))
+
+
+def _request(options: argparse.Namespace) -> Request:
+    from builders.vqav2.build import Request
     from builders.vqav2.record import Options
 
-    request = Request(
+    return Request(
         questions=tuple(options.questions),
         annotations=tuple(options.annotations),
         images=tuple(options.images),
@@ -188,17 +220,6 @@ def main(argv: list[str] | None = None) -> None:
         workers=options.num_proc,
         backbone=backbone_request(options) if options.policy == "model-wrong" else {},
     )
-    print(describe(request) if options.dry_run else build(request), flush=True)
-    shown = options.out
-    if options.apply_review:
-        from builders.review.apply import apply_marks
-
-        shown = options.out.with_name(f"{options.out.name}-reviewed")
-        print(apply_marks(str(options.out), options.apply_review, shown))
-    if options.review:
-        from builders.review.page import write_page
-
-        print(write_page(str(shown), options.review, sample=options.sample or SAMPLE, seed=options.seed))
 
 
 if __name__ == "__main__":

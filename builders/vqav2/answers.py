@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.coco import Images
-from builders.vqav2.official import Asked, normalised, tidy
+from builders.vqav2.official import VQAQuestion, normalised, tidy
 from builders.vqav2.plan import Work
 from fgvedit.backbones.answering import Answerer, Query
 
@@ -41,14 +41,14 @@ def wrong_answers(
             yield work, {q.id: said[q.id] for q in work.candidates if is_wrong(said[q.id], q)}
 
 
-def is_wrong(answer: str, asked: Asked) -> bool:
+def is_wrong(answer: str, asked: VQAQuestion) -> bool:
     """Whether no annotator said it, with more or fewer words or in another order: "cat" is no wrong "black cat"."""
     own = set(normalised(answer).split())
     others = [set(said.split()) for said in asked.said]
     return bool(own) and not any(own <= other or (other and other <= own) for other in others)
 
 
-def _ask(asked: list[tuple[Work, Asked]], answerer: Answerer, images: Images) -> list[str]:
+def _ask(asked: list[tuple[Work, VQAQuestion]], answerer: Answerer, images: Images) -> list[str]:
     answers: list[str] = []
     for first in range(0, len(asked), BATCH):
         queries = [Query(question.question, images.ref(w.file_name)) for w, question in asked[first : first + BATCH]]

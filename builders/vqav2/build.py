@@ -28,6 +28,7 @@ from builders.vqav2.official import read_questions
 from builders.vqav2.order import in_order, pool
 from builders.vqav2.plan import SPLITS, TEST_SHARE, Plan, Work, asks, summary
 from builders.vqav2.record import Made, Options, make
+from fgvedit.probes import current_kinds
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import read_json, whole_folder, write_json, write_text
 from fgvedit.util.revision import content_hash
@@ -35,7 +36,7 @@ from fgvedit.util.revision import content_hash
 BUILD = "build.json"
 LABELS = "labels.jsonl"
 AHEAD = 4  # images under way for each worker
-LOOKED_AT = 1000  # images of each split, those that are tried first, by which two folders of images are told apart
+COMPARED = 1000  # images of each split, those that are tried first, by which two folders of images are told apart
 CARD = """---
 configs:
 - config_name: default
@@ -109,28 +110,7 @@ def build(request: Request) -> str:
         print(line, file=sys.stderr, flush=True)
 
     with whole_folder(request.out) as folder:
-        counts: dict[str, Any] = {"all": dict(plan.counts)}
-        processes = request.labeller == "rules" and request.workers > 1
-        workers = request.workers if processes else labeller.concurrency
-        # The rules answer faster than a disk.
-        asked = labeller if request.labeller == "rules" else Cached(labeller, request.cache / "labels")
-        stopping = asked.stopping if isinstance(asked, Cached) else threading.Event()
-        with (
-            (folder / LABELS).open("w", encoding="utf-8") as labels,
-            pool(workers, processes, _prepare, (request, None if processes else asked)) as executor,
-        ):
-            with_wrong_answers = _model(request)
-            for split in SPLITS:
-                limit = _limit(request.limit, split)
-                works = with_wrong_answers(plan.work(split))
-                with tqdm(works, total=len(plan.images(split)), desc=split, unit="image", disable=None) as bar:
-                    counter: Counter[str] = Counter()
-                    ahead = partial(_ahead, AHEAD * workers, limit, counter)
-                    stopping.clear()
-                    with closing(in_order(executor, partial(_make, limit), bar, ahead, stopping.set)) as made:
-                        rows = _rows(made, pairs[split], labels, limit, counter)
-                        write_rows(rows, folder, split)
-                counts[split] = dict(sorted(counter.items()))
+        counts = {"all": dict(plan.counts), **_write_splits(request, plan, labeller, pairs, folder)}
         if not any(counts[split].get("records") for split in SPLITS):
             raise FGVEditError(f"no record could be made of {len(plan.questions):,} questions ({_main_reason(counts)})")
         write_json(folder / BUILD, {**asked_for, "counts": counts})
@@ -139,6 +119,34 @@ def build(request: Request) -> str:
         content = content_hash(folder.glob("*.parquet"))
         write_text(folder / "README.md", CARD.format(content=content, files=files, build=BUILD, labels=LABELS))
     return "\n".join([_in_words(counts), *_spent(labeller)])
+
+
+def _write_splits(
+    request: Request, plan: Plan, labeller: Labeller, pairs: Mapping[str, list[tuple[str, str]]], folder: Path
+) -> dict[str, dict[str, int]]:
+    """Write the records of both splits and their labels into `folder`; what was counted in each."""
+    counts = {}
+    processes = request.labeller == "rules" and request.workers > 1
+    workers = request.workers if processes else labeller.concurrency
+    # The rules answer faster than a disk.
+    asked = labeller if request.labeller == "rules" else Cached(labeller, request.cache / "labels")
+    stopping = asked.stopping if isinstance(asked, Cached) else threading.Event()
+    with (
+        (folder / LABELS).open("w", encoding="utf-8") as labels,
+        pool(workers, processes, _prepare, (request, None if processes else asked)) as executor,
+    ):
+        with_wrong_answers = _model(request)
+        for split in SPLITS:
+            limit = _limit(request.limit, split)
+            works = with_wrong_answers(plan.work(split))
+            with tqdm(works, total=len(plan.images(split)), desc=split, unit="image", disable=None) as bar:
+                counter: Counter[str] = Counter()
+                ahead = partial(_ahead, AHEAD * workers, limit, counter)
+                stopping.clear()
+                with closing(in_order(executor, partial(_make, limit), bar, ahead, stopping.set)) as made:
+                    write_rows(_rows(made, pairs[split], labels, limit, counter), folder, split)
+            counts[split] = dict(sorted(counter.items()))
+    return counts
 
 
 def _estimate(request: Request, plan: Plan) -> list[str]:
@@ -194,7 +202,7 @@ def _rows(
         for row, label in of_image.rows:
             question, answer = pairs[counter["records"] % len(pairs)]
             probe = {"kind": "text_locality", "question": question, "answer": answer, "image": None, "image_id": ""}
-            row["probes"].append(probe)
+            row["probes"] = [one for one in (*row["probes"], probe) if one["kind"] in current_kinds()]
             counter.update(f"probes: {probe['kind']}" for probe in row["probes"])
             counter["records"] += 1
             labels.write(json.dumps(label, ensure_ascii=False) + "\n")
@@ -224,7 +232,7 @@ def _identity(request: Request, labeller: Labeller, plan: Plan, images: Images) 
             "limit": request.limit,
             "backbone": _backbone_options(request),
         },
-        "images": _sizes(plan, images),  # last: which ones come first hangs on the others
+        "images": _sizes(plan, images),  # last: which ones come first depends on the others
     }
 
 
@@ -232,7 +240,7 @@ def _sizes(plan: Plan, images: Images) -> str:
     """A hash of the names and sizes of the images that are tried first; one that is not there has none."""
     total = hashlib.sha256()
     for split in SPLITS:
-        for image in plan.images(split)[:LOOKED_AT]:
+        for image in plan.images(split)[:COMPARED]:
             name = plan.file_name(image)
             with suppress(FGVEditError):
                 total.update(f"{name} {images.path(name).stat().st_size}\n".encode())

@@ -1,4 +1,4 @@
-"""Draws that hang on the seed and on what is drawn for, never on the order of work."""
+"""Draws that depend on the seed and on what is drawn for, never on the order of work."""
 
 from __future__ import annotations
 

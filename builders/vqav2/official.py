@@ -34,7 +34,7 @@ normalised = lru_cache(maxsize=1 << 16)(normalise)
 
 
 @dataclass(frozen=True)
-class Asked:
+class VQAQuestion:
     """A question about an image. `answer`: what most annotators said, in their most frequent form; `agreed`: how many,
     answers compared as VQA v2 does; `said`: all that any of them said, normalised so."""
 
@@ -64,8 +64,8 @@ class Questions:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, row: int) -> Asked:
-        return Asked(
+    def __getitem__(self, row: int) -> VQAQuestion:
+        return VQAQuestion(
             id=int(self.ids[row]),
             file_name=self.file_name(row),
             question=self.texts[row].as_py(),
@@ -157,7 +157,7 @@ def _table(path: Path, schema: pa.Schema, rows: Iterator[tuple[Any, ...]]) -> pa
             ]
         except (pa.ArrowInvalid, OverflowError, UnicodeError) as error:
             raise FGVEditError(
-                f"'{path}' has an id beyond 64 bits or a text that is none ({one_line(error)}), in one of its entries "
+                f"'{path}' has an id beyond 64 bits or what is not text ({one_line(error)}), in one of its entries "
                 f"{len(batches) * AT_ONCE:,} to {len(batches) * AT_ONCE + len(some) - 1:,}; expected official ones"
             ) from error
         batches.append(pa.record_batch(columns, schema=schema))

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from builders.vqav2.draw import draw, shuffled
-from builders.vqav2.official import Asked, Questions, normalised, question_key
+from builders.vqav2.official import Questions, VQAQuestion, normalised, question_key
 from fgvedit.util.errors import FGVEditError
 
 SPLITS = ("train", "test")
 TEST_SHARE = 4  # one image in four
 OTHERS = 8  # images with the same question that are kept for a record, until its target is known
-LOOKED_AT = 1000  # questions with the same words, to find those
+SEARCHED = 1000  # questions with the same words, to find those
 UNANSWERED = frozenset(
     ("", "unknown", "can't tell", "cannot tell", "impossible to tell", "not sure", "unsure", "unclear", "not possible")
 ) | frozenset(("not visible", "don't know", "i don't know", "idk", "no idea", "unanswerable", "na", "not applicable"))
@@ -35,8 +35,8 @@ class Work:
     they are tried."""
 
     file_name: str
-    questions: tuple[Asked, ...]
-    candidates: tuple[Asked, ...]
+    questions: tuple[VQAQuestion, ...]
+    candidates: tuple[VQAQuestion, ...]
     others: tuple[tuple[Other, ...], ...]  # for each candidate
 
 
@@ -84,6 +84,7 @@ class Plan:
         return self.questions.file_name(int(self._good[self._of_image[image][0]]))
 
     def work(self, split: str) -> Iterator[Work]:
+        """The images of a split with their questions, in order."""
         for image in self.images(split):
             rows = self._good[self._of_image[image]]
             asked = {int(row): self.questions[int(row)] for row in rows}
@@ -95,7 +96,7 @@ class Plan:
                 others=tuple(tuple(self._others(row)) for row in ranked),
             )
 
-    def _rank(self, asked: Asked) -> tuple[bool, int]:
+    def _rank(self, asked: VQAQuestion) -> tuple[bool, int]:
         """Yes and no last: the other of the two tells an editor least."""
         return asked.answer in ("yes", "no"), draw(self.seed, "edit", asked.id)
 
@@ -105,7 +106,7 @@ class Plan:
         code = np.asarray([codes.setdefault(question_key(texts[int(row)].as_py()), len(codes)) for row in self._good])
         drawn = np.asarray([draw(self.seed, "other", self.questions.ids[row]) for row in self._good], dtype=np.uint64)
         order = np.lexsort((drawn, code))
-        self._place = np.argsort(order)  # of each good question among them
+        self._index = np.argsort(order)  # of each good question among them
         self._first = np.searchsorted(code[order], code)  # of the questions with its words
         self._last = np.searchsorted(code[order], code, side="right")
         self._rows = self._good[order]
@@ -114,13 +115,13 @@ class Plan:
         self._in_test = np.isin(self._asked_of, list(self._test))
 
     def _others(self, row: int) -> Iterator[Other]:
-        """Up to `OTHERS` images of the same split with the same question and another answer, from the row's own place
+        """Up to `OTHERS` images of the same split with the same question and another answer, from the row's own index
         among them onwards."""
-        position = int(np.searchsorted(self._good, row))
-        first, last, place = int(self._first[position]), int(self._last[position]), int(self._place[position])
-        onwards = first + (place - first + np.arange(1, min(last - first, LOOKED_AT))) % (last - first)
-        fit = (self._asked_of[onwards] != self._asked_of[place]) & (self._answer[onwards] != self._answer[place])
-        fit &= self._in_test[onwards] == self._in_test[place]
+        good = int(np.searchsorted(self._good, row))
+        first, last, index = int(self._first[good]), int(self._last[good]), int(self._index[good])
+        onwards = first + (index - first + np.arange(1, min(last - first, SEARCHED))) % (last - first)
+        fit = (self._asked_of[onwards] != self._asked_of[index]) & (self._answer[onwards] != self._answer[index])
+        fit &= self._in_test[onwards] == self._in_test[index]
         for other in self._rows[onwards[fit]][:OTHERS].tolist():
             yield Other(self.questions.file_name(other), self.questions.answers[other].as_py())
 

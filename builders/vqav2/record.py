@@ -8,7 +8,7 @@ from typing import Any
 
 from builders.coco import Images
 from builders.labelling.base import Labelled, Labeller, Refused, Told, Unanswered
-from builders.vqav2.official import Asked, normalised, question_key
+from builders.vqav2.official import VQAQuestion, normalised, question_key
 from builders.vqav2.plan import Other, Work
 from fgvedit.schema import ImageRef
 
@@ -37,6 +37,19 @@ class _LeftOut(Exception):
     """A question of which no record is made, and why."""
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What the records of an image are made with; `left_out` is counted up."""
+
+    work: Work
+    image: ImageRef
+    wrong: dict[int, str]
+    labeller: Labeller
+    images: Images
+    options: Options
+    left_out: Counter[str]
+
+
 def make(work: Work, wrong: dict[int, str], labeller: Labeller, images: Images, options: Options) -> Made:
     """The records of an image. `wrong`: the model's wrong answers by question, for the policy `model-wrong`.
 
@@ -45,6 +58,7 @@ def make(work: Work, wrong: dict[int, str], labeller: Labeller, images: Images, 
     made = Made()
     image = images.ref(work.file_name)
     image.open()
+    job = _Job(work, image, wrong, labeller, images, options, made.left_out)
     asked_for: set[str] = set()  # by records that are made
     for candidate, others in zip(work.candidates, work.others, strict=True):
         if options.per_image and len(made.rows) == options.per_image:
@@ -54,7 +68,7 @@ def make(work: Work, wrong: dict[int, str], labeller: Labeller, images: Images, 
             made.left_out["asked twice about its image"] += 1
             continue
         try:
-            made.rows.append(_record(candidate, others, work, image, wrong, labeller, images, options, made.left_out))
+            made.rows.append(_record(job, candidate, others))
             asked_for.update(_keys(candidate.question))
         except _LeftOut as reason:
             made.left_out[str(reason)] += 1
@@ -63,59 +77,28 @@ def make(work: Work, wrong: dict[int, str], labeller: Labeller, images: Images, 
     return made
 
 
-def _record(
-    asked: Asked,
-    others: tuple[Other, ...],
-    work: Work,
-    image: ImageRef,
-    wrong: dict[int, str],
-    labeller: Labeller,
-    images: Images,
-    options: Options,
-    left_out: Counter[str],
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    if options.policy == "model-wrong" and asked.id not in wrong:
+def _record(job: _Job, asked: VQAQuestion, others: tuple[Other, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The row of a question and its line of labels."""
+    if job.options.policy == "model-wrong" and asked.id not in job.wrong:
         raise _LeftOut("the model answers it right")
-    entity = _given(labeller.entity(image, asked.question, asked.answer), "about no one entity")
-    if options.policy == "model-wrong":
-        target = Labelled(asked.answer, f"what {asked.agreed} annotators say; the model says '{wrong[asked.id]}'")
-    else:
-        target = _given(labeller.counterfactual(image, asked.question, asked.answer), "no counterfactual answer")
-        _check_target(target.value, asked, work)
-    told = Told(asked.question, wrong.get(asked.id, asked.answer), target.value)
-    rephrase = _given(labeller.rephrase(asked.question), "no rephrasing")
+    entity = _given(job.labeller.entity(job.image, asked.question, asked.answer), "about no one entity")
+    target = _target(job, asked)
+    told = Told(asked.question, job.wrong.get(asked.id, asked.answer), target.value)
+    rephrase = _given(job.labeller.rephrase(asked.question), "no rephrasing")
     if not _keys(rephrase.value).isdisjoint(_keys(asked.question)):
         raise _LeftOut("no rephrasing")
-
-    labels, probes = _label_others(asked, told, work, image, labeller, left_out)
-    if not any(probe["kind"] == "out_of_scope" for probe in probes):
-        raise _LeftOut("no question that is surely out of scope")
-    if not options.keep_easy:
-        probes = _without_easy(probes, labels)
-    lacking = options.in_scope - sum(probe["kind"] == "in_scope" for probe in probes)
-    if lacking > 0:
-        new = labeller.in_scope(image, told, lacking)
-        texts = (asked.question, rephrase.value, *(probe["question"] for probe in probes))
-        there = set[str]().union(*map(_keys, texts))
-        for question, answer in new.value:
-            if there.isdisjoint(_keys(question)):
-                there.update(_keys(question))
-                probes.append(_probe("in_scope", question, answer, image))
-                labels.append({"kind": "in_scope", "question": question, "reason": new.reason, "made": True})
-    if not any(probe["kind"] == "in_scope" for probe in probes):
-        raise _LeftOut("no question in scope")
-    probes.sort(key=lambda probe: probe["kind"])  # stable: in_scope before out_of_scope
-    probes.insert(0, _probe("rephrase", rephrase.value, told.target, image))
-    if other := _other_image(others, told, images):
+    labels, probes = _scope(job, asked, told, rephrase.value)
+    probes.insert(0, _probe("rephrase", rephrase.value, told.target, job.image))
+    if other := _other_image(others, told, job.images):
         probes.append(_probe("other_image", asked.question, other[1], other[0], shown=True))
     else:
-        left_out["probe: the question is asked about no other image of the split with another answer"] += 1
+        job.left_out["probe: the question is asked about no other image of the split with another answer"] += 1
 
-    name = f"{labeller.name}-{asked.id}"
+    name = f"{job.labeller.name}-{asked.id}"
     row = {
         "id": name,
-        "image_id": image.image_id,
-        "image": _stored(image),
+        "image_id": job.image.image_id,
+        "image": _stored(job.image),
         "question": told.question,
         "answer": told.answer,
         "target": told.target,
@@ -123,7 +106,41 @@ def _record(
         "probes": probes,
     }
     reasons = {"entity": entity.reason, "target": target.reason, "rephrase": rephrase.reason, "probes": labels}
-    return row, {"id": name, "labeller": labeller.name, "policy": options.policy, "reasons": reasons}
+    return row, {"id": name, "labeller": job.labeller.name, "policy": job.options.policy, "reasons": reasons}
+
+
+def _target(job: _Job, asked: VQAQuestion) -> Labelled[str]:
+    """What the edit is to make of the answer, by the policy."""
+    if job.options.policy == "model-wrong":
+        reason = f"what {asked.agreed} annotators say; the model says '{job.wrong[asked.id]}'"
+        return Labelled(asked.answer, reason)
+    target = _given(job.labeller.counterfactual(job.image, asked.question, asked.answer), "no counterfactual answer")
+    _check_target(target.value, asked, job.work)
+    return target
+
+
+def _scope(
+    job: _Job, asked: VQAQuestion, told: Told, rephrased: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What was said of each question, and the probes in scope and out of it, in this order; there are some of both."""
+    labels, probes = _label_others(job, asked, told)
+    if not any(probe["kind"] == "out_of_scope" for probe in probes):
+        raise _LeftOut("no question that is surely out of scope")
+    if not job.options.keep_easy:
+        probes = _without_easy(probes, labels)
+    lacking = job.options.in_scope - sum(probe["kind"] == "in_scope" for probe in probes)
+    if lacking > 0:
+        new = job.labeller.in_scope(job.image, told, lacking)
+        texts = (asked.question, rephrased, *(probe["question"] for probe in probes))
+        there = set[str]().union(*map(_keys, texts))
+        for question, answer in new.value:
+            if there.isdisjoint(_keys(question)):
+                there.update(_keys(question))
+                probes.append(_probe("in_scope", question, answer, job.image))
+                labels.append({"kind": "in_scope", "question": question, "reason": new.reason, "made": True})
+    if not any(probe["kind"] == "in_scope" for probe in probes):
+        raise _LeftOut("no question in scope")
+    return labels, sorted(probes, key=lambda probe: probe["kind"])  # stable
 
 
 def _given(label: Labelled[str], otherwise: str) -> Labelled[str]:
@@ -137,7 +154,7 @@ def _keys(question: str) -> set[str]:
     return {question_key(question), normalised(question)}
 
 
-def _check_target(target: str, asked: Asked, work: Work) -> None:
+def _check_target(target: str, asked: VQAQuestion, work: Work) -> None:
     """A target is to be wrong: nobody said it, and nothing else that was asked about the image names it."""
     plain = normalised(target)
     if plain in asked.said:
@@ -153,29 +170,28 @@ def _check_target(target: str, asked: Asked, work: Work) -> None:
             raise _LeftOut("the counterfactual answer is named in another question about the image")
 
 
-def _label_others(
-    asked: Asked, told: Told, work: Work, image: ImageRef, labeller: Labeller, left_out: Counter[str]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _label_others(job: _Job, asked: VQAQuestion, told: Told) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Both stages over the image's other questions: a label for each, and probes of those that are clear."""
     labels: list[dict[str, Any]] = []
     probes: list[dict[str, Any]] = []
     seen = _keys(asked.question)
-    for other in work.questions:
+    for other in job.work.questions:
         if not seen.isdisjoint(_keys(other.question)):
             continue
         seen.update(_keys(other.question))
-        effect = labeller.effect(image, told, other.question, other.answer)
+        effect = job.labeller.effect(job.image, told, other.question, other.answer)
         label: dict[str, Any] = {"question": other.question, "question_id": other.id, "reason": effect.reason}
         labels.append(label)
         relation, answer = effect.value.relation, effect.value.answer.strip()
         if relation == "unclear" or (relation == "entailed" and not answer):
             label["kind"] = "unclear"
-            left_out["probe: whether the edit concerns it is unclear"] += 1
+            job.left_out["probe: whether the edit concerns it is unclear"] += 1
             continue
         label["kind"] = "in_scope" if relation == "entailed" else "out_of_scope"
-        settled = labeller.settled_by_text(told, other.question)
+        settled = job.labeller.settled_by_text(told, other.question)
         label |= {"settled_by_text": settled.value, "settled_reason": settled.reason}
-        probes.append(_probe(label["kind"], other.question, answer if relation == "entailed" else other.answer, image))
+        right = answer if relation == "entailed" else other.answer
+        probes.append(_probe(label["kind"], other.question, right, job.image))
     return labels, probes
 
 

@@ -1,4 +1,4 @@
-"""Check that an editor keeps to its contract: python -m fgvedit.check_editor mscke"""
+"""The command line that checks that an editor keeps to its contract: `python -m fgvedit.check_editor`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ How to write an editor: docs/write-your-own-editor.md
 
 
 def parser() -> ArgumentParser:
+    """The options of `python -m fgvedit.check_editor`."""
     parser = ArgumentParser(
         prog="python -m fgvedit.check_editor",
         description="Put an editor through the checks that every editor has to pass, on two records.",
@@ -38,6 +39,7 @@ def parser() -> ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Check an editor and print what was found; 1 where a check failed."""
     args = parser().parse_args(argv)
     overrides = parse_overrides(args.set)
 

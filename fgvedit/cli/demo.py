@@ -27,6 +27,7 @@ The page needs no network. Each visitor's edits are its own, and go when its tab
 
 
 def parser() -> ArgumentParser:
+    """The options of `python -m fgvedit.demo`."""
     options = ArgumentParser(
         prog="python -m fgvedit.demo",
         description="A page in the browser: pick or upload an image, ask, edit, ask again, see why, undo.",
@@ -51,11 +52,12 @@ def parser() -> ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Serve the page until it is stopped."""
     options = parser().parse_args(argv)
     if options.port is not None and not 1 <= options.port <= 65535:
         raise FGVEditError(f"--port is {options.port}; expected 1 to 65535, or no --port for a free one")
-    parse_dtype(options.dtype)
     overrides = parse_overrides(options.set)
+    parse_dtype(options.dtype)
 
     # What can be wrong with the options is said before anything that takes long is imported or opened.
     with tempfile.TemporaryDirectory(prefix="fgvedit-demo-") as folder:

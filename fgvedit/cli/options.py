@@ -1,4 +1,4 @@
-"""What the command lines share: options, how they are read, and an error that names the nearest option."""
+"""What the command lines share: options, and how they are read."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import argparse
 import contextlib
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from fgvedit.util.devices import DTYPES, parse_device, parse_dtype
 from fgvedit.util.errors import FGVEditError, unknown
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +25,26 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change one option of the editor's configuration; may be given several times",
     )
+
+
+def add_data_options(parser: argparse.ArgumentParser, split: str = "test") -> None:
+    """Add --dataset, --split and --limit (int or None): which records; `split`: the one that is taken by default."""
+    parser.add_argument(
+        "--dataset",
+        default="scenes",
+        metavar="NAME",
+        help="a configuration of the embedded data, a folder of Parquet files or a hub id; default: %(default)s",
+    )
+    parser.add_argument("--split", default=split, help="default: %(default)s")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N records")
+
+
+def check_counts(options: argparse.Namespace, *names: str) -> None:
+    """Raises `FGVEditError`, naming the option, for a number below 1; no number is fine."""
+    for name in names:
+        found = getattr(options, name)
+        if found is not None and found < 1:
+            raise FGVEditError(f"--{name} is {found}; expected 1 or more, or no --{name}")
 
 
 def add_backbone_options(parser: argparse.ArgumentParser) -> None:

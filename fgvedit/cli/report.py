@@ -1,4 +1,4 @@
-"""`python -m fgvedit.report`: one run as a page to look at."""
+"""`python -m fgvedit.report`: the page of one run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ EXAMPLES = """examples:
   python -m fgvedit.report runs/mine --dataset /data/moved         # the run's data lie somewhere else now
 
 The page shows the metrics, how the router did, and every probe with the answers before and after the edit, beside its
-image; for editors that look at images, where they looked. It needs no network; the folder can be copied as a whole.
+image; for editors whose router reads images, where its classifier attended. It needs no network; the folder can be
+copied as a whole.
 """
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Write the page of a run, and print where it is."""
     parser = ArgumentParser(prog="python -m fgvedit.report", description=__doc__, epilog=EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a finished run: result.json and rows.jsonl")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the page goes; default: RUN_DIR/report")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fgvedit.cli.options import add_common_options, backbone_request, parse_overrides
+from fgvedit.cli.options import add_common_options, add_data_options, backbone_request, check_counts, parse_overrides
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.devices import parse_dtype
-from fgvedit.util.errors import FGVEditError
 
 EXAMPLES = """\
 examples:
@@ -19,22 +18,23 @@ examples:
   python -m fgvedit.run --editor my_editor.py:MyEditor --out runs/mine
       an editor of your own, from a file (or package.module:Class)
   python -m fgvedit.run --editor mscke --sequence 10
-      ten edits in a row, one on top of the other; scored right after each and once more after all ten
+      sequential editing: ten edits, one on top of the other; scored right after each and once more after all ten
   accelerate launch --num_processes 4 -m fgvedit.run --editor mscke --backbone blip2-opt-2.7b
       several processes; the rows are the same
 
 what is written to --out:
   result.json   what was run, on what, and the metrics with their 95 % intervals
   rows.jsonl    every probe: asked, answered before and after, expected, score, and how it was routed
-  looks.jsonl   where the router looked, of editors whose router looks at images
+  looks.jsonl   where the classifier attended, of editors whose router reads images
   run.json      which run the folder holds
 A run that was stopped goes on where it was when the same command is given again.
-Look at a run with: python -m fgvedit.report DIR
+See a run as a page with: python -m fgvedit.report DIR
 Compare result files with: python -m leaderboard.table runs
 """
 
 
 def parser() -> ArgumentParser:
+    """The options of `python -m fgvedit.run`."""
     options = ArgumentParser(
         prog="python -m fgvedit.run",
         description="Edit a backbone, one record after the other, and score every probe before and after.",
@@ -43,18 +43,16 @@ def parser() -> ArgumentParser:
     options.add_argument(
         "--editor", required=True, metavar="NAME", help="a registered editor, PACKAGE.MODULE:CLASS or FILE.py:CLASS"
     )
-    options.add_argument("--dataset", default="scenes", metavar="NAME", help="default: %(default)s")
-    options.add_argument("--split", default="test", help="default: %(default)s")
+    add_data_options(options)
     options.add_argument(
         "--protocol", default="paper,generation", metavar="NAMES", help="separated by commas; default: %(default)s"
     )
-    options.add_argument("--limit", type=int, metavar="N", help="only the first N records")
     options.add_argument(
         "--sequence",
         type=int,
         metavar="N",
-        help="N edits in a row, of N images: of the records (after --limit) the first of each image, in groups of N; "
-        "what is left over is left out",
+        help="sequential editing: N edits, of N images, one on top of the other; of the records (after --limit) the "
+        "first of each image, in groups of N; what is left over is left out",
     )
     options.add_argument(
         "--out", type=Path, metavar="DIR", help="default: runs/EDITOR-BACKBONE-DATASET[-LIMIT][-sequence-N]-SEED"
@@ -67,11 +65,11 @@ def parser() -> ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Run an editor, or go on with a run, and print its metrics."""
     options = parser().parse_args(argv)
-    if options.limit is not None and options.limit < 1:
-        raise FGVEditError(f"--limit is {options.limit}; expected 1 or more, or no --limit for all records")
-    parse_dtype(options.dtype)
+    check_counts(options, "limit")
     overrides = parse_overrides(options.set)
+    parse_dtype(options.dtype)
 
     # What can be wrong with the options is said before anything that takes long is imported or opened.
     from fgvedit.backbones import open_backbone
@@ -97,15 +95,21 @@ def main(argv: list[str] | None = None) -> None:
     finished = (out / "result.json").exists()
     result = run(editor, data, protocols, out, seed=seed, limit=limit, sequence=sequence, checkpoint=checkpoint)
     if is_main_process():
-        if finished:
-            print(f"this run was finished before; nothing was run again (another --out runs it anew): {out}\n")
-        print(summary(result))
-        print(f"\nresult: {out / 'result.json'}\nrows:   {out / 'rows.jsonl'}")
+        _print(summary(result), out, finished)
+
+
+def _print(metrics: str, out: Path, finished: bool) -> None:
+    """Print a run's metrics and where it is; `finished`: whether it was before the command was given."""
+    if finished:
+        print(f"this run was finished before; nothing was run again (another --out runs it anew): {out}\n")
+    print(metrics)
+    print(f"\nresult: {out / 'result.json'}\nrows:   {out / 'rows.jsonl'}")
 
 
 def default_folder(
     editor: str, backbone: str, dataset: str, limit: int | None, sequence: int | None, seed: int
 ) -> Path:
+    """Where a run goes that was given no --out: `runs/EDITOR-BACKBONE-DATASET[-LIMIT][-sequence-N]-SEED`."""
     parts = [editor, Path(backbone).name, Path(dataset).name]
     parts += [str(limit)] if limit else []
     parts += [f"sequence-{sequence}"] if sequence else []

@@ -1,10 +1,10 @@
-"""Train an editor: python -m fgvedit.train --editor mscke"""
+"""The command line that trains an editor: `python -m fgvedit.train`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from fgvedit.cli.options import add_common_options, backbone_request, parse_overrides
+from fgvedit.cli.options import add_common_options, add_data_options, backbone_request, check_counts, parse_overrides
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError
 
@@ -22,19 +22,14 @@ A training that was stopped goes on when the same command is given again.
 
 
 def parser() -> ArgumentParser:
+    """The options of `python -m fgvedit.train`."""
     parser = ArgumentParser(
         prog="python -m fgvedit.train",
         description="Train an editor for a backbone and save its checkpoint.",
         epilog=EPILOG,
     )
     parser.add_argument("--editor", required=True, help="a registered name, package.module:Class or file.py:Class")
-    parser.add_argument(
-        "--dataset",
-        default="scenes",
-        help="a configuration of the embedded data, a folder of Parquet files or a hub id (default: %(default)s)",
-    )
-    parser.add_argument("--split", default="train", help="default: %(default)s")
-    parser.add_argument("--limit", type=int, help="train on the first LIMIT records only")
+    add_data_options(parser, split="train")
     parser.add_argument(
         "--out", type=Path, help="where the checkpoint goes (default: runs/train-EDITOR-BACKBONE)", metavar="DIR"
     )
@@ -43,7 +38,9 @@ def parser() -> ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Train an editor and save its checkpoint."""
     args = parser().parse_args(argv)
+    check_counts(args, "limit")
     overrides = parse_overrides(args.set)
 
     # Not before: --help is quick without them.

@@ -12,11 +12,43 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fgvedit.util.files import read_json, write_json
+
 POLL = 0.1  # seconds
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a study's runs ended. `seconds`: that it took, over all the times it was started; `processes`: how many ran
+    at a time; `failed`: name -> why, in one sentence."""
+
+    seconds: float
+    processes: int
+    failed: dict[str, str]
+
+
+def run_study(runs: Mapping[str, Sequence[str]], out: Path, processes: int | None, on_cpu: bool) -> Ended:
+    """Run what is not finished of a study, as `run_side_by_side` does, each into `<out>/<name>`.
+
+    `processes`: how many at a time; None: as many as CPU cores where runs compute there (`on_cpu`), else 1.
+    """
+    processes = min(processes or (cores() if on_cpu else 1), len(runs))
+    # One thread in each of two processes makes far more of two cores than two threads in one.
+    threads = max(1, cores() // processes) if processes > 1 and on_cpu else None
+    clock = Clock(out / "study.json", running=not all((out / name / "result.json").exists() for name in runs))
+    failed = {}
+    try:
+        for name, failure in run_side_by_side(runs, out, processes, threads):
+            clock.write()
+            if failure:
+                failed[name] = f"editor '{name}' failed: {failure}"
+    finally:
+        seconds = clock.write()
+    return Ended(seconds, processes, failed)
+
+
 @dataclass
-class Running:
+class _Running:
     process: subprocess.Popen[bytes]
     log: Path
     log_start: int  # bytes that earlier attempts wrote
@@ -30,10 +62,12 @@ def run_side_by_side(
     `<out>/<name>.log`.
 
     Gives each run's name as it ends, with why it failed, in one sentence, or None. `threads`: of each process, unless
-    the environment says how many. Runs that have not ended when the caller stops asking, or is stopped, are ended.
+    the environment says how many. Runs that have not ended when the caller stops asking, or is stopped, by SIGTERM
+    too, are ended.
     """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     environ = {**({"OMP_NUM_THREADS": str(threads)} if threads else {}), **os.environ}
-    waiting, running = list(runs), dict[str, Running]()
+    waiting, running = list(runs), dict[str, _Running]()
     try:
         while waiting or running:
             while waiting and len(running) < processes:
@@ -51,17 +85,18 @@ def run_side_by_side(
             run.process.terminate()
         for run in running.values():
             run.process.wait()
+        signal.signal(signal.SIGTERM, before)
 
 
-def _start(arguments: Sequence[str], log: Path, environ: Mapping[str, str]) -> Running:
+def _start(arguments: Sequence[str], log: Path, environ: Mapping[str, str]) -> _Running:
     with log.open("ab") as file:
         command = [sys.executable, "-m", "fgvedit.run", *arguments]
         start = file.tell()  # before the process shares the position
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environ)
-        return Running(process, log, start, time.monotonic())
+        return _Running(process, log, start, time.monotonic())
 
 
-def _failure(run: Running) -> str | None:
+def _failure(run: _Running) -> str | None:
     code = run.process.returncode
     if code == 0:
         return None
@@ -71,6 +106,21 @@ def _failure(run: Running) -> str | None:
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
     said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines
     return f"{said[-1] if said else f'exit code {code}'}; see '{run.log}'"
+
+
+class Clock:
+    """The seconds that a study took, over all the times it was started; `running`: whether this time counts."""
+
+    def __init__(self, path: Path, running: bool) -> None:
+        self.path = path
+        self.before = read_json(path)["seconds"] if path.exists() else 0.0
+        self.start = time.monotonic() if running else None
+
+    def write(self) -> float:
+        """Write the seconds so far into the file, and give them."""
+        seconds = self.before + (time.monotonic() - self.start if self.start is not None else 0.0)
+        write_json(self.path, {"seconds": round(seconds, 1)})
+        return round(seconds, 1)
 
 
 def duration(seconds: float) -> str:

@@ -19,6 +19,7 @@ class ArgumentParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
+        """As argparse has it, after a look for an option that is not known."""
         # A misspelt option comes before whatever argparse would miss because of it.
         for argument in sys.argv[1:] if args is None else args:
             option = argument.partition("=")[0]
@@ -29,4 +30,5 @@ class ArgumentParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
+        """End the program with `message` in one line and exit code 2."""
         self.exit(BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")

@@ -14,6 +14,7 @@ from fgvedit.util.errors import FGVEditError
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
     write_bytes(path, text.encode())
 
 
@@ -35,6 +36,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_bytes(path, text.encode("utf-8", "backslashreplace"))  # half a character as JSON escapes it: \ud83d
 

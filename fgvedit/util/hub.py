@@ -90,13 +90,7 @@ def fetch(
     if Path(repo).is_dir():
         return Path(repo)
     if constants.HF_HUB_OFFLINE:
-        folder = _from_cache(repo, revision, patterns)
-        if folder is None:
-            raise FGVEditError(
-                f"the {what} '{repo}'{_at(revision)} cannot be opened (it is not, or not whole, in the cache "
-                f"'{_cache()}', and HF_HUB_OFFLINE is set); expected it there: fetch it once without HF_HUB_OFFLINE"
-            )
-        return folder
+        return _offline(repo, what, revision, patterns)
     try:
         found = _ask(repo, revision, patterns)
     except Exception as error:  # the hub's client raises many types
@@ -111,11 +105,26 @@ def fetch(
         )
     if found.missing and os.environ.get("RANK", "0") == "0":  # of several processes one says it
         print(_statement(found, what, dtype), file=sys.stderr, flush=True)
+    return _download(found, what, revision)
+
+
+def _offline(repo: str, what: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    folder = _from_cache(repo, revision, patterns)
+    if folder is None:
+        raise FGVEditError(
+            f"the {what} '{repo}'{_at(revision)} cannot be opened (it is not, or not whole, in the cache "
+            f"'{_cache()}', and HF_HUB_OFFLINE is set); expected it there: fetch it once without HF_HUB_OFFLINE"
+        )
+    return folder
+
+
+def _download(found: Plan, what: str, revision: str | None) -> Path:
+    """The folder with all files of a plan, those that are missing fetched into it."""
     try:
         # By the revision asked for, not by its commit: what a branch points to is then known offline too.
         folder = Path(
             huggingface_hub.snapshot_download(
-                repo,
+                found.repo,
                 revision=revision,
                 allow_patterns=_exactly(found.files),
                 tqdm_class=None if found.missing else _NoBar,
@@ -126,8 +135,8 @@ def fetch(
             raise FileNotFoundError(f"{absent[0]} is missing")
     except Exception as error:  # the hub's client raises many types
         raise FGVEditError(
-            f"the {what} '{repo}' could not be fetched whole ({one_line(error)}); expected a connection that lasts: "
-            "the same command goes on with what is missing"
+            f"the {what} '{found.repo}' could not be fetched whole ({one_line(error)}); expected a connection that "
+            "lasts: the same command goes on with what is missing"
         ) from error
     return folder
 

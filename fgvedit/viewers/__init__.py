@@ -1,1 +1,1 @@
-"""What a person looks at: the page of a run, the demo, and what pages share."""
+"""What a person sees: the page of a run, the demo, and what pages share."""

@@ -22,15 +22,16 @@ from coco_host import NAMES, PHOTOS, PLACES, CocoHost, held
 from local_hub import LocalHub, connected, environment
 
 import fgvedit
-from builders import coco, released
-from builders.released import NOT_RELEASED, main
+from builders import coco
+from builders.released.__main__ import main
+from builders.released.release import DATA_SET, NOT_RELEASED
 from fgvedit.cli import run
 from fgvedit.dataset import load_records
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.revision import content_hash
 
 ROOT = Path(__file__).parents[2]
-HUB = f"datasets/{released.DATA_SET}"
+HUB = f"datasets/{DATA_SET}"
 
 
 def entry(number: int = 0, **changes: Any) -> dict[str, Any]:
@@ -409,7 +410,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for file in (ROOT / "fgvedit" / "data").glob("*.parquet"):
         shutil.copy(file, package / "data")
     monkeypatch.setattr(fgvedit.dataset, "FOLDER", package)
-    monkeypatch.setattr(released, "OUT", package / "data" / "vqav2")
+    monkeypatch.setattr("builders.released.build.OUT", package / "data" / "vqav2")
     monkeypatch.chdir(package.parent)
     return package
 

@@ -22,7 +22,7 @@ from rows import make_probe, make_row
 import builders.validate
 from builders.parquet import write_rows
 from builders.validate.__main__ import main
-from builders.validate.looks import BITS, near_pairs
+from builders.validate.perceptual_hash import BITS, near_pairs
 from builders.validate.texts import answer_type, gives_away, is_mojibake
 from fgvedit.dataset import load_records
 from fgvedit.schema import ImageRef, features

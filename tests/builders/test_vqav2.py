@@ -715,7 +715,7 @@ def test_a_model_is_asked_once_and_in_the_same_batches(small: Folder) -> None:
     [("dog", True), ("cat", False), ("The cat is black.", False), ("Cat, black.", False), ("-", False), ("", False)],
 )
 def test_an_answer_in_other_words_is_not_wrong(answer: str, wrong: bool) -> None:
-    asked = official.Asked(1, "1.jpg", "What is it?", "black cat", 9, ("black cat", "kitten"))
+    asked = official.VQAQuestion(1, "1.jpg", "What is it?", "black cat", 9, ("black cat", "kitten"))
     assert is_wrong(answer, asked) == wrong
 
 

@@ -101,7 +101,7 @@ def test_train_help_teaches(capsys):
         (["--editor", "mscke", "--dtype", "fp32"], "unknown dtype 'fp32'"),
         (["--editor", "mscke", "--set", "lr"], "expected KEY=VALUE"),
         (["--editor", "mscke", "--dataset", "scene"], "did you mean 'scenes'"),
-        (["--editor", "mscke", "--limit", "0"], "limit: found 0"),
+        (["--editor", "mscke", "--limit", "0"], "--limit is 0; expected 1 or more"),
         (["--editor", "mscke", "--limit", "1", "--backbone", "tinny"], "did you mean 'tiny'"),
     ],
 )

@@ -11,6 +11,9 @@ import pytest
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+SCRIPT = (  # what anybody may write, and no page is to run
+    "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\"> ${1+1} {{1+1}} **b**"
+)
 
 
 class Opened:

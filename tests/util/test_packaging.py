@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import fgvedit
+from fgvedit.cli import run
 
 ROOT = Path(fgvedit.__file__).parent.parent
 PACKAGES = ("fgvedit", "builders", "baselines", "leaderboard")
@@ -33,15 +36,24 @@ def test_a_wheel_works_without_a_checkout(tmp_path):
             if path.suffix in data | {".py"}:
                 assert path.relative_to(ROOT).as_posix() in held
 
-    site, empty = tmp_path / "site", tmp_path / "empty"
-    empty.mkdir()
+    site, own = tmp_path / "site", tmp_path / "own"
+    (own / "baselines").mkdir(parents=True)  # of a researcher's own, in the way of the project's
+    (own / "baselines" / "__init__.py").write_text("")
     subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
         f"import fgvedit; assert fgvedit.__file__.startswith({str(site)!r})\n"
-        "from fgvedit.backbones import open_backbone; from fgvedit.editors.contract import open_editor\n"
+        "from fgvedit.backbones import open_backbone; from fgvedit.editors.registry import open_editor\n"
         "open_editor('mscke', open_backbone('tiny'))\n"
         "print(sorted(fgvedit.load_dataset('fgvedit')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=empty, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=own, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['test', 'train']"
+
+    options = ["--editor", "lora", "--limit", "1", "--set", "steps=1", "--out", "run"]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    subprocess.run([sys.executable, "-m", "fgvedit.run", *options], cwd=own, env=environment, check=True)
+    run.main([*options[:-1], str(tmp_path / "run")])  # from the checkout: the same code, the same rows
+    from_wheel, from_checkout = (json.loads((folder / "run" / "result.json").read_text()) for folder in (own, tmp_path))
+    for field in ("code", "rows_sha256"):
+        assert from_wheel["manifest"][field] == from_checkout["manifest"][field]

@@ -14,7 +14,7 @@ from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.rows import Row
 from fgvedit.evaluation.runs.plan import Plan
 from fgvedit.evaluation.runs.probing import probe_record
-from fgvedit.schema import Edit, Record
+from fgvedit.schema import Edit, Probe, Record
 from fgvedit.util.errors import FGVEditError, one_line
 
 
@@ -57,6 +57,7 @@ class Bench:
 
     @property
     def edit(self) -> Edit:
+        """The first record's edit."""
         return self.records[0].edit
 
     @property
@@ -81,7 +82,8 @@ def two_records(records: Sequence[Record]) -> list[Record]:
     raise FGVEditError(f"an editor is checked on two images: found one in {len(records)} records, expected another")
 
 
-def one_of_each_kind(record: Record) -> tuple:
+def one_of_each_kind(record: Record) -> tuple[Probe, ...]:
+    """The first probe of each kind, in their order."""
     return tuple({probe.kind: probe for probe in reversed(record.probes)}.values())[::-1]
 
 

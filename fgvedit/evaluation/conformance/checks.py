@@ -99,6 +99,7 @@ def no_edits(bench: Bench) -> str | None:
 
 
 def made_or_refused(bench: Bench, edits: Sequence[Edit]) -> str | None:
+    """Make edits together and ask under them; a refusal as a remark. The base model is to come back in both cases."""
     editor = bench.editor()
     before = snapshot(editor.backbone)
     refusal = None

@@ -46,6 +46,7 @@ def digest(tensor: torch.Tensor) -> tuple[str, torch.dtype, torch.device]:
 
 
 def compare(before: dict[tuple[str, str], Any], backbone: Backbone, when: str) -> None:
+    """Raises `Broken`, saying what and where, unless a backbone's state is what `snapshot` gave before."""
     after = snapshot(backbone)
     keys = list({**before, **after})
     changed = [key for key in keys if (key in before) != (key in after) or before[key] != after[key]]
@@ -56,6 +57,7 @@ def compare(before: dict[tuple[str, str], Any], backbone: Backbone, when: str) -
 
 
 def compare_rows(expected: Sequence[AnyRow], found: Sequence[AnyRow], of: str) -> None:
+    """Raises `Broken`, naming the column and the probe, unless both runs' rows are the same. `of`: of what they are."""
     for one, other in zip(expected, found, strict=True):
         for column in one:
             if one[column] != other[column]:
@@ -66,6 +68,7 @@ def compare_rows(expected: Sequence[AnyRow], found: Sequence[AnyRow], of: str) -
 
 
 def ask(edited: EditedModel, bench: Bench) -> None:
+    """Put all questions to an edited model, both ways, and ask for their routes."""
     check_answers(edited, bench.queries, bench.answers)
     edited.explain(bench.queries)
 
@@ -86,6 +89,7 @@ def check_answers(
 
 
 def check_routes(routes: Sequence[Route], queries: Sequence[Query], edits: Sequence[Edit]) -> None:
+    """Raises `Broken` unless there is a valid route for each query: a destination, an edit in force, rho 0 to 1."""
     if len(routes) != len(queries):
         raise Broken(f"explain() gives {len(routes)} routes to {len(queries)} queries, expected as many")
     for route, query in zip(routes, queries, strict=True):
@@ -101,4 +105,5 @@ def check_routes(routes: Sequence[Route], queries: Sequence[Query], edits: Seque
 
 
 def described(query: Query) -> str:
+    """A query in words, for a finding."""
     return f"'{query.question}' " + (f"about '{query.image.image_id}'" if query.image else "without an image")

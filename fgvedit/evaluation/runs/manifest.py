@@ -109,6 +109,7 @@ def _cpu_name() -> str:
 
 
 def versions(packages: Sequence[str]) -> dict[str, str | None]:
+    """Package -> its installed version; None where it is not installed."""
     found: dict[str, str | None] = {}
     for package in packages:
         try:

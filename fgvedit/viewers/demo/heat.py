@@ -1,4 +1,4 @@
-"""Where a classifier looked, drawn over the image."""
+"""Where a classifier attended, drawn over the image."""
 
 from __future__ import annotations
 

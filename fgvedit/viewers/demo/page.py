@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from fgvedit.probes import kind_of
 from fgvedit.schema import ImageRef, Record
 from fgvedit.util.errors import FGVEditError
-from fgvedit.viewers.demo.session import MAX_BYTES, MAX_CHARACTERS, Answer, Session, SharedModel, uploaded
-from fgvedit.viewers.demo.view import answer_html, edits_html, picture_html, said_html
-
-# Read by gradio: it is to report nothing, and to keep no history of what visitors did in their browsers.
-os.environ.update({"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False"})
-try:
-    import gradio as gr
-except ModuleNotFoundError as error:
-    raise FGVEditError(
-        f"the demo needs the module '{error.name}', which is not installed; expected: pip install 'fgvedit[demo]'"
-    ) from error
+from fgvedit.viewers.demo.layout import Layout, gr, lay_out
+from fgvedit.viewers.demo.session import MAX_BYTES, Answer, Session, SharedModel, uploaded
+from fgvedit.viewers.demo.view import answer_html, complaint_html, edits_html, picture_html
 
 PICTURES = 24  # in the gallery
-OTHER_PICTURE = "other_image"  # a probe about another picture is put by choosing that one
 
 # gradio puts a new answer into the same element: what reads the screen aloud has to be told.
 READ_ALOUD = "() => { document.querySelector('#answer').setAttribute('aria-live', 'polite'); }"
@@ -32,112 +23,36 @@ IN_SIGHT = """() => {
     const answer = document.querySelector("#answer");
     if (answer.getBoundingClientRect().top > innerHeight - 150) answer.scrollIntoView();
 }"""
+READABLE = {  # the theme's own colours are too pale to read
+    "button_primary_background_fill": "*primary_700",
+    "button_primary_background_fill_hover": "*primary_800",
+    "body_text_color_subdued": "*neutral_600",
+    "body_text_color_subdued_dark": "*neutral_300",
+    "block_title_text_color": "*neutral_600",
+    "block_title_text_color_dark": "*neutral_300",
+}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # the page is for people: no event of it is an API
+ALONE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, **PRIVATE}  # one question at a time
 
 
 def build(model: SharedModel, records: Sequence[Record]) -> gr.Blocks:
     """The page for a model, with the first pictures of `records` and their edits and questions to choose from."""
-    pictures = by_picture(records)
+    pictures = _by_picture(records)
     editor, backbone = model.editor.name, model.editor.backbone.name
     with gr.Blocks(
         title=f"FGVEdit: {editor} on {backbone}", fill_width=True, analytics_enabled=False, delete_cache=(3600, 3600)
     ) as page:
         session = gr.State(Session(model))  # each visitor gets a copy
-        image, shown_records = gr.State(), gr.State([])
+        image = gr.State()
         gr.HTML(
             f"<h1>FGVEdit</h1><p><b>{escape(editor)}</b> edits <b>{escape(backbone)}</b>: choose a picture, ask about "
             "it, tell the model another answer, and ask again.</p>",
             elem_id="head",
         )
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=4, min_width=300):
-                gr.HTML("<h2>1. Choose a picture</h2>")
-                picture = gr.HTML(elem_id="picture")
-                gallery = gr.Gallery(
-                    [(own[0].image.open(), own[0].image.image_id) for own in pictures],
-                    label="Pictures",
-                    show_label=False,
-                    format="png",
-                    height="auto",
-                    allow_preview=False,
-                    buttons=[],
-                    interactive=False,
-                    elem_id="gallery",
-                )
-                upload = gr.UploadButton("Upload a picture of yours", file_types=["image"], elem_id="upload")
-                said_of_upload = gr.HTML(visible=False, elem_classes="said")
-            with gr.Column(scale=7, min_width=300):
-                with gr.Row(equal_height=False):
-                    with gr.Column(min_width=290):
-                        gr.HTML("<h2>2. Ask</h2>")
-                        with gr.Group():
-                            question = gr.Textbox(label="Question", max_length=MAX_CHARACTERS, elem_id="question")
-                            probes = gr.Dropdown([], label="Questions to try", interactive=True, elem_id="probes")
-                            see = gr.Checkbox(True, label="The model sees the picture", elem_id="see")
-                        ask = gr.Button("Ask", variant="primary", elem_id="ask")
-                        said_of_question = gr.HTML(visible=False, elem_classes="said")
-                    with gr.Column(min_width=290):
-                        gr.HTML("<h2>3. Edit, and ask again</h2>")
-                        with gr.Group():
-                            about = gr.Textbox(
-                                label="When asked about the picture", max_length=MAX_CHARACTERS, elem_id="about"
-                            )
-                            target = gr.Textbox(label="answer from now on", max_length=MAX_CHARACTERS, elem_id="target")
-                            edits = gr.Dropdown([], label="Edits to try", interactive=True, elem_id="edits")
-                        store = gr.Button("Store this edit", variant="primary", elem_id="store")
-                        said_of_edit = gr.HTML(visible=False, elem_classes="said")
-                        stored = gr.HTML(edits_html([]), elem_id="stored")
-                        with gr.Row():
-                            undo = gr.Button("Undo the last", interactive=False, min_width=120, elem_id="undo")
-                            undo_all = gr.Button("Undo all", interactive=False, min_width=120, elem_id="undo-all")
-                answer = gr.HTML(answer_html(None), elem_id="answer")
-
-        chosen = [image, shown_records, picture, question, probes, see, about, target, edits, said_of_upload]
-        answered = [session, answer, stored, undo, undo_all]
-
-        def choose(event: gr.SelectData) -> list[Any]:
-            return of_records(pictures[event.index])
-
-        def take(path: str) -> list[Any]:
-            file = Path(path)  # gradio's, which removes it in time: whoever uploads the same is given the same file
-            try:
-                return of_image(uploaded(file.read_bytes(), file.name), file.name)
-            except FGVEditError as refused:
-                return [gr.skip()] * (len(chosen) - 1) + [said(str(refused))]
-
-        def ask_of(session: Session, image: ImageRef, question: str, see: bool) -> list[Any]:
-            return done(session, lambda: session.ask(question, image if see else None))
-
-        def edit_of(session: Session, image: ImageRef, about: str, target: str) -> list[Any]:
-            return done(session, lambda: session.edit(about, target, image))
-
-        def undo_of(session: Session) -> list[Any]:
-            return done(session, session.undo)
-
-        def undo_all_of(session: Session) -> list[Any]:
-            return done(session, session.undo_all)
-
-        page.load(lambda: of_records(pictures[0]), None, chosen, api_visibility="private")
-        page.load(None, js=READ_ALOUD, api_visibility="private")
-        gallery.select(choose, None, chosen, api_visibility="private")
-        upload.upload(take, upload, chosen, api_visibility="private")
-        probes.input(probe_texts, [shown_records, probes], [question, see], api_visibility="private")
-        edits.input(edit_texts, [shown_records, edits], [about, target], api_visibility="private")
-        for triggers, does, given, complaint in (
-            ([ask.click, question.submit], ask_of, [session, image, question, see], said_of_question),
-            ([store.click, about.submit, target.submit], edit_of, [session, image, about, target], said_of_edit),
-            ([undo.click], undo_of, [session], said_of_edit),
-            ([undo_all.click], undo_all_of, [session], said_of_edit),
-        ):
-            gr.on(
-                triggers,
-                does,
-                given,
-                [*answered, complaint],
-                show_progress_on=answer,
-                concurrency_id="model",
-                concurrency_limit=1,
-                api_visibility="private",
-            ).then(None, js=IN_SIGHT, api_visibility="private")
+        shown = lay_out(pictures)
+        _on_choosing(page, shown, image, pictures)
+        _on_asking_and_editing(shown, session, image)
+        page.load(None, js=READ_ALOUD, **PRIVATE)
     return page
 
 
@@ -150,15 +65,7 @@ def serve(page: gr.Blocks, host: str, port: int | None) -> str:
         primary_hue="blue",
         font=[gr.themes.Font("system-ui"), gr.themes.Font("sans-serif")],  # as a text, a font may be fetched
         font_mono=[gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")],
-    ).set(
-        # the theme's own are too pale to read
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_300",
-        block_title_text_color="*neutral_600",
-        block_title_text_color_dark="*neutral_300",
-    )
+    ).set(**READABLE)
     try:
         _, address, _ = page.launch(
             server_name=host,
@@ -183,7 +90,7 @@ def serve(page: gr.Blocks, host: str, port: int | None) -> str:
     return address
 
 
-def by_picture(records: Sequence[Record]) -> list[list[Record]]:
+def _by_picture(records: Sequence[Record]) -> list[list[Record]]:
     """The records of each of the first pictures, which stand together in a data set."""
     found: dict[str, list[Record]] = {}
     for record in records:
@@ -193,12 +100,38 @@ def by_picture(records: Sequence[Record]) -> list[list[Record]]:
     return list(found.values())
 
 
-# Each gives what `chosen` holds in `build`: picture, questions and edits to try, and no complaint.
+# -- choosing a picture, and from its questions and edits --------------------------------------------------------------
 
 
-def of_records(records: list[Record]) -> list[Any]:
+def _on_choosing(page: gr.Blocks, shown: Layout, image: gr.State, pictures: list[list[Record]]) -> None:
+    records = gr.State([])  # those of the picture
+    column, asking, editing = shown.pictures, shown.asking, shown.editing
+    chosen = [image, records, column.picture, asking.question, asking.probes, asking.see]
+    chosen += [editing.question, editing.target, editing.edits, column.complaint]
+
+    def choose(event: gr.SelectData) -> list[Any]:
+        return _of_records(pictures[event.index])
+
+    def take(path: str) -> list[Any]:
+        file = Path(path)  # gradio's, which removes it in time: whoever uploads the same is given the same file
+        try:
+            return _of_image(uploaded(file.read_bytes(), file.name), file.name)
+        except FGVEditError as refused:
+            return [gr.skip()] * (len(chosen) - 1) + [_complaint(str(refused))]
+
+    page.load(lambda: _of_records(pictures[0]), None, chosen, **PRIVATE)
+    column.gallery.select(choose, None, chosen, **PRIVATE)
+    column.upload.upload(take, column.upload, chosen, **PRIVATE)
+    asking.probes.input(_probe_texts, [records, asking.probes], [asking.question, asking.see], **PRIVATE)
+    editing.edits.input(_edit_texts, [records, editing.edits], [editing.question, editing.target], **PRIVATE)
+
+
+# Each of these two gives what `chosen` holds in `_on_choosing`: picture, questions and edits to try, and no complaint.
+
+
+def _of_records(records: list[Record]) -> list[Any]:
     first = records[0]
-    probes = [(f"{kind}: {question}", number) for number, (kind, question, _) in enumerate(questions(records))]
+    probes = [(f"{kind}: {question}", number) for number, (kind, question, _) in enumerate(_questions(records))]
     edits = [(f"{record.question} → {record.target}", number) for number, record in enumerate(records)]
     return [
         first.image,
@@ -210,35 +143,69 @@ def of_records(records: list[Record]) -> list[Any]:
         first.question,
         first.target,
         gr.Dropdown(edits, value=None, visible=True),
-        said(""),
+        _complaint(""),
     ]
 
 
-def of_image(image: ImageRef, name: str) -> list[Any]:
+def _of_image(image: ImageRef, name: str) -> list[Any]:
     none = gr.Dropdown([], value=None, visible=False)
-    return [image, [], picture_html(image, name), "", none, True, "", "", none, said("")]
+    return [image, [], picture_html(image, name), "", none, True, "", "", none, _complaint("")]
 
 
-def questions(records: Sequence[Record]) -> list[tuple[str, str, bool]]:
-    """The questions that records come with: kind, question, and whether the model sees the picture."""
+def _questions(records: Sequence[Record]) -> list[tuple[str, str, bool]]:
+    """The questions that records come with: kind, question, and whether the model sees the picture. One about another
+    picture is put by choosing that one."""
     found = []
     for record in records:
         found.append(("the edit", record.question, True))
-        found += [(p.kind, p.question, p.image is not None) for p in record.probes if p.kind != OTHER_PICTURE]
+        own = [probe for probe in record.probes if kind_of(probe.kind).image != "other"]
+        found += [(probe.kind, probe.question, probe.image is not None) for probe in own]
     return found
 
 
-def probe_texts(records: list[Record], number: int) -> list[Any]:
-    _, question, see = questions(records)[number]
+def _probe_texts(records: list[Record], number: int) -> list[Any]:
+    _, question, see = _questions(records)[number]
     return [question, see]
 
 
-def edit_texts(records: list[Record], number: int) -> list[Any]:
+def _edit_texts(records: list[Record], number: int) -> list[Any]:
     return [records[number].question, records[number].target]
 
 
-def done(session: Session, change: Callable[[], Answer | None]) -> list[Any]:
-    """What `answered` holds in `build` after `change`, and the complaint where it could not be made."""
+# -- asking, editing, undoing ------------------------------------------------------------------------------------------
+
+
+def _on_asking_and_editing(shown: Layout, session: gr.State, image: gr.State) -> None:
+    asking, editing = shown.asking, shown.editing
+    answered = [session, shown.answer, editing.stored, editing.undo, editing.undo_all]
+
+    def ask(session: Session, image: ImageRef, question: str, see: bool) -> list[Any]:
+        return _done(session, lambda: session.ask(question, image if see else None))
+
+    def edit(session: Session, image: ImageRef, question: str, target: str) -> list[Any]:
+        return _done(session, lambda: session.edit(question, target, image))
+
+    def undo(session: Session) -> list[Any]:
+        return _done(session, session.undo)
+
+    def undo_all(session: Session) -> list[Any]:
+        return _done(session, session.undo_all)
+
+    to_ask = [session, image, asking.question, asking.see]
+    to_edit = [session, image, editing.question, editing.target]
+    to_store = [editing.store.click, editing.question.submit, editing.target.submit]
+    for triggers, does, given, complaint in (
+        ([asking.ask.click, asking.question.submit], ask, to_ask, asking.complaint),
+        (to_store, edit, to_edit, editing.complaint),
+        ([editing.undo.click], undo, [session], editing.complaint),
+        ([editing.undo_all.click], undo_all, [session], editing.complaint),
+    ):
+        event = gr.on(triggers, does, given, [*answered, complaint], show_progress_on=shown.answer, **ALONE)
+        event.then(None, js=IN_SIGHT, **PRIVATE)
+
+
+def _done(session: Session, change: Callable[[], Answer | None]) -> list[Any]:
+    """What `answered` holds in `_on_asking_and_editing` after `change`, and the complaint where it was refused."""
     try:
         answer: Any = answer_html(change())
         complaint = ""
@@ -246,8 +213,8 @@ def done(session: Session, change: Callable[[], Answer | None]) -> list[Any]:
         answer, complaint = gr.skip(), str(refused)
     some = bool(session.edits)
     buttons = [gr.Button(interactive=some), gr.Button(interactive=some)]
-    return [session, answer, edits_html(session.edits), *buttons, said(complaint)]
+    return [session, answer, edits_html(session.edits), *buttons, _complaint(complaint)]
 
 
-def said(sentence: str) -> gr.HTML:
-    return gr.HTML(said_html(sentence), visible=bool(sentence))
+def _complaint(sentence: str) -> gr.HTML:
+    return gr.HTML(complaint_html(sentence), visible=bool(sentence))

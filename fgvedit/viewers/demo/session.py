@@ -33,7 +33,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 class Answer:
     """What the model says to `query` without any edit (`before`) and under `edits` (`after`), and why.
 
-    `attention`: where in the images the editor's router looked (see `EditedModel.attention_maps`).
+    `attention`: where in the images the editor's router attended (see `EditedModel.attention_maps`).
     """
 
     query: Query
@@ -45,7 +45,7 @@ class Answer:
 
 
 class SharedModel:
-    """An editor on its backbone, which answers one question at a time. What is drawn at random hangs on `seed`."""
+    """An editor on its backbone, which answers one question at a time. What is drawn at random depends on `seed`."""
 
     def __init__(self, editor: Editor, seed: int = 0) -> None:
         self.editor = editor
@@ -56,7 +56,10 @@ class SharedModel:
         return self  # a copy of a session has edits of its own, but there is one model
 
     def answer(self, edits: Sequence[Edit], query: Query) -> Answer:
-        """Raises `FGVEditError` where the backbone or the editor does, as for a prompt that is too long."""
+        """What is said to a query without any edit and under `edits`.
+
+        Raises `FGVEditError` where the backbone or the editor does, as for a prompt that is too long.
+        """
         stored = tuple(edits)
         with self._lock:
             self.editor.backbone.cached_answerer.forget()  # or it would grow with every question
@@ -80,7 +83,10 @@ class Session:
         self.asked: Query | None = None
 
     def ask(self, question: str, image: ImageRef | None) -> Answer:
-        """Raises `FGVEditError` for a question that is empty or too long, here or for the model."""
+        """Ask about an image, or without one, under the edits stored so far.
+
+        Raises `FGVEditError` for a question that is empty or too long, here or for the model.
+        """
         query = Query(one_text("question", question), image)
         answer = self.model.answer(self.edits, query)
         self.asked = query
@@ -107,6 +113,7 @@ class Session:
         return self._again()
 
     def undo_all(self) -> Answer | None:
+        """Take back all edits and ask again; None where nothing was asked."""
         self.edits.clear()
         return self._again()
 

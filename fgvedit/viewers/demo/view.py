@@ -21,7 +21,8 @@ WHO_ANSWERED = {
 
 
 def picture_html(image: ImageRef, name: str) -> str:
-    return img(image.open(), f"The chosen picture, {name}") + f"<p>{escape(name)}</p>"
+    """The chosen picture, and what it is called."""
+    return _img(image.open(), f"The chosen picture, {name}") + f"<p>{escape(name)}</p>"
 
 
 def answer_html(answer: Answer | None) -> str:
@@ -31,14 +32,27 @@ def answer_html(answer: Answer | None) -> str:
     asked = "" if answer.query.image else " <small>(without the picture)</small>"
     same = " (the same)" if answer.before == answer.after else ""
     return (
-        f'<p class="asked">{quoted(answer.query.question)}{asked}</p>'
+        f'<p class="asked">{_quoted(answer.query.question)}{asked}</p>'
         f'<dl class="answers"><div><dt>Before the edits</dt><dd class="before">{escape(answer.before)}</dd></div>'
         f'<div><dt>After the edits{same}</dt><dd class="after">{escape(answer.after)}</dd></div></dl>'
-        f"{why_html(answer)}{looks_html(answer)}"
+        f"{_why(answer)}{_attention(answer)}"
     )
 
 
-def why_html(answer: Answer) -> str:
+def edits_html(edits: Sequence[Edit]) -> str:
+    """The stored edits, numbered, each with its picture."""
+    if not edits:
+        return '<p class="none">No edit is stored.</p>'
+    items = (f"<li>{_img(_small(edit.image.open()), '')}<span>{_edit(edit)}</span></li>" for edit in edits)
+    return f'<ol class="edits" aria-label="Stored edits">{"".join(items)}</ol>'
+
+
+def complaint_html(sentence: str) -> str:
+    """Why something was refused, to be read aloud at once; nothing for an empty sentence."""
+    return f'<p role="alert">{escape(sentence)}</p>' if sentence else ""
+
+
+def _why(answer: Answer) -> str:
     route = answer.route
     rows = [("Route", f"<b>{escape(route.to)}</b>: answered {WHO_ANSWERED[route.to]}")]
     if not answer.edits:
@@ -46,7 +60,7 @@ def why_html(answer: Answer) -> str:
     else:
         rows.append(("rho", "none: this editor compares nothing" if route.rho is None else f"{route.rho:.4f}"))
         if route.edit is not None:
-            counted = f"{route.edit + 1}. {edit_html(answer.edits[route.edit])}"
+            counted = f"{route.edit + 1}. {_edit(answer.edits[route.edit])}"
         else:
             counted = "none" if route.to == "base" else "all of them together"
         nearest = route.to == "base" and route.edit is not None
@@ -54,56 +68,45 @@ def why_html(answer: Answer) -> str:
     return '<dl class="why">' + "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in rows) + "</dl>"
 
 
-def looks_html(answer: Answer) -> str:
-    """Where the router looked; empty for one that does not look at images."""
-    if answer.attention is None or answer.route.edit is None:
+def _attention(answer: Answer) -> str:
+    """Where the classifier attended; empty for an editor whose router reads no image."""
+    maps = answer.attention
+    if maps is None or answer.route.edit is None:
         return ""
     edit, image = answer.edits[answer.route.edit], answer.query.image
-    drawn = heat_map(edit.image.open(), answer.attention.edit, answer.attention.fit)
-    figures = [figure(drawn, "where the edit looked", edit_html(edit))]
-    if image is not None and answer.attention.query is not None:
-        drawn = heat_map(image.open(), answer.attention.query, answer.attention.fit)
-        figures.append(figure(drawn, "where the question looked", quoted(answer.query.question)))
+    figures = [_figure(heat_map(edit.image.open(), maps.edit, maps.fit), "the edit", _edit(edit))]
+    if image is not None and maps.query is not None:
+        drawn = heat_map(image.open(), maps.query, maps.fit)
+        figures.append(_figure(drawn, "the question", _quoted(answer.query.question)))
     else:
         figures.append("<p>The question was asked without a picture.</p>")
-    middle = answer.attention.fit == "shortest"
-    cropped = " It sees no more than the middle of a picture; the rest is faded." if middle else ""
+    cropped = " It sees no more than the middle of a picture; the rest is faded." if maps.fit == "shortest" else ""
     return (
-        "<h3>Where the classifier looked</h3>"
-        f'<div class="looks">{"".join(figures)}</div><p class="legend">The stronger the colour, the more that part of '
-        f"the picture counted for these words, relative to the part that counted most.{cropped}</p>"
+        "<h3>Where the classifier attended</h3>"
+        f'<div class="attention">{"".join(figures)}</div><p class="legend">The stronger the colour, the more that part '
+        f"of the picture counted for these words, relative to the part that counted most.{cropped}</p>"
     )
 
 
-def edits_html(edits: Sequence[Edit]) -> str:
-    if not edits:
-        return '<p class="none">No edit is stored.</p>'
-    items = (f"<li>{img(small(edit.image.open()), '')}<span>{edit_html(edit)}</span></li>" for edit in edits)
-    return f'<ol class="edits" aria-label="Stored edits">{"".join(items)}</ol>'
+def _figure(image: Image.Image, what: str, caption: str) -> str:
+    alt = f"The picture, with colour where the classifier attended for {what}"
+    return f"<figure>{_img(image, alt)}<figcaption>{caption}</figcaption></figure>"
 
 
-def edit_html(edit: Edit) -> str:
-    return f"{quoted(edit.question)} → {quoted(edit.target)}"
+def _edit(edit: Edit) -> str:
+    return f"{_quoted(edit.question)} → {_quoted(edit.target)}"
 
 
-def figure(image: Image.Image, what: str, caption: str) -> str:
-    return f"<figure>{img(image, f'The picture, with colour {what}')}<figcaption>{caption}</figcaption></figure>"
-
-
-def said_html(sentence: str) -> str:
-    return f'<p role="alert">{escape(sentence)}</p>' if sentence else ""
-
-
-def quoted(text: str) -> str:
+def _quoted(text: str) -> str:
     return f"“{escape(text)}”"
 
 
-def small(image: Image.Image) -> Image.Image:
+def _small(image: Image.Image) -> Image.Image:
     image.thumbnail((96, 96))
     return image
 
 
-def img(image: Image.Image, alt: str) -> str:
+def _img(image: Image.Image, alt: str) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=85)
     data = base64.b64encode(buffer.getvalue()).decode()

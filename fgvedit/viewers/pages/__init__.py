@@ -1,9 +1,9 @@
-"""Pages to look at: HTML files that need no server and ask for nothing from outside.
+"""Pages for the browser: HTML files that need no server and ask for nothing from outside.
 
-A page is a template with its own style and script and the look and helpers that all pages share (`base.css`,
-`base.js`). What it shows is data in JSON, from which its script builds elements with `textContent`, so that no text of
-a record, a model or a submission can become markup. Its Content-Security-Policy lets the browser run these very
-scripts and load files from beside the page, and nothing else.
+A page is a template with its own style and script and those that all pages share (`base.css`, `base.js`). What it
+shows is data in JSON, from which its script builds elements with `textContent`, so that no text of a record, a model or
+a submission can become markup. Its Content-Security-Policy lets the browser run these very scripts and load files from
+beside the page, and nothing else.
 """
 
 from __future__ import annotations
@@ -28,6 +28,24 @@ ORIENTATION = 0x0112  # of EXIF: 1 for a photo to be shown as it is stored
 PICTURE = HERE / "picture"  # the style and script, for `html`, of a picture with a box
 PLOTLY = "plotly.min.js"
 UNSAFE = "'unsafe-inline'"  # Plotly writes its own style elements
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+<script type="application/json" id="page-data">{data}</script>
+{scripts}<script>{script}</script>
+</body>
+</html>
+"""
 
 
 def html(
@@ -42,39 +60,33 @@ def html(
     """The page of a template: `x.html`, the body; `x.css` and `x.js` beside it.
 
     `data`: what the script reads as `pageData`, as JSON; `scripts`: files beside the page that run before its own
-    script; `shared`: paths `x` of other `x.css` and `x.js`, which come before the template's own; `loads`: whether its
-    script loads more scripts from beside the page; `plots`: whether Plotly draws on it.
+    script; `shared`: paths `x` of other `x.css` and `x.js`, of which either may be missing, which come before the
+    template's own; `loads`: whether its script loads more scripts from beside the page; `plots`: whether Plotly draws
+    on it.
     """
     parts = [HERE / "base", *shared, template]
-    style, script = (
-        "".join(part.with_suffix(f".{suffix}").read_text(encoding="utf-8") for part in parts)
-        for suffix in ("css", "js")
-    )
-    policy = f"default-src 'none'; img-src 'self' file: data: blob:; script-src {_hash(script)}"
-    policy += " 'self' file:" if scripts or loads else ""
-    policy += f"; style-src {UNSAFE if plots else _hash(style)}"
+    style, script = (_joined(parts, suffix) for suffix in (".css", ".js"))
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<link rel="icon" href="data:,">',
-            f"<title>{escaped(title)}</title>",
-            f"<style>{style}</style>",
-            "</head>",
-            "<body>",
-            template.read_text(encoding="utf-8").strip(),
-            f'<script type="application/json" id="page-data">{text}</script>',
-            *(f'<script src="{name}"></script>' for name in scripts),
-            f"<script>{script}</script>",
-            "</body>",
-            "</html>\n",
-        ]
+    return PAGE.format(
+        policy=_policy(style, script, bool(scripts) or loads, plots),
+        title=escaped(title),
+        style=style,
+        body=template.read_text(encoding="utf-8").strip(),
+        data=text,
+        scripts="".join(f'<script src="{name}"></script>\n' for name in scripts),
+        script=script,
     )
+
+
+def _joined(parts: Sequence[Path], suffix: str) -> str:
+    files = [part.with_suffix(suffix) for part in parts]
+    return "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+
+
+def _policy(style: str, script: str, loads: bool, plots: bool) -> str:
+    policy = f"default-src 'none'; img-src 'self' file: data: blob:; script-src {_hash(script)}"
+    policy += " 'self' file:" if loads else ""
+    return f"{policy}; style-src {UNSAFE if plots else _hash(style)}"
 
 
 def escaped(text: str) -> str:

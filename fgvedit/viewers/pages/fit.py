@@ -1,4 +1,4 @@
-"""How much of an image a classifier saw, for pages that show over it where it looked."""
+"""How much of an image a classifier saw, for pages that show over it where it attended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished run, read and checked: its manifest, its rows and where its router looked."""
+"""A finished run, read and checked: its manifest, its rows and where its router attended."""
 
 from __future__ import annotations
 
@@ -12,43 +12,60 @@ from pathlib import Path
 from typing import Any
 
 from fgvedit.dataset import Loaded, load_records
+from fgvedit.evaluation.metrics import END
 from fgvedit.evaluation.rows import Row, checked_row
-from fgvedit.schema import Record
+from fgvedit.schema import Probe, Record
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import read_json
+from fgvedit.util.options import fits
 from fgvedit.viewers.pages.fit import FITS
 
 FORMATS = (1, 2)
-MANIFEST: dict[str, tuple[type, ...]] = {
-    "editor.name": (str,),
-    "editor.config": (dict,),
-    "backbone.name": (str,),
-    "dataset.name": (str,),
-    "dataset.split": (str,),
-    "dataset.revision": (str,),
-    "dataset.limit": (int, type(None)),
-    "protocols": (list,),
-    "sequence": (int, type(None)),
-    "seed": (int,),
-    "device": (str,),
-    "dtype": (str,),
-    "rows_sha256": (str,),
+TEXT, NUMBER, OBJECT = (str, "text"), (int, "a whole number"), (dict, "an object")
+MAYBE = (int | None, "a whole number or null")
+MANIFEST: dict[str, tuple[Any, str]] = {  # what a page needs of it: its type, and that in words
+    "editor.name": TEXT,
+    "editor.config": OBJECT,
+    "backbone.name": TEXT,
+    "dataset.name": TEXT,
+    "dataset.split": TEXT,
+    "dataset.revision": TEXT,
+    "dataset.limit": MAYBE,
+    "protocols": (list, "a list"),
+    "sequence": MAYBE,
+    "seed": NUMBER,
+    "device": TEXT,
+    "dtype": TEXT,
+    "rows_sha256": TEXT,
 }
 
 
 @dataclass(frozen=True)
 class Run:
-    """`rows`: every row, those of format 1 with what they lack; `looks`: record id -> its line of `looks.jsonl`."""
+    """A finished run. `rows`: every row, those of format 1 with what they lacked; `attention`: record id -> its line of
+    `looks.jsonl` (see `fgvedit.evaluation.runs.probing.attention_line`)."""
 
     folder: Path
     manifest: Mapping[str, Any]
     rows: list[Row]
-    looks: dict[str, Mapping[str, Any]]
+    attention: dict[str, Mapping[str, Any]]
 
     @property
     def sequence(self) -> int | None:
-        """How many edits were made one after the other; None where each was alone in force."""
+        """How many edits a sequence has; None where each edit was alone in force."""
         return self.manifest.get("sequence")
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The evaluation points, as metrics name them: "", right after a record's own edit, and in sequential editing
+        `END`, after all edits."""
+        return ("", END) if self.sequence else ("",)
+
+    def points_of(self, row: Row) -> list[str]:
+        """The evaluation points that a row counts for; that of a sequence's last edit counts for both."""
+        if not self.sequence:
+            return [""]
+        return [name for name, now in (("", row["age"] == 0), (END, row["edits"] == self.sequence)) if now]
 
     def rows_of(self) -> dict[str, list[Row]]:
         """record id -> its rows, in their order."""
@@ -70,15 +87,14 @@ def read_run(folder: Path) -> Run:
     if not isinstance(result, dict) or result.get("format") not in FORMATS:
         found = result.get("format") if isinstance(result, dict) else type(result).__name__
         raise FGVEditError(f"'{path}': format: found {found!r}, expected one of {', '.join(map(str, FORMATS))}")
-    manifest = result.get("manifest")
-    for name, types in MANIFEST.items():
-        value: Any = manifest
+    for name, (hint, expected) in MANIFEST.items():
+        value = result.get("manifest")
         for key in name.split("."):
             value = value.get(key) if isinstance(value, dict) else None
-        if not _is(value, types):
-            raise FGVEditError(f"'{path}': manifest.{name}: found {value!r}, expected {_named(types)}")
+        if not fits(value, hint):
+            raise FGVEditError(f"'{path}': manifest.{name}: found {value!r}, expected {expected}")
     rows = _read_rows(folder / "rows.jsonl", result["manifest"])
-    return Run(folder, result["manifest"], rows, _read_looks(folder / "looks.jsonl"))
+    return Run(folder, result["manifest"], rows, _read_attention(folder / "looks.jsonl"))
 
 
 def _unfinished(folder: Path) -> FGVEditError:
@@ -134,16 +150,16 @@ def _lines(path: Path, data: bytes) -> Iterator[tuple[int, Any]]:
             raise FGVEditError(f"'{path}': line {number} is damaged: expected JSON, found {error}") from error
 
 
-def _read_looks(path: Path) -> dict[str, Mapping[str, Any]]:
+def _read_attention(path: Path) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
-    for number, look in _lines(path, path.read_bytes()) if path.is_file() else ():
+    for number, line in _lines(path, path.read_bytes()) if path.is_file() else ():
         where = f"'{path}': line {number}"
         try:
-            rows, columns = look["grid"]
-            maps = [look["edit"], *(one for one in look["probes"] if one is not None)]
+            rows, columns = line["grid"]
+            maps = [line["edit"], *(one for one in line["probes"] if one is not None)]
             sizes = {len(base64.b64decode(one, validate=True)) for one in maps}
-            fit = look.get("fit", FITS[0])
-            found[look["record_id"]] = look
+            fit = line.get("fit", FITS[0])
+            found[line["record_id"]] = line
         except (KeyError, TypeError, ValueError) as error:
             raise FGVEditError(f"{where} is damaged: expected record_id, grid, edit and probes in base64") from error
         if sizes != {rows * columns}:
@@ -151,15 +167,6 @@ def _read_looks(path: Path) -> dict[str, Mapping[str, Any]]:
         if fit not in FITS:
             raise FGVEditError(f"{where}: fit: found {str(fit)[:80]!r}, expected one of {', '.join(FITS)}")
     return found
-
-
-def _is(value: Any, types: tuple[type, ...]) -> bool:
-    return isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
-
-
-def _named(types: tuple[type, ...]) -> str:
-    names = {str: "text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
-    return " or ".join(names.get(one, "null") for one in types if one is not int or float not in types)
 
 
 def data_of(run: Run, moved: str | None) -> Loaded:
@@ -184,31 +191,36 @@ def data_of(run: Run, moved: str | None) -> Loaded:
 
 
 def check_record(run: Run, record: Record, rows: list[Row]) -> None:
-    """Raises `FGVEditError` where these are not the record's rows: one a question, protocol and moment."""
-    asked = [(probe.kind, probe.question, probe.answer) for probe in record.asked]
+    """Raises `FGVEditError` where these are not the record's rows, one for each question, protocol and evaluation
+    point, or its attention maps are not of its questions."""
+    asked = record.asked
     where = f"'{run.folder / 'rows.jsonl'}': record '{record.id}'"
-    moments: dict[tuple[str, int], set[int]] = {}
+    found: dict[tuple[str, int], set[int]] = {}
     for row in rows:
-        place = row["probe"] + 1
-        if not 0 <= place < len(asked) or (row["kind"], row["question"], row["answer"]) != asked[place]:
-            raise FGVEditError(
-                f"{where}: probe {row['probe']} is '{row['question'][:80]}' ({row['kind']}), which is not in its data; "
-                "expected rows of the same data"
-            )
-        if row["protocol"] not in run.manifest["protocols"]:
-            raise FGVEditError(f"{where}: protocol '{row['protocol'][:80]}' is not one of the manifest")
-        places = moments.setdefault((row["protocol"], row["edits"]), set())
-        if place in places:
+        index = row["probe"] + 1
+        _check_asked(run, where, row, asked[index] if 0 <= index < len(asked) else None)
+        probes = found.setdefault((row["protocol"], row["edits"]), set())
+        if index in probes:
             raise FGVEditError(f"{where}: probe {row['probe']} is there twice for one protocol; expected it once")
-        places.add(place)
-    missing = [protocol for protocol in run.manifest["protocols"] if protocol not in {name for name, _ in moments}]
-    short = [set(range(len(asked))) - places for places in moments.values() if len(places) < len(asked)]
-    look = run.looks.get(record.id)
-    if look is not None and len(look["probes"]) != len(asked):
+        probes.add(index)
+    line = run.attention.get(record.id)
+    if line is not None and len(line["probes"]) != len(asked):
         raise FGVEditError(
-            f"'{run.folder / 'looks.jsonl'}': record '{record.id}': found {len(look['probes'])} maps of probes, "
+            f"'{run.folder / 'looks.jsonl'}': record '{record.id}': found {len(line['probes'])} maps of probes, "
             f"expected {len(asked)}: of the edit and of each probe"
         )
-    if missing or short:
-        what = f"protocol '{missing[0]}'" if missing else f"probe {min(short[0]) - 1}"
-        raise FGVEditError(f"{where}: {what} is missing; expected every probe under every protocol")
+    missing = [f"protocol '{name}'" for name in run.manifest["protocols"] if name not in {own for own, _ in found}]
+    missing += [f"probe {min(set(range(len(asked))) - own) - 1}" for own in found.values() if len(own) < len(asked)]
+    if missing:
+        raise FGVEditError(f"{where}: {missing[0]} is missing; expected every probe under every protocol")
+
+
+def _check_asked(run: Run, where: str, row: Row, probe: Probe | None) -> None:
+    """Raises `FGVEditError` for a row of another question than its record's probe, or of another protocol."""
+    if probe is None or (row["kind"], row["question"], row["answer"]) != (probe.kind, probe.question, probe.answer):
+        raise FGVEditError(
+            f"{where}: probe {row['probe']} is '{row['question'][:80]}' ({row['kind']}), which is not in its data; "
+            "expected rows of the same data"
+        )
+    if row["protocol"] not in run.manifest["protocols"]:
+        raise FGVEditError(f"{where}: protocol '{row['protocol'][:80]}' is not one of the manifest")

@@ -1,9 +1,9 @@
 """Images that look the same to a person: the same photo encoded again, resized, made brighter or slightly cropped.
 
 It goes in two steps, because one number cannot do both. A perceptual hash of 64 bits (imagehash.phash) finds which
-images may be copies of each other without a look at all pairs: those whose hashes, or one's hash and that of the
+images may be copies of each other without comparing all pairs: those whose hashes, or one's hash and that of the
 other's inner part, differ in at most `BITS` bits. Rendered images with the same layout are as near to each other as
-that. So each candidate is then looked at: one is laid over the other with every combination of margins up to
+that. So each candidate is then compared: one is laid over the other with every combination of margins up to
 `MARGINS[-1]` cut off, and the two are copies when at one of these no part of a `PARTS` x `PARTS` grid differs in
 colour by more than `COLOUR` (of 255).
 
@@ -36,7 +36,7 @@ try:
     import imagehash
 except ImportError as error:
     raise FGVEditError(
-        "builders.validate looks for copies of images with the package imagehash, which is not installed: expected "
+        "builders.validate finds copies of images with the package imagehash, which is not installed: expected "
         "pip install 'fgvedit[builders]'"
     ) from error
 
@@ -54,34 +54,35 @@ _ONES = np.array([value.bit_count() for value in range(1 << BAND_BITS)], np.uint
 
 
 @dataclass(frozen=True)
-class Look:
-    """What an image is known by: hashes of the whole and of its inner part, and a small copy of it."""
+class ImageHash:
+    """What an image is known by: perceptual hashes of 64 bits of the whole and of its inner part, and a small copy
+    (`SMALL` x `SMALL` pixels, three bytes each)."""
 
     whole: int
     inner: int
     small: bytes
 
 
-def look(image: Image.Image) -> Look:
-    """Of an RGB image."""
+def image_hash(image: Image.Image) -> ImageHash:
+    """The hashes and the small copy of an RGB image of any size."""
     work = image.resize((WORK, WORK), Image.Resampling.BOX)
     cut = round(WORK * INNER)
     small = work.resize((SMALL, SMALL), Image.Resampling.BOX)
-    return Look(_hash(work), _hash(work.crop((cut, cut, WORK - cut, WORK - cut))), small.tobytes())
+    return ImageHash(_hash(work), _hash(work.crop((cut, cut, WORK - cut, WORK - cut))), small.tobytes())
 
 
-class Looks:
-    """The looks of many images, numbered as they come: 16 bytes of memory each, and their small copies on disk."""
+class ImageHashes:
+    """The hashes of many images, numbered as they come: 16 bytes of memory each, and their small copies on disk."""
 
     def __init__(self) -> None:
         self._hashes: list[tuple[int, int]] = []
         self._small = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as this is)
 
-    def add(self, look: Look) -> int:
-        """The image's number."""
+    def add(self, image: ImageHash) -> int:
+        """Keep an image's hash; the image's number."""
         self._small.seek(len(self._hashes) * SMALL * SMALL * 3)
-        self._small.write(look.small)
-        self._hashes.append((look.whole, look.inner))
+        self._small.write(image.small)
+        self._hashes.append((image.whole, image.inner))
         return len(self._hashes) - 1
 
     def copies(self, first: Sequence[int], second: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -106,7 +107,7 @@ class Looks:
 def near_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(i, j) of all hashes of 64 bits, `first[i]` and `second[j]`, that differ in at most `BITS` bits; shape (n, 2).
 
-    Two such hashes have a band of 16 bits in which they differ in at most BITS // 4 bits. So hashes are looked up by
+    Two such hashes have a band of 16 bits in which they differ in at most BITS // 4 bits. So hashes are searched by
     each band, with each of the few ways to change it that little, and only what is found there is compared.
     """
     found: set[tuple[int, int]] = set()

@@ -1,30 +1,30 @@
-"""The study of the baselines: its runs side by side, stopped and gone on with, and the report from their rows."""
+"""The study of the baselines: stopped and gone on with, its options, and the report from the rows of its runs."""
 
 from __future__ import annotations
 
 import io
 import json
 import re
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dummy import write_dataset
 
 from fgvedit.cli import study as command
+from fgvedit.cli.study import CLOSE, OPEN
 from fgvedit.evaluation.intervals import Figure
 from fgvedit.evaluation.metrics import paired_difference
 from fgvedit.evaluation.runs.plan import CHUNK
+from fgvedit.probes import EDIT, PAPER, probe_kinds
 from fgvedit.probes import metrics as all_metrics
-from fgvedit.probes import probe_kinds
 from fgvedit.studies import baselines, running
-from fgvedit.studies.baselines import CLOSE, OPEN, Run, Study, editors, report, verdict
+from fgvedit.studies.baselines import editors, report, verdict
+from fgvedit.studies.comparing import Run, Study
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import between_markers
 
@@ -118,9 +118,8 @@ def test_the_report_shows_what_the_result_files_hold(twice):
         for protocol in ("paper", "generation"):
             section = text.partition(f"## Metrics, protocol `{protocol}`")[2].partition("\n## ")[0]
             shown = cells(section, name)
-            for place, metric in enumerate(all_metrics()):
-                expected = result["metrics"][f"{protocol}/{metric}"]
-                assert shown[place] == [round(expected[key], 2) for key in ("value", "low", "high")]
+            expected = [result["metrics"][f"{protocol}/{metric}"] for metric in all_metrics()]
+            assert shown == [[round(metric[key], 2) for key in ("value", "low", "high")] for metric in expected]
         if name == "shaky":
             shown = cells(text.partition("## Routers")[2], name)
             expected = [result["router"]["paper"][group] for group in ("caught", "kept", "edit", *probe_kinds())]
@@ -176,7 +175,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(arguments, message, monkeypatch, tmp_path):
-    monkeypatch.setattr(baselines, "run_side_by_side", None)
+    monkeypatch.setattr(running, "run_side_by_side", None)
     with pytest.raises(FGVEditError, match=message):
         command.main([*arguments, *(["--out", str(tmp_path / "out")] if len(arguments) > 1 else [])])
     assert not (tmp_path / "out").exists()
@@ -184,7 +183,7 @@ def test_bad_input_is_refused_before_anything_runs(arguments, message, monkeypat
 
 @pytest.mark.parametrize("text", ["", OPEN, CLOSE, f"{CLOSE} {OPEN}", f"{OPEN} {CLOSE} {OPEN}"])
 def test_a_missing_marker_is_said_before_anything_runs(text, monkeypatch, tmp_path):
-    monkeypatch.setattr(baselines, "run_side_by_side", None)
+    monkeypatch.setattr(running, "run_side_by_side", None)
     document = tmp_path / "results.md"
     document.write_text(text)
     with pytest.raises(FGVEditError, match=f"{text.count(CLOSE)} times; expected each once"):
@@ -205,7 +204,7 @@ def test_every_class_is_run_once_under_its_own_name(monkeypatch):
         EntryPoint("mscke", "fgvedit.editors.mscke.editor:MSCKE", "fgvedit.editors"),
         EntryPoint("lost", "nowhere.editor:Lost", "fgvedit.editors"),
     ]
-    for module in ("importlib.metadata", "fgvedit.editors.contract"):
+    for module in ("fgvedit.studies.baselines", "fgvedit.editors.registry"):
         monkeypatch.setattr(f"{module}.entry_points", lambda group: points)
     assert editors(None) == {"none": "nothing", "mscke": "mscke", "lost": "lost"}
     assert editors(["nothing", " none ", "mscke"]) == {"none": "nothing", "mscke": "mscke"}
@@ -235,8 +234,8 @@ def test_the_cores_are_shared_among_the_processes(arguments, processes, threads,
         asked.append((dict(runs), processes, threads))
         return [(name, "not run") for name in runs]
 
-    monkeypatch.setattr(baselines, "run_side_by_side", noted)
-    monkeypatch.setattr(baselines, "cores", lambda: 8)
+    monkeypatch.setattr(running, "run_side_by_side", noted)
+    monkeypatch.setattr(running, "cores", lambda: 8)
     options = ["--dataset", str(data), "--out", str(tmp_path), "--device", "cpu", "--seed", "3", "--limit", "1"]
     assert command.main(["baselines", "--editors", "none,mscke", *options, *arguments]) == 2
     ((runs, *found),) = asked
@@ -256,96 +255,6 @@ def test_the_cores_are_shared_among_the_processes(arguments, processes, threads,
         "--limit": "1",
     }
     assert not (tmp_path / "report.md").exists()
-
-
-# Processes
-
-Programs = Callable[[str], list[subprocess.Popen]]
-
-
-@pytest.fixture
-def programs(monkeypatch: pytest.MonkeyPatch) -> Programs:
-    """Has a program run in place of `fgvedit.run`; gives the list of its processes, which grows."""
-    started: list[subprocess.Popen] = []
-    real = subprocess.Popen
-
-    def instead(code: str) -> list[subprocess.Popen]:
-        def start(line: list[str], **options: Any) -> subprocess.Popen:
-            started.append(real([sys.executable, "-c", code, *line[3:]], **options))
-            return started[-1]
-
-        monkeypatch.setattr(running.subprocess, "Popen", start)
-        return started
-
-    return instead
-
-
-def test_no_more_processes_than_asked_for_at_a_time(programs, tmp_path, monkeypatch):
-    started = programs("import time; time.sleep(0.5)")
-    begin, beside = running._start, []
-
-    def noted(*arguments):
-        beside.append(sum(process.poll() is None for process in started))
-        return begin(*arguments)
-
-    monkeypatch.setattr(running, "_start", noted)
-    assert dict(running.run_side_by_side({n: [] for n in "abcd"}, tmp_path, 2, None)) == dict.fromkeys("abcd")
-    assert beside[:2] == [0, 1] and len(beside) == 4 and max(beside) == 1
-
-
-@pytest.mark.parametrize(("environment", "expected"), [(None, "3"), ("7", "7")])
-def test_threads_are_those_asked_for_unless_the_environment_says(
-    environment, expected, programs, tmp_path, monkeypatch
-):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if environment:
-        monkeypatch.setenv("OMP_NUM_THREADS", environment)
-    programs("import os, sys; print(os.environ['OMP_NUM_THREADS'], *sys.argv[1:])")
-    assert list(running.run_side_by_side({"a": ["--seed", "1"]}, tmp_path, 1, 3)) == [("a", None)]
-    assert (tmp_path / "a.log").read_text() == f"{expected} --seed 1\n"
-
-
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        ("print('0%\\rerror: no such card', flush=True); print('after'); sys.exit(2)", "no such card"),
-        ("raise ValueError('torn')", "ValueError: torn"),
-        ("sys.exit(3)", "exit code 3"),
-        ("import os; os.kill(os.getpid(), 9)", "it was ended by SIGKILL"),
-    ],
-)
-def test_why_a_run_failed_is_one_sentence(code, said, programs, tmp_path):
-    (tmp_path / "a.log").write_text("error: of an earlier time\n")
-    programs(f"import sys; {code}")
-    assert list(running.run_side_by_side({"a": []}, tmp_path, 1, None)) == [("a", f"{said}; see '{tmp_path}/a.log'")]
-    assert (tmp_path / "a.log").read_text().startswith("error: of an earlier time\n")
-
-
-def test_what_runs_ends_when_the_study_is_stopped(programs, tmp_path, monkeypatch):
-    started = programs("import time; time.sleep(600)")
-
-    def stop(_seconds):
-        assert len(started) == 2
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(running.time, "sleep", stop)
-    with pytest.raises(KeyboardInterrupt):
-        list(running.run_side_by_side({"a": [], "b": []}, tmp_path, 2, None))
-    assert [process.poll() for process in started] == [-15, -15]
-
-
-def test_the_seconds_of_all_times_are_added_up_but_not_those_with_nothing_to_run(tmp_path, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(baselines.time, "monotonic", lambda: now[0])
-    for is_running, expected in ((True, 5), (True, 10), (False, 10)):
-        clock = baselines.Clock(tmp_path / "study.json", is_running)
-        now[0] += 5
-        assert clock.write() == expected == json.loads((tmp_path / "study.json").read_text())["seconds"]
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(9.6, "10 s"), (59.9, "1 min 0 s"), (7261, "2 h 1 min")])
-def test_durations(seconds, said):
-    assert running.duration(seconds) == said
 
 
 # Verdicts
@@ -371,7 +280,7 @@ def test_a_verdict_follows_from_the_interval(low, high, above, level, below):
     assert [verdict(interval(low, high), side) for side in sides] == [above, level, below]
 
 
-def made_up(name: str, **shares: float) -> Run:
+def made_up(name: str, kinds: Sequence[str] = probe_kinds(), **shares: float) -> Run:
     """A run on 20 images; `shares`: kind -> the share of images with a score of 1, under both protocols (else 0.5)."""
     rows = [
         {
@@ -386,7 +295,7 @@ def made_up(name: str, **shares: float) -> Run:
         }
         for protocol in ("paper", "generation")
         for image in range(20)
-        for number, kind in enumerate(["edit", *probe_kinds()])
+        for number, kind in enumerate([EDIT, *kinds])
     ]
     manifest = {
         "protocols": ["paper", "generation"],
@@ -465,3 +374,20 @@ def test_differences_whose_interval_excludes_0_are_marked():
     shown = [cell.strip() for cell in line.split("|")[3:-1]]
     assert [cell.endswith("*") for cell in shown] == [True, False, False, False]
     assert shown[0].startswith("+50.00 [+") and shown[1] == "+0.00 [+0.00, +0.00]"
+
+
+def test_the_columns_are_the_metrics_and_kinds_that_the_runs_have():
+    def columns(kinds: Sequence[str]) -> list[list[str]]:
+        runs = [made_up(name, kinds) for name in ("mscke", "serac")]
+        for row in (row for run in runs for row in run.rows):
+            row["rho"] = 0.5
+        lines = report(Study(runs), [], []).splitlines()
+        return [line.strip("| ").split(" | ")[1:] for line, under in pairwise(lines) if "| --- |" in under]
+
+    found = columns(probe_kinds())
+    beyond = [metric for metric in all_metrics() if metric not in (*PAPER, "in_scope", "retention")]
+    assert list(all_metrics()) in found and ["protocol", *PAPER, *beyond] in found
+    assert ["in-scope recall", "out-of-scope recall", EDIT, *probe_kinds()] in found
+    found = columns(["rephrase", "reference_in"])
+    assert ["reliability", "generality", "reference_in"] in found and ["protocol", *PAPER, "reference_in"] in found
+    assert ["in-scope recall", "out-of-scope recall", EDIT, "rephrase", "reference_in"] in found

@@ -1,4 +1,4 @@
-"""How long a server asks to be left alone."""
+"""How long a server asks to be left alone: the header Retry-After."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fgvedit.util.errors import FGVEditError
 LONGEST_WAIT = 600.0  # seconds that a server may ask for before the run stops instead
 
 
-def asked_to_wait(retry_after: str | None, now: float, who: str) -> float | None:
+def seconds_to_wait(retry_after: str | None, now: float, who: str) -> float | None:
     """Seconds from a header Retry-After, which is a number of them or a date; None where it is neither, or none.
 
     `now`: seconds since 1970. `who`: the server, as a sentence begins with it. Raises `FGVEditError` where it asks for

@@ -1,4 +1,4 @@
-"""What goes along where records are written anew: the labels beside them, and what the data card says of them."""
+"""Sidecar files, which go along where records are written anew: the labels beside them, and their data card."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import huggingface_hub
 
-from builders.validate.sources import Source
-from fgvedit.dataset import card_metadata
+from fgvedit.dataset import Source, card_metadata
 from fgvedit.util.files import write_bytes, write_text
 from fgvedit.util.revision import content_hash
 
@@ -19,11 +18,11 @@ def label_files(source: Source) -> list[Path]:
     """The files of labels: beside the records of each split, or, of a published configuration, in `labels/`, beside the
     folder `data/`."""
     folders = {file.parent for files in source.files.values() for file in files}
-    places = [folder / LABELS for folder in folders]
-    places += [
+    files = [folder / LABELS for folder in folders]
+    files += [
         folder.parents[1] / "labels" / f"{source.config}.jsonl" for folder in folders if folder.parent.name == "data"
     ]
-    return [place for place in sorted(places) if place.is_file()]
+    return [file for file in sorted(files) if file.is_file()]
 
 
 def copy_labels(source: Source, to: Path) -> bool:

@@ -1,0 +1,126 @@
+"""Kinds of probe in the builders: one from outside goes the whole way, and one that is retired is read, not built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rows import image_ref, make_probe, make_row
+
+from builders.parquet import write_rows
+from builders.publish.__main__ import main as publish
+from builders.review.apply import apply_marks
+from builders.review.page import write_page
+from builders.scenes.records import split_rows
+from builders.validate.__main__ import main as validate
+from builders.validate.sources import open_source
+from fgvedit import probes
+from fgvedit.dataset import load_records
+
+OUTSIDE = """
+from fgvedit.probes import ProbeKind
+KIND = ProbeKind("hearsay", "what others say of the edited entity", "the entailed answer", "hearsay", required=True)
+"""
+
+
+def forget_kinds() -> None:
+    probes.kinds.cache_clear()
+    probes.metrics.cache_clear()
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    yield monkeypatch
+    monkeypatch.undo()
+    forget_kinds()
+
+
+@pytest.fixture
+def hearsay(registry: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kind of probe that a package from outside registers."""
+    (tmp_path / "a_package_from_outside.py").write_text(OUTSIDE)
+    registry.syspath_prepend(tmp_path)
+    point = EntryPoint("hearsay", "a_package_from_outside:KIND", probes.KINDS_GROUP)
+    registry.setattr(probes, "entry_points", lambda group: [point] if group == probes.KINDS_GROUP else [])
+    forget_kinds()
+
+
+@pytest.fixture
+def retired(registry: pytest.MonkeyPatch) -> None:
+    """As if `reference_out` were retired."""
+    kinds = [replace(kind, retired=kind.name == "reference_out") for kind in probes.OWN_KINDS]
+    registry.setattr(probes, "OWN_KINDS", tuple(kinds))
+    forget_kinds()
+
+
+def write(folder: Path, kind: str, **changes: Any) -> Path:
+    for number, split in enumerate(("train", "test")):
+        row = make_row(5 * number)
+        image = {"bytes": image_ref(5 * number + 2).data, "path": None}
+        row["probes"] += [make_probe(kind, answer="so", **{"image_id": row["image_id"], **changes})]
+        row["probes"][4] |= {"image": image, "image_id": f"other-{number}"}
+        write_rows([row], folder, split)
+    return folder
+
+
+def found(folder: Path) -> dict[str, list[str]]:
+    """Errors of the validator by check, but for those about images, which are of few colours here."""
+    file = folder.parent / "report.json"
+    validate([str(folder), "--report", str(file)])
+    checks = json.loads(file.read_text())["checks"]
+    errors = [check for check in checks if check["severity"] == "error" and check["count"]]
+    return {
+        check["check"]: [example["detail"] for example in check["examples"]]
+        for check in errors
+        if not check["check"].endswith("in_splits")
+    }
+
+
+def test_a_kind_from_outside_is_validated_reviewed_and_published(hearsay: None, tmp_path: Path) -> None:
+    data = write(tmp_path / "data", "hearsay")
+    assert found(data) == {}
+    write_page(str(data), tmp_path / "page")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "What others say of the edited entity" in page and "After the edit the answer is to be “so”." in page
+
+    # A record without one that is left is left out: the kind is required.
+    both = [*make_row(0)["probes"], make_probe("hearsay", answer="so", image_id="image-0")]
+    write_rows([make_row(0, probes=both), make_row(1, probes=both[:5])], tmp_path / "two", "test")
+    marks = {"format": 1, "data": open_source(str(tmp_path / "two")).revision}
+    (tmp_path / "marks.json").write_text(json.dumps({**marks, "marks": {"record-0": {"probes": {"5": "wrong"}}}}))
+    said = apply_marks(str(tmp_path / "two"), tmp_path / "marks.json", tmp_path / "reviewed")
+    assert "no hearsay is left: 1" in said
+    (tmp_path / "two" / "test-00000.parquet").unlink()
+
+    write_rows([make_row(0, probes=both)], tmp_path / "two", "test")
+    options = ["--repo", "owner/data", "--embed-images", "--out", str(tmp_path / "repo")]
+    publish([str(tmp_path / "two"), *options])
+    card = (tmp_path / "repo" / "README.md").read_text()
+    assert "| `hearsay` | what others say of the edited entity | the entailed answer |" in card
+    assert "| probes `hearsay` | 1 |" in card and "reference_in" not in card
+    assert "in_scope, hearsay" in (tmp_path / "repo" / "croissant.json").read_text()
+
+
+def test_a_kind_from_outside_is_held_to_what_it_says_of_itself(hearsay: None, tmp_path: Path) -> None:
+    data = write(tmp_path / "data", "hearsay", image_id="")
+    assert found(data) == {"probe_image": ["probe 5 (hearsay) shows no image; expected one"] * 2}
+    row = make_row(0)
+    write_rows([row], tmp_path / "none", "test")
+    assert found(tmp_path / "none") == {"required_kinds": ["no record has 'hearsay'"]}
+
+
+def test_a_retired_kind_is_read_and_shown_but_not_built(retired: None, tmp_path: Path) -> None:
+    data = write(tmp_path / "data", "reference_out")
+    assert [probe.kind for probe in load_records(str(data), "test").records[0].probes][5] == "reference_out"
+    write_page(str(data), tmp_path / "page")
+    assert "named only by its surroundings" in (tmp_path / "page" / "index.html").read_text()
+    [(check, details)] = found(data).items()
+    assert check == "probe_kind" and len(details) == 2
+    assert details[0].startswith("probe kind 'reference_out' is retired: it is read in older data")
+    built = {probe["kind"] for row in split_rows("test", 4, 0) for probe in row["probes"]}
+    assert "reference_in" in built and "reference_out" not in built

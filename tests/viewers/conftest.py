@@ -1,0 +1,74 @@
+"""A finished run and its page, as the tests of that page share them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_runs import RECORDS, Rows, attention_of, opened, rows_of, write_run
+from pages import Opened
+from rows import make_row
+
+from builders.parquet import write_rows
+from fgvedit.viewers.report.page import write_report
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "records"
+    write_rows([make_row(number) for number in range(RECORDS)], folder, "test")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of an editor with a router that reads images, with its page."""
+    attention = [attention_of(f"record-{number}", 5) for number in range(RECORDS)]
+    folder = write_run(tmp_path_factory.mktemp("runs") / "run", data, rows_of(data), attention)
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared(browser: Any, run: Path) -> Iterator[Opened]:
+    page = opened(browser, run / "report")
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(shared: Opened) -> Opened:
+    """The run's page as it is first seen, for tests that leave nothing behind but what stands in its address."""
+    shared.tab.evaluate("location.hash = ''")
+    shared.tab.evaluate("document.activeElement.blur()")
+    shared.until("() => document.querySelector('#count').textContent.startsWith('Records 1 to 10 of')")
+    return shared
+
+
+@pytest.fixture
+def fresh(browser: Any, run: Path) -> Iterator[Opened]:
+    """The run's page, opened anew."""
+    page = opened(browser, run / "report")
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+    """Makes a run of these rows, on data or on the rows of such, and opens its page."""
+    pages = []
+
+    def make(data: Path | list[dict[str, Any]], rows: Rows | None = None, fragment: str = "", **about: Any) -> Opened:
+        if isinstance(data, list):
+            write_rows(data, tmp_path / "records", "test")
+            data = tmp_path / "records"
+        run = write_run(tmp_path / "run", data, rows_of(data) if rows is None else rows, **about)
+        write_report(run)
+        pages.append(opened(browser, run / "report", fragment))
+        return pages[-1]
+
+    yield make
+    for page in pages:
+        page.close()
