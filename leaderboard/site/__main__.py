@@ -20,6 +20,7 @@ replaced; whatever else lies in its folder (.git, CNAME) stays. Any other folder
 
 
 def main(argv: list[str] | None = None) -> None:
+    """The command: write the site of a results folder."""
     options = ArgumentParser(
         prog="python -m leaderboard.site", description="Write a results folder as pages to look at.", epilog=EPILOG
     )

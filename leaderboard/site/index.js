@@ -185,7 +185,6 @@ document.getElementById("legend").append(
   el("p", {}, "A rank is 1 more than the number of runs that are better beyond doubt: the 95 % interval of their paired " +
     "difference, from a bootstrap over images, lies above 0. “=” marks a rank that is shared. Runs are ranked among those on the same records, backbone and number of sequential edits."),
   el("h3", {}, "Metrics"),
-  el("p", {}, "◉ marks what needs eyes: questions that only the image settles."),
   el("dl", {}, METRICS.flatMap(({ name, meaning, retired }) =>
     [el("dt", {}, metricName(name)), el("dd", {}, meaning, retired && " (of earlier data: its probes are not built any more)")])),
   el("h3", {}, "Protocols"),

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from results_folder import write_entry, write_reported
+from board_samples import write_reported
+from results_folder import write_entry
 
 from fgvedit.evaluation.metrics import metrics_from_rows
 from fgvedit.util.errors import FGVEditError
@@ -21,7 +22,7 @@ def results(tmp_path: Path) -> Path:
     write_entry(tmp_path, "good", skill=0.9)
     write_entry(tmp_path, "better", skill=0.95, status="reproduced")
     write_entry(tmp_path, "rows", skill=0.8, sequence=3)
-    write_reported(tmp_path)
+    write_reported(tmp_path, "paper")
     return tmp_path
 
 
@@ -35,7 +36,7 @@ def test_a_results_folder_is_read(results: Path):
     assert [entry.status for entry in entries] == ["reproduced", "verified-rows", "verified-rows"]
     for entry in entries:
         assert entry.result["metrics"] == metrics_from_rows(entry.rows())
-    assert reported[0].title == "A paper" and reported[0].rows[0]["metrics"]["paper/specificity"] == 60.5
+    assert reported[0].title == "A Paper on Editing" and reported[0].rows[0]["metrics"]["paper/specificity"] == 97.0
 
 
 def test_a_folder_that_holds_no_results_is_said(tmp_path: Path):
@@ -55,7 +56,7 @@ def test_a_folder_that_holds_no_results_is_said(tmp_path: Path):
     ],
 )
 def test_reported_numbers_that_are_not_fit_are_named(changes, sentence, tmp_path: Path):
-    write_reported(tmp_path, **changes)
+    write_reported(tmp_path, "paper", **changes)
     with pytest.raises(FGVEditError, match=sentence):
         read_results(tmp_path)
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from results_folder import made_up_key, write_entry, write_reported
+from board_samples import write_reported
+from results_folder import made_up_key, write_entry
 
 from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard import check
@@ -29,7 +30,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound results folder, to be read only."""
     folder = tmp_path_factory.mktemp("sound") / "results"
     write_entry(folder, "good", skill=0.9)
-    write_reported(folder)
+    write_reported(folder, "paper")
     (folder / "README.md").write_text("ours")
     (folder / ".gitattributes").write_text("")
     return folder
@@ -194,7 +195,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
         f"expected '{KEY[5:]}', as its content says",
     ),
     "reported without a link": (
-        lambda results: write_reported(results, link="x"),
+        lambda results: write_reported(results, "paper", link="x"),
         "reported/paper.json",
         "link is 'x'",
     ),

@@ -44,7 +44,7 @@ def propose(folder: Path, *options: str, repo: str = REPO) -> None:
 def test_a_run_is_proposed_by_a_pull_request_that_passes_the_check(hub: UploadHub, mine: Path, tmp_path: Path, capsys):
     before = hub.files(REPO)
     propose(mine)
-    assert f"proposed: {hub.url}/datasets/{REPO}/discussions/1" in capsys.readouterr().out
+    assert f"proposed as 'verified-rows': {hub.url}/datasets/{REPO}/discussions/1" in capsys.readouterr().out
     assert hub.files(REPO) == before and hub.pulls == [f"Mine: {ID}"]
     proposed = hub.files(REPO, "refs/pr/1")
     own = {path for path in proposed if path not in before}

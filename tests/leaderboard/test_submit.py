@@ -210,13 +210,12 @@ def test_a_run_that_comes_out_otherwise_is_not_marked(mine: Path, results: Path,
 
 def test_another_run_reproduces_nothing(mine: Path, results: Path, tmp_path: Path):
     send(mine, results)
-    for number, (options, sentence) in enumerate(
-        (
-            ({"seed": 1}, "seed is 1 in the run made again; expected 0, as in the submitted one"),
-            ({"records": 6}, "data revision '0006.* is not known"),
-            ({"protocols": ("paper",)}, r"protocols is \[.paper.\]"),
-        )
-    ):
+    others: list[tuple[dict[str, Any], str]] = [
+        ({"seed": 1}, "seed is 1 in the run made again; expected 0, as in the submitted one"),
+        ({"records": 6}, "data revision '0006.* is not known"),
+        ({"protocols": ("paper",)}, r"protocols is \[.paper.\]"),
+    ]
+    for number, (options, sentence) in enumerate(others):
         other = write_run(tmp_path / str(number), "mine", **options)
         with pytest.raises(FGVEditError, match=sentence):
             reproduced(other, results, ID)

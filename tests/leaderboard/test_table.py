@@ -198,15 +198,8 @@ def test_a_bad_command_ends_in_one_sentence(arguments, sentence, runs, tmp_path,
 # -- ranks, tracks and statuses ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("board") / "results"
-    write_results(folder)
-    return folder
-
-
-def test_a_results_folder_holds_submitted_runs_and_reported_numbers(results: Path):
-    found = table.read_table(results)
+def test_a_results_folder_holds_submitted_runs_and_reported_numbers(board: Path):
+    found = table.read_table(board)
     about = {(line.editor, line.status, line.edits, line.file) for line in found.itertuples()}
     assert about == {
         ("good", "reproduced", 1, "runs/good-tiny-cards/result.json"),
@@ -223,14 +216,14 @@ def test_a_results_folder_holds_submitted_runs_and_reported_numbers(results: Pat
     assert pd.isna(reported["paper/rank"]) and pd.isna(reported["paper/score.low"])
 
 
-def test_ranks_are_shared_by_runs_that_cannot_be_told_apart(results: Path):
-    ranks = table.read_table(results, track="single").set_index("editor")["paper/rank"].to_dict()
+def test_ranks_are_shared_by_runs_that_cannot_be_told_apart(board: Path):
+    ranks = table.read_table(board, track="single").set_index("editor")["paper/rank"].to_dict()
     assert {name: ranks[name] for name in ("good", "twin", "poor", "none")} == {
         "good": 1, "twin": 1, "poor": 3, "none": 4
     }  # fmt: skip
-    by_locality = table.read_table(results, track="single", rank_by="locality").set_index("editor")["paper/rank"]
+    by_locality = table.read_table(board, track="single", rank_by="locality").set_index("editor")["paper/rank"]
     assert by_locality["poor"] == 4 and by_locality["none"] == 1
-    rows = table.read_table(results, track="sequence")
+    rows = table.read_table(board, track="sequence")
     assert list(rows["paper/rank"]) == list(rows["paper/rank@end"]) == [1, 2]
 
 
@@ -272,7 +265,7 @@ def test_what_is_to_be_known_of_a_papers_numbers_is_shown(tmp_path: Path, capsys
     assert notes["claimed"] == "By | its authors." and notes.drop("claimed").isna().all()
 
 
-def test_a_run_without_its_rows_has_no_rank(results: Path, tmp_path: Path):
+def test_a_run_without_its_rows_has_no_rank(board: Path, tmp_path: Path):
     for name, seed in (("one", 1), ("two", 2)):
         rows = make_rows(0.9, seed=seed)
         write_run(tmp_path / name, make_result(name, rows), rows if name == "one" else None)
@@ -294,28 +287,28 @@ def test_a_run_without_its_rows_has_no_rank(results: Path, tmp_path: Path):
         ({"track": "cost"}, ["good", "good", "none", "poor", "poor", "twin"]),
     ],
 )
-def test_filters(results: Path, options: dict[str, str], editors: list[str]):
-    found = table.read_table(results, **options)
+def test_filters(board: Path, options: dict[str, str], editors: list[str]):
+    found = table.read_table(board, **options)
     assert sorted(found["editor"]) == editors
     if "protocol" in options:
         assert {column.partition("/")[0] for column in found.columns if "/" in column} == {options["protocol"]}
 
 
-def test_the_cost_track(results: Path, capsys):
-    found = table.read_table(results, track="cost", sort="seconds_per_edit")
+def test_the_cost_track(board: Path, capsys):
+    found = table.read_table(board, track="cost", sort="seconds_per_edit")
     assert list(found.columns) == [*table.ABOUT, *table.COST]
     good = found[(found["editor"] == "good") & (found["edits"] == 1)].iloc[0]
     assert good["seconds_per_edit"] == pytest.approx(5 / 12, abs=1e-4) and good["trained_parameters"] == 4000
     assert list(found["seconds_per_edit"]) == sorted(found["seconds_per_edit"])
     assert set(found["hardware"]) == {"A CPU, 2 threads"}
-    table.main([str(results), "--track", "cost"])
+    table.main([str(board), "--track", "cost"])
     header, *lines = capsys.readouterr().out.splitlines()[1:]
     assert header.split()[5:] == list(table.COST) and len(lines) == 6
     assert "1,073,741,824" in lines[0] and "A CPU, 2 threads" in lines[0]
 
 
-def test_tracks_as_text(results: Path, capsys):
-    table.main([str(results), "--protocol", "paper"])
+def test_tracks_as_text(board: Path, capsys):
+    table.main([str(board), "--protocol", "paper"])
     titles = [block.splitlines()[0] for block in capsys.readouterr().out.split("\n\n")]
     cards = "12 records of cards/test@abababab on tiny"
     assert titles == [
@@ -358,8 +351,8 @@ def test_hostile_names_are_only_text(tmp_path: Path, capsys):
     assert sorted(line["editor"] for line in json.loads(capsys.readouterr().out)) == sorted(names)
 
 
-def test_a_file_is_written_whole(results: Path, tmp_path: Path, capsys):
-    table.main([str(results), "--format", "csv", "--out", str(tmp_path / "table.csv")])
+def test_a_file_is_written_whole(board: Path, tmp_path: Path, capsys):
+    table.main([str(board), "--format", "csv", "--out", str(tmp_path / "table.csv")])
     assert capsys.readouterr().out == ""
     assert len(pd.read_csv(tmp_path / "table.csv")) == 7
     assert list(tmp_path.iterdir()) == [tmp_path / "table.csv"]

@@ -59,8 +59,8 @@ def test_schemas_follow_the_registries():
 
 def test_kinds_and_metrics_of_others_are_verified_like_the_projects_own(mine: Path, results: Path, monkeypatch):
     long = Metric("long", ("edit", "rephrase"), "answers of four letters", lambda row: float(len(row["after"]) >= 4))
-    monkeypatch.setitem(kinds(), "mirror", ProbeKind("mirror", "in a mirror", "the new answer", "mirrored"))
     monkeypatch.setitem(metrics(), "long", long)
+    monkeypatch.setitem(kinds(), "mirror", ProbeKind("mirror", "in a mirror", "the new answer", "mirrored"))
     row = {**read_run(mine / "result.json", mine / "rows.jsonl").rows[0], "kind": "mirror"}
     assert current_rows([row], "rows") == [row]
     with pytest.raises(FGVEditError, match=r"rows: row 1: kind: unknown name 'miror'.*did you mean 'mirror'"):

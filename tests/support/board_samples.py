@@ -10,19 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
-from fgvedit.probes import kind_of
+from fgvedit.probes import kinds
 from leaderboard.reading import pack
 
-KINDS = (
-    "edit",
-    "rephrase",
-    "in_scope",
-    "out_of_scope",
-    "text_locality",
-    "other_image",
-    "reference_in",
-    "reference_out",
-)
 REVISION = "ab" * 32
 
 
@@ -39,12 +29,12 @@ def make_rows(
     chance = random.Random(seed)
     rows = []
     for record in range(records):
-        place = record % sequence + 1 if sequence else 1
-        for edits in sorted({place, sequence or place}):
+        own = record % sequence + 1 if sequence else 1  # how many edits were in force right after its own
+        for edits in sorted({own, sequence or own}):
             for protocol in protocols:
-                for number, kind in enumerate(KINDS):
+                for number, kind in enumerate(kinds()):
                     well = chance.random() < (right if isinstance(right, float) else right.get(kind, 1.0))
-                    new = kind_of(kind).changes
+                    new = kinds()[kind].changes
                     answer = "blue" if new else "as before"
                     row = {
                         "record_id": f"r{record}",
@@ -62,14 +52,14 @@ def make_rows(
                         "stored_edit": 0,
                         "route": "edited" if new or not rho else "base",
                         "edits": edits,
-                        "age": edits - place,
+                        "age": edits - own,
                     }
                     rows.append({**row, **changes})
     return rows
 
 
-def make_result(editor: str, rows: list[dict[str, Any]], **manifest: Any) -> dict[str, Any]:
-    """A valid result file of these rows; `manifest`: fields of it, or of `dataset` and `backbone`, that differ."""
+def make_result(editor: str, rows: list[dict[str, Any]], /, **manifest: Any) -> dict[str, Any]:
+    """A valid result file of these rows; `manifest`: fields of it, or of its parts, that differ."""
     text = rows_text(rows)
     last = max(row["edits"] for row in rows)
     made = {
@@ -109,7 +99,7 @@ def make_result(editor: str, rows: list[dict[str, Any]], **manifest: Any) -> dic
 
 
 def rows_text(rows: list[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
 def write_run(folder: Path, result: dict[str, Any], rows: list[dict[str, Any]] | None = None) -> Path:
@@ -121,8 +111,8 @@ def write_run(folder: Path, result: dict[str, Any], rows: list[dict[str, Any]] |
     return folder
 
 
-def write_entry(results: Path, id: str, result: dict[str, Any], rows: list[dict[str, Any]], **about: Any) -> None:
-    """A submitted run; `about`: fields of its submission.json."""
+def write_entry(results: Path, id: str, result: dict[str, Any], rows: list[dict[str, Any]], **about: Any) -> Path:
+    """`runs/<id>`, a submitted run; `about`: fields of its submission.json."""
     folder = results / "runs" / id
     folder.mkdir(parents=True)
     submission = {
@@ -139,9 +129,11 @@ def write_entry(results: Path, id: str, result: dict[str, Any], rows: list[dict[
     (folder / "submission.json").write_text(json.dumps(submission))
     (folder / "result.json").write_text(json.dumps(result))
     (folder / "rows.jsonl.xz").write_bytes(pack(rows_text(rows)))
+    return folder
 
 
 def write_reported(results: Path, id: str = "a-paper", **changes: Any) -> None:
+    """`reported/<id>.json`, with what is in `changes` changed."""
     folder = results / "reported"
     folder.mkdir(parents=True, exist_ok=True)
     paper = {

@@ -4,7 +4,6 @@ those of made-up data, of which a results folder then holds the answer key.
     write_run(folder, "mine", skill=0.7)  # as fgvedit.run leaves it
     write_entry(results, "good", skill=0.9)
     write_entry(results, "bad", skill=0.4, sequence=3)
-    write_reported(results, "paper")
     change(folder, set_row({"kind": "rephrase"}, score=0.5))  # a run in place; its hash and metrics follow
 """
 
@@ -18,10 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import board_samples
+from board_samples import make_result, rows_text
+
 from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
 from fgvedit.probes import changes
 from leaderboard.data import AnswerKey, KeyRecord, write_key
-from leaderboard.reading import pack
 
 Change = Callable[[dict[str, Any], list[dict[str, Any]]], object]  # of a result and its rows
 KINDS = ("edit", "rephrase", "in_scope", "out_of_scope", "text_locality", "other_image", "reference_in")
@@ -95,118 +96,43 @@ def made_up_run(
     protocols: tuple[str, ...] = ("paper", "generation"),
     sequence: int | None = None,
     seed: int = 0,
-) -> tuple[dict[str, Any], bytes]:
-    """A result, which is not to be changed, and the text of its rows."""
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A result and its rows, which are not to be changed."""
     key = made_up_key(records)
     rows = made_up_rows(key, skill, protocols, sequence, seed)
-    text = as_lines(rows)
-    manifest: dict[str, Any] = {
-        "editor": {"name": editor, "class": f"editors:{editor}", "config": {"lr": 0.001}, "checkpoint": None},
-        "backbone": {"name": backbone, "source": backbone, "revision": "b" * 64, "input_mode": "native"},
-        "dataset": {
-            "name": key.name,
-            "config": key.config,
-            "split": key.split,
-            "revision": key.revision,
-            "records": len({row["record_id"] for row in rows}),
-            "limit": None,
-        },
-        "protocols": list(protocols),
-        "sequence": sequence,
-        "seed": seed,
-        "device": "cpu",
-        "dtype": "float32",
-        "hardware": {"name": "A CPU", "processes": 1, "threads": 2},
-        "python": "3.11.2",
-        "packages": dict.fromkeys(("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy"), "1.0"),
-        "git": None,
-        "rows_sha256": hashlib.sha256(text).hexdigest(),
-        "cost": {
-            "seconds": 10.0 * records * skill,
-            "edit_seconds": 2.0 * records * skill,
-            "encoded_images": records,
-            "peak_memory_bytes": int(1e9 * skill),
-            "trained_parameters": int(1e6 * skill),
-        },
-    }
-    result = {
-        "format": 2,
-        "manifest": manifest,
-        "metrics": metrics_from_rows(rows),
-        "router": router_from_rows(rows),
-    }
-    return result, text
-
-
-def as_lines(rows: list[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    result = make_result(
+        editor,
+        rows,
+        editor={"class": f"editors:{editor}", "config": {"lr": 0.001}},
+        backbone={"name": backbone, "source": backbone, "revision": "b" * 64},
+        dataset={"revision": key.revision},
+        protocols=list(protocols),
+        seed=seed,
+        git=None,
+        cost={"seconds": 10.0 * records * skill, "edit_seconds": 2.0 * records * skill, "encoded_images": records},
+    )
+    return result, rows
 
 
 def write_run(folder: Path, editor: str, **options: Any) -> Path:
     """A run folder as fgvedit.run leaves it; `options` as of `made_up_run`."""
-    result, text = made_up_run(editor, **options)
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(result, indent=2))
-    (folder / "rows.jsonl").write_bytes(text)
-    return folder
+    return board_samples.write_run(folder, *made_up_run(editor, **options))
 
 
 def write_entry(results: Path, editor: str, *, status: str = "verified-rows", **options: Any) -> Path:
     """`runs/<id>` of a made-up run, in `results`, which may hold others; `options` as of `made_up_run`."""
-    result, text = made_up_run(editor, **options)
+    result, rows = made_up_run(editor, **options)
     manifest = result["manifest"]
-    data, sha256, rows = manifest["dataset"], manifest["rows_sha256"], text.count(b"\n")
-    id = f"{editor}-{manifest['backbone']['name']}-cards-{data['revision'][:8]}-{manifest['seed']}"
+    id = f"{editor}-{manifest['backbone']['name']}-cards-{manifest['dataset']['revision'][:8]}-{manifest['seed']}"
     id += f"-seq-{manifest['sequence']}" if manifest["sequence"] else ""
-    key = made_up_key(options.get("records", RECORDS))
     results.mkdir(parents=True, exist_ok=True)
-    write_key(key, results)
-    agreement = {"rows": rows, "equal": rows, "metric": "paper/locality", "difference": 0, "tolerance": 0.5}
-    reproduced = {
-        "by": "A maintainer",
-        "link": "https://example.org/maintainer",
-        "date": "2026-02-01",
-        "rows_sha256": sha256,
-        "agreement": agreement,
-    }
-    submission = {
-        "format": 1,
-        "id": id,
-        "name": f"{editor} as made up",
-        "link": "https://example.org/code",
-        "description": "Not a real run.",
-        "submitted": "2026-01-31",
-        "status": status,
-        "reproduced": reproduced if status == "reproduced" else None,
-    }
-    folder = results / "runs" / id
-    folder.mkdir(parents=True)
-    (folder / "submission.json").write_text(json.dumps(submission))
-    (folder / "result.json").write_text(json.dumps(result))
-    (folder / "rows.jsonl.xz").write_bytes(pack(text))
-    return folder
-
-
-def write_reported(results: Path, id: str = "paper", **changes: Any) -> Path:
-    """`reported/<id>.json`, with what is in `changes` changed."""
-    metrics = {"paper/reliability": 99.0, "paper/locality": 90.0, "paper/generality": 95.0, "paper/specificity": 60.5}
-    found = {
-        "format": 1,
-        "id": id,
-        "title": "A paper",
-        "link": "https://example.org/paper",
-        "table": "Table 1",
-        "note": "",
-        "dataset": "vqav2",
-        "split": "test",
-        "protocol": "paper",
-        "rows": [{"editor": "mscke", "backbone": "blip2-opt-2.7b", "metrics": metrics}],
-        **changes,
-    }
-    path = results / "reported" / f"{id}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found))
-    return path
+    write_key(made_up_key(options.get("records", RECORDS)), results)
+    agreement = {"rows": len(rows), "equal": len(rows), "metric": "paper/locality", "difference": 0, "tolerance": 0.5}
+    about: dict[str, Any] = {"submitted": "2026-01-31", "status": status}
+    if status == "reproduced":
+        sha256 = manifest["rows_sha256"]
+        about["reproduced"] = {**board_samples.REPRODUCED, "rows_sha256": sha256, "agreement": agreement}
+    return board_samples.write_entry(results, id, result, rows, **about)
 
 
 def change(folder: Path, how: Change, recompute: bool = True) -> Path:
@@ -214,7 +140,7 @@ def change(folder: Path, how: Change, recompute: bool = True) -> Path:
     result = json.loads((folder / "result.json").read_text())
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     how(result, rows)
-    text = as_lines(rows)
+    text = rows_text(rows)
     (folder / "rows.jsonl").write_bytes(text)
     result["manifest"]["rows_sha256"] = hashlib.sha256(text).hexdigest()
     if recompute:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
+from killing import killed_before
 
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import is_unicode, read_json, whole_folder, write_json
@@ -16,8 +19,8 @@ def ours(folder: Path) -> bool:
     return (folder / "made").is_file()
 
 
-def make(out: Path, text: str) -> None:
-    with whole_folder(out, ours) as folder:
+def make(out: Path, text: str, keep_others: bool = False) -> None:
+    with whole_folder(out, ours, keep_others) as folder:
         (folder / "made").write_text(text)
 
 
@@ -58,17 +61,29 @@ def test_what_fails_leaves_what_was_there(tmp_path: Path, older: bool) -> None:
     assert not older or held(out) == {"made": "older"}
 
 
-@pytest.mark.parametrize("moment", ["while it writes", "between the renames", "after them"])
-def test_a_kill_loses_nothing(tmp_path: Path, moment: str) -> None:
-    """What a kill at each moment leaves, and what a run that fails and one that does not make of it."""
-    out, partial, older = tmp_path / "out", tmp_path / ".out.tmp", tmp_path / ".out.old"
-    make(older if moment != "while it writes" else out, "older")
-    make(out if moment == "after them" else partial, "new")
-    with pytest.raises(ZeroDivisionError), whole_folder(out, ours):
-        raise ZeroDivisionError
-    assert held(tmp_path) == {"out/made": "new" if moment == "after them" else "older"}
-    make(out, "newest")
-    assert held(tmp_path) == {"out/made": "newest"}
+@pytest.mark.parametrize("keep_others", [False, True])
+def test_a_kill_at_any_moment_loses_nothing(tmp_path: Path, keep_others: bool) -> None:
+    """What it leaves, and what a call that fails and one that does not make of it."""
+    for change in itertools.count():
+        folder = tmp_path / str(change)
+        out = folder / "out"
+        make(out, "older")
+        others = {"out/.git/HEAD": "ref", "out/robots.txt": "all"} if keep_others else {}
+        for name, text in others.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+        older, new = ({"out/made": text, **others} for text in ("older", "new"))
+        killed = killed_before(change, partial(make, out, "new", keep_others))
+        left = {name: text for name, text in held(folder).items() if name.startswith("out/")}
+        assert left in ({}, older, new)
+        with pytest.raises(ZeroDivisionError), whole_folder(out, ours, keep_others):
+            raise ZeroDivisionError
+        assert held(folder) in (older, new)
+        make(out, "new", keep_others)
+        assert held(folder) == new
+        if not killed:
+            assert change > 5
+            return
 
 
 def test_folders_of_others_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
