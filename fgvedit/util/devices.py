@@ -15,11 +15,12 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 def parse_device(name: str) -> torch.device:
     """The device called `name`. Raises `FGVEditError` for one that is unknown or not on this machine."""
-    import torch
-
     kind, _, index = name.partition(":")
     if kind not in DEVICES or (index and not index.isdigit()):
         raise unknown("device", name, DEVICES)
+
+    import torch  # not before the name is known to be one
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     available = {
@@ -39,8 +40,9 @@ def parse_device(name: str) -> torch.device:
 
 def parse_dtype(name: str) -> torch.dtype:
     """The floating-point type called `name`. Raises `FGVEditError` for one that is not in `DTYPES`."""
-    import torch
-
     if name not in DTYPES:
         raise unknown("dtype", name, DTYPES)
+
+    import torch
+
     return getattr(torch, name)

@@ -70,6 +70,18 @@ def test_the_code_is_the_same_from_another_place_and_with_other_line_ends(backbo
     assert code.code_of(editor, BOTH) != found
 
 
+def test_an_editor_in_a_package_of_ones_own_that_is_called_like_ours_counts(backbone, tmp_path, monkeypatch):
+    (tmp_path / "baselines").mkdir()
+    mine = tmp_path / "baselines" / "mine_alone.py"
+    mine.write_text("from baselines.none.editor import NoEdit\n\n\nclass Mine(NoEdit):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = editor_class("baselines.mine_alone:Mine")
+    found = code.code_of(kind(backbone, kind.Config()), BOTH)
+    assert found["mine_alone.py"] == code.content(mine) and "baselines.none.editor" in found
+    mine.write_text("changed = 1\n")
+    assert code.code_of(kind(backbone, kind.Config()), BOTH)["mine_alone.py"] != found["mine_alone.py"]
+
+
 class Stopped(Drawn):
     """Is stopped at an edit of its second chunk, where it is told to."""
 

@@ -30,10 +30,10 @@ def code_of(editor: Editor, protocols: Sequence[Protocol]) -> dict[str, str]:
     count. Kinds of probes from outside count by what they say, and so does what a YAML file says of a backbone.
     """
     classes = (type(editor), type(editor.backbone), *map(type, protocols))
-    own = [kind.__module__ for kind in classes if _is_own(kind.__module__)]
+    own = [kind.__module__ for kind in classes if _file_of(kind.__module__)]
     files = {}
     for kind in classes:
-        if not _is_own(kind.__module__):
+        if kind.__module__ not in own:
             with contextlib.suppress(TypeError, OSError):  # of a class that stands in no file
                 files[Path(inspect.getfile(kind)).name] = Path(inspect.getfile(kind))
     found = {name: content(path) for name, path in files.items()}
@@ -83,6 +83,7 @@ def _is_own(module: Any) -> bool:
 
 
 def _file_of(name: str) -> Path | None:
-    """The file of a module of `OWN`; None where there is none of that name."""
+    """The file of a module of `OWN`; None of any other, be it in a package of somebody's own that is called alike."""
     path = ROOT.joinpath(*name.split("."))
-    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if name and file.is_file()), None)
+    files = (path / "__init__.py", path.with_suffix(".py")) if _is_own(name) else ()
+    return next((file for file in files if file.is_file()), None)
