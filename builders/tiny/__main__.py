@@ -17,11 +17,12 @@ from builders.tiny.language import CellEmbedding, Mixture, train_language
 from builders.tiny.log import Log
 from builders.tiny.model import build_model, build_processor, build_tokenizer
 from builders.tiny.vision import Pool, train_queries, train_vision
-from fgvedit.editors.checkpoints import fill, read_tensors, state, write_tensors
+from fgvedit.editors.checkpoints import fill, state
 from fgvedit.editors.memory.clip import SHIPPED
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import command_line
 from fgvedit.util.files import write_json
+from fgvedit.util.tensors import read_tensors, write_tensors
 
 SEED = 0
 STEPS = {

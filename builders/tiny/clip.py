@@ -20,7 +20,7 @@ from builders.tiny.log import Log
 from builders.tiny.model import EOS
 from builders.tiny.prompts import random_question
 from builders.tiny.vision import Labels, Pool, accuracies, patch_labels
-from fgvedit.editors.checkpoints import write_tensors
+from fgvedit.util.tensors import write_tensors
 
 NAME = "tiny-clip"
 BATCH = 128
