@@ -103,7 +103,7 @@ class Rules(Labeller):
         for doubt in _doubts(about, edit, other, answer):
             return Labelled(Effect("unclear"), doubt)
         return Labelled(
-            Effect("unaffected"), "it asks about something else, and nothing in it hangs on the edited answer"
+            Effect("unaffected"), "it asks about something else, and nothing in it depends on the edited answer"
         )
 
     def settled_by_text(self, edit: Told, question: str) -> Labelled[bool]:
@@ -339,7 +339,7 @@ def _doubts_of_count(about: Reading, edit: Told, other: Reading) -> Iterator[str
     if about.head in PERSON and other.terms & (ALL_OR_NONE | COMPANY):
         yield "it asks about a group"
     if near and other.form not in ("color", "gap", "where"):
-        yield f"it asks something of '{near[0]}' that may hang on how many there are"
+        yield f"it asks something of '{near[0]}' that may depend on how many there are"
     if other.form == "other" and not other.terms - POINTING - SCENE:
         yield "it is about the whole scene"
     if any(word.isdigit() for word in other.terms) or other.terms & ALL_OR_NONE:

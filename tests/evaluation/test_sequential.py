@@ -1,4 +1,4 @@
-"""Edits in a row: which records, how each editor makes them, their rows and metrics, stopping and going on."""
+"""Sequential editing: which records, how each editor makes them, their rows and metrics, stopping and going on."""
 
 from __future__ import annotations
 
