@@ -156,11 +156,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a bomb of memory": (written(f"{RUN}/rows.jsonl.xz", WIDE), RUN, "expected an xz file, found Memory usage limit"),
     "rows cut off": (written(f"{RUN}/rows.jsonl.xz", pack(b"x" * 9999)[:-30]), RUN, "ends in the middle|is damaged"),
     "two streams": (written(f"{RUN}/rows.jsonl.xz", pack(b"x") + pack(b"y")), RUN, "goes on after its end"),
-    "a folder for rows": (
-        folder_for_rows,
-        RUN,
-        "rows.jsonl.xz' is not a regular file",
-    ),
+    "a folder for rows": (folder_for_rows, RUN, "rows.jsonl.xz' is not a regular file"),
     "a folder for a paper": (
         lambda results: (results / "reported" / "x.json").mkdir(),
         "reported/x.json",

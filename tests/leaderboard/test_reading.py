@@ -52,10 +52,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a number beyond all": (replaced(b'"seconds": 96.0', b'"seconds": 1e999'), "the number 1e999, which is not finite"),
     "NaN in a row": (replaced(b'"score": 1.0', b'"score": NaN', "rows.jsonl"), r"rows.jsonl' line \d+ is damaged"),
     "a number without end": (replaced(b'"seed": 0', b'"seed": ' + b"9" * 5000), "result.json' is damaged"),
-    "lines without end": (
-        rows_of(b"{}\n" * 600_000),
-        "rows.jsonl' has 600,000 lines; expected at most 524,288",
-    ),
+    "lines without end": (rows_of(b"{}\n" * 600_000), "rows.jsonl' has 600,000 lines; expected at most 524,288"),
     "lines of nothing": (
         rows_of(b"{}\nno JSON\n"),
         "rows.jsonl': row 1: its fields: 'record_id' is a required property",

@@ -191,7 +191,7 @@ def test_what_others_registered_is_shown_under_its_own_name(browser: Any, tmp_pa
     page.tab.wait_for_selector(".plot .main-svg")
     shown = page.tab.locator("#metrics tbody th").all_inner_texts()
     assert any(one.startswith("mirrored◉") and "the entity in a mirror: the new answer" in one for one in shown)
-    profile = page.tab.locator("#profile .ytick text").all_text_contents()  # from below: whose answer stays, whose changes
+    profile = page.tab.locator("#profile .ytick text").all_text_contents()  # from below: what stays, what changes
     assert profile[::-1] == [*filter(changes, kinds()), *(kind for kind in kinds() if not changes(kind))]
     page.close()
 

@@ -42,11 +42,12 @@ def real(random_blip2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def test_a_run_is_submitted_checked_ranked_and_reproduced(real: tuple[Path, Path], tmp_path: Path, capsys):
     folder, cards = real
     results = tmp_path / "results"
-    send(folder, results, "--data", str(cards), "--description", "With a prompt.", name="In prompt")
+    name = "编辑器 α<β: In prompt"
+    send(folder, results, "--data", str(cards), "--description", "With a prompt.", name=name)
     (entry,) = read_results(results)[0]
     revision = load_records(str(cards)).revision
     assert entry.id == entry.folder.name == f"in-prompt-random-cards-{revision[:8]}-0"
-    assert (entry.name, entry.link, entry.description) == ("In prompt", LINK, "With a prompt.")
+    assert (entry.name, entry.link, entry.description) == (name, LINK, "With a prompt.")
     assert (entry.status, entry.reproduced) == ("verified-rows", None)
     own = json.loads((folder / "result.json").read_text())
     assert entry.result["metrics"] == own["metrics"] and entry.result["router"] == own["router"]
@@ -103,9 +104,7 @@ def test_ids_are_made_unique(results: Path, tmp_path: Path):
 @pytest.mark.parametrize("name", ["x" * 300, "编辑器"])
 def test_an_honest_run_has_an_id_whatever_it_is_called(name: str, results: Path, tmp_path: Path):
     how = both(
-        set_in("manifest.seed", 2**64 - 1),
-        set_in("manifest.editor.name", name),
-        set_in("manifest.backbone.name", name),
+        set_in("manifest.seed", 2**64 - 1), set_in("manifest.editor.name", name), set_in("manifest.backbone.name", name)
     )
     send(change(write_run(tmp_path / "mine", "mine", sequence=12), how), results)
     assert check.main([str(results)]) == 0
@@ -120,12 +119,6 @@ def test_an_interrupted_write_leaves_nothing(mine: Path, results: Path, monkeypa
     with pytest.raises(OSError, match="No space"):
         send(mine, results)
     assert content(results) == before and sorted(os.listdir(results)) == ["data", "runs"]
-
-
-@pytest.mark.parametrize("name", ["MSCKE", "Édition à l'œil", "编辑器 α<β", "rho < 0.5 & more", "=1+1", 'O\'Brien "x"'])
-def test_names_are_kept_as_they_are(name: str, mine: Path, results: Path):
-    send(mine, results, name=name)
-    assert name in [entry.name for entry in read_results(results)[0]]
 
 
 @pytest.mark.parametrize(

@@ -56,3 +56,10 @@ def test_what_is_not_one_plain_line_is_refused(text: str, sentence: str):
 def test_a_link_that_leads_elsewhere_is_refused(link: str, sentence: str):
     with pytest.raises(FGVEditError, match=sentence):
         check_link(link, "link")
+
+
+def test_plain_lines_and_addresses_pass():
+    for text in ("MSCKE", "Édition à l'œil", "编辑器 α<β", "rho < 0.5 & more", "=1+1", 'O\'Brien "x"'):
+        check_text(text, "name")
+    for link in ("https://example.org/code", "http://a.example.org:8080/?q=%20#x"):
+        check_link(link, "link")
