@@ -21,6 +21,7 @@ from fgvedit.util.plugins import loaded
 KINDS_GROUP = "fgvedit.probes"
 METRICS_GROUP = "fgvedit.metrics"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+TAKEN = ("score", "rank")  # by columns of tables
 
 EDIT = "edit"  # the kind of the edit itself, asked as one more probe
 EXACT, AS_BEFORE, TOP_1, TOP_10 = "exact", "as before", "top-1", "top-10"
@@ -191,7 +192,7 @@ def _with_others(own: Iterable[Any], base: Any, group: str, what: str) -> dict[s
         where = f"{what} '{point.name}' ({point.value})"
         if not isinstance(one, base):
             raise FGVEditError(f"{where} is {one!r}; expected a fgvedit.probes.{base.__name__}")
-        if one.name in found or not NAME.fullmatch(one.name):
+        if one.name in (*found, *TAKEN) or not NAME.fullmatch(one.name):
             raise FGVEditError(f"{where} is called '{one.name}'; expected a name of its own, of lower case and '_'")
         found[one.name] = one
     return found

@@ -82,6 +82,7 @@ def test_a_kind_from_outside_comes_last_and_feeds_a_metric_of_its_own(install):
             "is called 'My Kind'; expected a name of",
         ),
         (probes.METRICS_GROUP, Metric("locality", ("edit",), ""), "metric 'theirs' .* is called 'locality'"),
+        (probes.METRICS_GROUP, Metric("score", ("edit",), ""), "metric 'theirs' .* is called 'score'"),
         (probes.METRICS_GROUP, Metric("theirs", ("rephrased",), ""), "unknown probe kind 'rephrased'.*mean 'rephrase'"),
     ],
 )
