@@ -69,8 +69,8 @@ def is_unicode(value: Any) -> bool:
 
 
 def check_out(out: Path, is_ours: Callable[[Path], bool] | None = None) -> None:
-    """Raises `FGVEditError` where a folder cannot be written as `whole_folder` does: the current folder is it or lies in
-    it, or it holds what `is_ours` does not know for the same program's."""
+    """Raises `FGVEditError` where a folder cannot be written as `whole_folder` does: the current folder is it or lies
+    in it, or it holds what `is_ours` does not know for the same program's."""
     place = out.resolve()
     if place == Path.cwd() or place in Path.cwd().parents:
         raise FGVEditError(

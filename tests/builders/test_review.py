@@ -259,7 +259,7 @@ def test_the_records_themselves_and_other_folders_are_not_written_over(
     for out, expected in (
         (folder, "holds the records"),
         (foreign, "expected a new or empty folder"),
-        (Path("."), r"--out '\.': expected is the current folder or above it"),
+        (Path("."), r"--out '\.' is the current folder or above it"),
     ):
         before = {path: path.read_bytes() for path in out.iterdir()}
         with pytest.raises(FGVEditError, match=expected):
