@@ -255,7 +255,8 @@ def test_the_records_themselves_and_other_folders_are_not_written_over(
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("x")
     (foreign / "review.json").write_text('{"by": "a journal"}')
-    monkeypatch.chdir(foreign)
+    (tmp_path / "current").mkdir()
+    monkeypatch.chdir(tmp_path / "current")
     for out, expected in (
         (folder, "holds the records"),
         (foreign, "expected a new or empty folder"),
