@@ -115,6 +115,8 @@ def imported(target: str, what: str) -> Iterator[None]:
         if where and f"{where}.".startswith(f"{error.name}."):
             raise FGVEditError(f"{what} '{target}': no module '{error.name}'; expected PACKAGE.MODULE:CLASS") from error
         raise FGVEditError(f"{what} '{target}' needs the module '{error.name}', which is not installed") from error
+    except FGVEditError:
+        raise
     except Exception as error:
         raise FGVEditError(
             f"{what} '{target}' cannot be imported ({type(error).__name__}: {one_line(error)}); expected a module that "
