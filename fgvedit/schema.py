@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ImageRef:
-    """An encoded image that is decoded when it is looked at.
+    """An encoded image that is decoded when it is opened.
 
     `key` is the SHA-256 of the encoded bytes: equal images share every cache, whatever they are called.
     """

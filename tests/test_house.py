@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("fgvedit", "builders", "baselines", "leaderboard", "benchmarks")
-LIGHT = ("leaderboard", "fgvedit.probes", "fgvedit.util.errors", "fgvedit.evaluation.metrics", "fgvedit.cli.options")
+LIGHT = (
+    "fgvedit",
+    "fgvedit.evaluation.protocols",
+    "fgvedit.evaluation.metrics",
+    "fgvedit.evaluation.summary",
+    "fgvedit.cli",
+)
 # What a room may import of the others; within `fgvedit` in the order of the way of the data.
 ROOMS = ("util", "data", "backbones", "editors", "evaluation", "viewers", "studies", "cli")
 
@@ -77,6 +86,20 @@ def test_a_room_imports_only_from_those_before_it():
                 assert ROOMS.index(room_of(other)) <= ROOMS.index(room_of(name)), f"{name} imports {other}"
 
 
+def test_what_anybody_can_score_a_run_with_needs_no_torch():
+    modules = [*LIGHT, *(name for name in SOURCES if name.startswith("fgvedit.cli."))]
+    code = f"import sys; {'; '.join(f'import {name}' for name in modules)}; assert 'torch' not in sys.modules"
+    code += "; from fgvedit.evaluation.protocols import protocols; list(protocols().values())"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
+
+
+def test_what_docs_name_is_there():
+    named = re.compile(r"`((?:fgvedit|builders|baselines|leaderboard|benchmarks|tests|docs)/[\w./-]+)`")
+    for page in (ROOT / "README.md", ROOT / "fgvedit" / "README.md", *(ROOT / "docs").glob("*.md")):
+        for path in named.findall(page.read_text(encoding="utf-8")):
+            assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
 def test_rooms_are_small():
     doors = {path.stem for path in (ROOT / "fgvedit" / "cli").glob("*.py")}
     for folder in [ROOT / "fgvedit", *(path.parent for path in (ROOT / "fgvedit").rglob("__init__.py"))]:
@@ -97,6 +120,9 @@ def test_files_and_functions_are_short():
             if isinstance(node, ast.FunctionDef) and node.end_lineno
         ]
     assert sorted(lengths)[int(0.95 * len(lengths))] <= 30
+    for page in (path for package in PACKAGES for path in (ROOT / package).rglob("*")):
+        if page.suffix in (".js", ".css", ".html"):
+            assert len(page.read_text(encoding="utf-8").splitlines()) <= 400, page
 
 
 def public(module: Any) -> Iterator[tuple[str, Any]]:

@@ -41,13 +41,13 @@ def resampled_metrics(rows: Iterable[AnyRow]) -> dict[str, np.ndarray]:
 
 def _metrics(rows: Iterable[AnyRow]) -> Iterator[tuple[str, ClusteredScores, tuple[str, ...]]]:
     """Each metric that the rows have, its scores, and the kinds of probes among them that it is the mean of."""
-    for protocol, moment, own in _by_moment(rows):
+    for protocol, point, own in _by_point(rows):
         kinds = [row["kind"] for row in own]
         scores = ClusteredScores(own, kinds, [row["score"] for row in own])
         for metric in metrics().values():
             if scores.has(metric.kinds):
                 of_its_own = metric.of_row and ClusteredScores(own, kinds, [_scored(metric, row) for row in own])
-                yield f"{protocol}/{metric.name}{moment}", of_its_own or scores, metric.kinds
+                yield f"{protocol}/{metric.name}{point}", of_its_own or scores, metric.kinds
 
 
 def _scored(metric: Metric, row: AnyRow) -> float:
@@ -129,20 +129,20 @@ def router_from_rows(rows: Iterable[AnyRow]) -> dict[str, dict[str, Figure]]:
     `<protocol>@end` after all of them.
     """
     found = {}
-    for protocol, moment, own in _by_moment(rows):
+    for protocol, point, own in _by_point(rows):
         own = [row for row in own if row["rho"] is not None]
         if not own:
             continue
         right = [float((row["route"] != "base") == changes(row["kind"])) for row in own]
         sides = [IN_SCOPE_RECALL if changes(row["kind"]) else OUT_OF_SCOPE_RECALL for row in own]
         grouped = (ClusteredScores(own, sides, right), ClusteredScores(own, [row["kind"] for row in own], right))
-        found[protocol + moment] = {name: scores.mean((name,)) for scores in grouped for name in scores.groups}
+        found[protocol + point] = {name: scores.mean((name,)) for scores in grouped for name in scores.groups}
     return found
 
 
-def _by_moment(rows: Iterable[AnyRow]) -> list[tuple[str, str, list[AnyRow]]]:
+def _by_point(rows: Iterable[AnyRow]) -> list[tuple[str, str, list[AnyRow]]]:
     """Of each protocol the rows of probes asked right after their own edit, with "", and, in sequential editing, those
-    asked after all edits, with `END`; both moments hold the probes of a sequence's last edit."""
+    asked after all edits, with `END`; both points hold the probes of a sequence's last edit."""
     found = []
     for protocol, own in _by_protocol(rows):
         found.append((protocol, "", [row for row in own if edits_since(row) == 0]))

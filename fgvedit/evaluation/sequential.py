@@ -18,7 +18,7 @@ class EvaluationPoint(NamedTuple):
 
 
 def sequential_groups(image_ids: Sequence[str], edits: int) -> list[list[int]]:
-    """The groups of records, by their indices in `image_ids`, whose edits a run of sequences of `edits` makes in turn.
+    """The groups of records, by their indices in `image_ids`, whose edits a run of sequences of `edits` edits makes.
 
     The first record of each image, in their order, `edits` at a time; what is left over at the end is left out. No
     image is edited twice: a second edit may rightly change what the probes of the first one ask.

@@ -25,10 +25,10 @@ def summary(result: Mapping[str, Any]) -> str:
     return "\n".join([title, *right_after, "", *_table(figures, manifest["protocols"], END, f"after all {edits}")])
 
 
-def _table(figures: Mapping[str, Figure], protocols: Sequence[str], moment: str, corner: str) -> list[str]:
+def _table(figures: Mapping[str, Figure], protocols: Sequence[str], point: str, corner: str) -> list[str]:
     lines = [[corner, *protocols]]
     for metric in metrics():
-        cells = [_cell(figures.get(f"{protocol}/{metric}{moment}")) for protocol in protocols]
+        cells = [_cell(figures.get(f"{protocol}/{metric}{point}")) for protocol in protocols]
         if any(cells):
             lines.append([metric, *cells])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]

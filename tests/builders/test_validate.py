@@ -470,7 +470,7 @@ def test_the_configuration_that_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (None, r"unknown data set .*expected one of scenes"),
+        (None, r"unknown data set .*expected one of .*scenes, vqav2"),
         ({}, "expected files of records"),
         ({"test.parquet": "no Parquet"}, r"test\.parquet.*expected a whole Parquet file"),
         ({"test.jsonl": '{"id": 1}\n{"id"'}, r"test\.jsonl', line 2: expected a record as JSON"),

@@ -276,7 +276,7 @@ class Counting:
         return self.backbone.teacher_force(queries, answers)
 
 
-def test_what_is_remembered_is_not_asked_again(backbone):
+def test_what_is_cached_is_not_asked_again(backbone):
     base = Counting(backbone)
     remembered = CachedAnswerer(base)
     queries = [Query("What?", image_ref()), Query("What?"), Query("What?", image_ref())]

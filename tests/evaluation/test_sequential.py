@@ -93,7 +93,7 @@ def test_groups_are_whole_in_order_and_hold_the_first_record_of_each_image(image
 
 
 @pytest.mark.parametrize("edits", [1, 0, -3])
-def test_a_row_of_fewer_than_two_edits_is_refused(edits: int):
+def test_a_sequence_of_fewer_than_two_edits_is_refused(edits: int):
     with pytest.raises(FGVEditError, match=f"--sequence is {edits}; expected 2 or more"):
         sequential_groups(["a", "b", "c"], edits)
 
@@ -107,7 +107,7 @@ def test_it_needs_no_torch():
 
 
 @every_kind
-def test_the_first_in_a_row_is_as_it_is_alone_and_all_are_taken_back(kind: type[Editor], backbone: Backbone):
+def test_the_first_of_a_sequence_is_as_it_is_alone_and_all_are_taken_back(kind: type[Editor], backbone: Backbone):
     editor = opened(kind, backbone)
     torch.manual_seed(0)
     with editor.edit(EDITS[:1]) as edited:
@@ -359,7 +359,7 @@ def test_before_is_the_base_models_answer_asked_once_a_record(backbone: Backbone
             assert before[key] == {row["before"]}
 
 
-def test_a_records_seed_is_its_own_and_the_first_edit_of_a_row_is_as_it_is_alone(drawn, data, unbroken, tmp_path):
+def test_a_records_seed_is_its_own_and_the_first_edit_of_a_sequence_is_as_it_is_alone(drawn, data, unbroken, tmp_path):
     run(drawn, data, BOTH, tmp_path / "single")
     alone = {(r["record_id"], r["protocol"], r["probe"]): r for r in rows_in(tmp_path / "single")}
     right_after = [row for row in rows_in(unbroken) if row["age"] == 0]
@@ -391,7 +391,7 @@ def made_up(edits: int, age: int, score: float, image: int = 0, route: str = "ed
     return {**row, "score": score, "rho": 0.5, "route": route, "edits": edits, "age": age, **changes}
 
 
-def test_the_last_edit_of_a_row_counts_for_both_moments():
+def test_the_last_edit_of_a_sequence_counts_for_both_points():
     rows = [made_up(1, 0, 1.0), made_up(2, 0, 1.0, 1), made_up(2, 1, 0.0, route="base")]
     values = {name: metric["value"] for name, metric in metrics_from_rows(rows).items()}
     assert values == {"paper/reliability": 100, "paper/reliability@end": 50}
@@ -399,7 +399,7 @@ def test_the_last_edit_of_a_row_counts_for_both_moments():
     assert caught == {"paper": 100, "paper@end": 50}
 
 
-def test_runs_in_a_row_are_compared_moment_by_moment():
+def test_sequential_runs_are_compared_point_by_point():
     ours = [made_up(1, 0, 1.0), made_up(2, 0, 1.0, 1), made_up(2, 1, 0.0)]
     theirs = [made_up(1, 0, 0.5), made_up(2, 0, 1.0, 1), made_up(2, 1, 1.0)]
     values = {name: metric["value"] for name, metric in paired_differences(ours, theirs).items()}
@@ -522,7 +522,7 @@ def test_another_number_of_edits_is_another_run(unbroken, drawn, data):
             run(drawn, data, BOTH, unbroken, sequence=sequence)
 
 
-def test_a_row_that_the_data_does_not_fill_is_refused_and_nothing_is_written(drawn, data, tmp_path):
+def test_a_sequence_that_the_data_does_not_fill_is_refused_and_nothing_is_written(drawn, data, tmp_path):
     with pytest.raises(FGVEditError, match="--sequence is 8, but the 13 records show 7 different images"):
         run(drawn, data, BOTH, tmp_path / "out", sequence=8)
     assert not (tmp_path / "out").exists()

@@ -173,7 +173,7 @@ def base_answers_are_the_base_models(bench: Bench) -> str | None:
 
 
 def memory_stays_the_base_models(bench: Bench) -> None:
-    """What was asked only under the edit is not remembered as the base model's answer."""
+    """What was asked only under the edit is not cached as the base model's answer."""
     editor = bench.editor()
     backbone = editor.backbone
     with editor.edit([bench.edit]) as edited:
@@ -183,11 +183,11 @@ def memory_stays_the_base_models(bench: Bench) -> None:
             raise Skipped("no query is routed to the base model")
         edited.generate(outside)
         edited.teacher_force(outside, [bench.edit.target])
-    remembered, own = (
+    cached, own = (
         (model.generate(outside), model.teacher_force(outside, [bench.edit.target])[0].top.tolist())
         for model in (backbone.cached_answerer, backbone)
     )
-    if remembered != own:
+    if cached != own:
         raise Broken(
             f"{described(outside[0])} was answered through backbone.cached_answerer while the base model was changed, "
             "and its answer is now taken for the base model's; make the change only around what the edit answers"
