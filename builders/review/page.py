@@ -32,6 +32,11 @@ def write_page(name: str, out: Path, sample: int | None = None, seed: int = 0, c
     drawn with `seed` from all splits; None: all. `config`: which configuration of a folder or hub data set; None: its
     default one. The page stands in `index.html`, which is written last; then the images go that only an earlier
     page in the folder showed.
+
+    It is no `whole_folder`: the folder may hold much else, in `images` too, which is to stay where it is, and images
+    are called by their content, so that those of two pages do not get in each other's way. What a kill leaves is the
+    earlier page or this one, and images that neither shows.
+
     Raises `FGVEditError` for a data set that cannot be read, a sample below 1, and an `index.html` of another kind.
     """
     if sample is not None and sample < 1:
@@ -53,7 +58,7 @@ def write_page(name: str, out: Path, sample: int | None = None, seed: int = 0, c
         if not records:
             raise FGVEditError(f"data set '{name}' has no records; expected at least 1")
         content = {"name": name, "revision": source.revision, "records": records}
-        write_text(out / "index.html", html(HERE / "page.html", "Review", content, shared=[PICTURE]))
+        write_text(out / "index.html", html(HERE / "page.html", "Review", content, shared=[PICTURE, HERE / "marks"]))
     except BaseException:
         images.remove(images.shown() - shown_before)
         raise
