@@ -332,8 +332,8 @@ def test_what_is_there_is_not_written_over(parts, tmp_path, there):
 def test_an_empty_folder_is_filled_and_a_killed_conversion_forgotten(parts, folder, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    (tmp_path / ".out.tmp").mkdir()
-    (tmp_path / ".out.tmp" / "stale").touch()
+    (tmp_path / ".out.fgvedit-new").mkdir()
+    (tmp_path / ".out.fgvedit-new" / "stale").touch()
     convert(parts.blip2, parts.vicuna, parts.projection, out, torch.float32)
     assert {path.name for path in out.iterdir()} == {path.name for path in folder.iterdir()}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

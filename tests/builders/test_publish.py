@@ -280,7 +280,7 @@ def test_the_first_repository_stays_where_the_second_cannot_take_its_place(folde
     before = on_disk(out)
 
     def refuse(path: Path, target: Path) -> Path:
-        if path.name.endswith(".tmp"):
+        if path.name.endswith(".fgvedit-new"):
             raise PermissionError("no")
         return rename(path, target)
 
@@ -291,7 +291,7 @@ def test_the_first_repository_stays_where_the_second_cannot_take_its_place(folde
             run(folder, out)
     assert on_disk(out) == before
 
-    out.rename(out.with_name(".repo.old"))  # as a kill at the worst moment leaves it
+    out.rename(out.with_name(".repo.fgvedit-old"))  # as a kill at the worst moment leaves it
     (folder / "test-00000.parquet").write_bytes(b"no Parquet any more")
     with pytest.raises(FGVEditError):
         run(folder, out, "--embed-images")

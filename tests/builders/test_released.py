@@ -283,7 +283,7 @@ def test_folders_of_others_are_not_written_over(
     with pytest.raises(FGVEditError, match="holds something else"):
         main([*fetching, "--out", str(out)])
     monkeypatch.chdir(out)
-    with pytest.raises(FGVEditError, match="a folder with a name"):
+    with pytest.raises(FGVEditError, match="is the current folder or above it"):
         main([*fetching, "--out", "."])
     assert held(out) == before and not host.requests
     made = build(tmp_path, photos, entry())
@@ -391,7 +391,7 @@ def test_killed_and_gone_on_with(tmp_path: Path, host: CocoHost) -> None:
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         assert not list((tmp_path / "killed").rglob("*.parquet"))
-        partial = tmp_path / "killed" / ".data.tmp"  # as a kill while writing leaves it
+        partial = tmp_path / "killed" / ".data.fgvedit-new"  # as a kill while writing leaves it
         partial.mkdir(parents=True)
         (partial / "train-00007.parquet").write_bytes(b"PAR1")
         host.requests.clear()

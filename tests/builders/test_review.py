@@ -255,11 +255,12 @@ def test_the_records_themselves_and_other_folders_are_not_written_over(
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("x")
     (foreign / "review.json").write_text('{"by": "a journal"}')
-    monkeypatch.chdir(foreign)
+    (tmp_path / "current").mkdir()
+    monkeypatch.chdir(tmp_path / "current")
     for out, expected in (
         (folder, "holds the records"),
         (foreign, "expected a new or empty folder"),
-        (Path("."), r"--out '\.': expected a folder with a name"),
+        (Path("."), r"--out '\.' is the current folder or above it"),
     ):
         before = {path: path.read_bytes() for path in out.iterdir()}
         with pytest.raises(FGVEditError, match=expected):

@@ -108,7 +108,7 @@ def test_bad_input_is_named_and_nothing_is_written(
         (["--out", "x", "--cache", "x/cache"], "--cache 'x/cache': lies in --out 'x'"),
         (["--dry-run", "--review", "page"], "--review page: found it with --dry-run"),
         (["--dry-run", "--apply-review", "marks.json"], "--apply-review marks.json: found it with --dry-run"),
-        (["--out", "."], "--out '.': expected a folder with a name"),
+        (["--out", "."], "--out '.' is the current folder or above it"),
         (["--labeller", "rule"], "did you mean 'rules'"),
         (["--images", "nowhere"], "none at 'nowhere'"),
         (["--set", "wrod=3"], "did you mean 'word'"),

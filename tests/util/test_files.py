@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import itertools
 import json
 import os
+import re
 from functools import partial
 from pathlib import Path
 
@@ -99,10 +102,67 @@ def test_folders_of_others_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(FGVEditError, match="holds something else"), whole_folder(tmp_path / "made"):
         pass  # without a way to tell, none is ours
     monkeypatch.chdir(tmp_path / "made")
-    for name in (".", "/", ".."):
-        with pytest.raises(FGVEditError, match="a folder with a name"):
+    for name in (".", "/", "..", "../made"):
+        with pytest.raises(
+            FGVEditError, match=f"--out '{name}' is the current folder or above it, and would be replaced"
+        ):
             make(Path(name), "text")
     assert held(tmp_path) == {**before, "made/made": "text"}
+
+
+def test_two_at_once_are_told_apart_and_lose_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    make(out, "older")
+    (out / "thesis").write_text("all of it")
+    with whole_folder(out, ours, keep_others=True) as folder:
+        with pytest.raises(FGVEditError, match=r"out': another process is writing it; expected to wait"):
+            make(out, "second", keep_others=True)
+        (folder / "made").write_text("first")
+    assert held(tmp_path) == {"out/made": "first", "out/thesis": "all of it"}
+
+
+def test_what_took_the_place_of_a_folder_after_a_kill_costs_neither(tmp_path: Path) -> None:
+    """Killed between the two renames, and then somebody put another folder there."""
+    out, older = tmp_path / "out", tmp_path / ".out.fgvedit-old"
+    make(out, "older")
+    (out / "thesis").write_text("all of it")
+    for change in itertools.count():  # up to the moment in which neither folder is there
+        if not killed_before(change, partial(make, out, "new", True)) or not out.exists():
+            break
+    assert not out.exists()
+    out.mkdir()
+    (out / "made").write_text("other")
+    with pytest.raises(FGVEditError, match=r"fgvedit-old' is what lay in '.*out' when a run was killed"):
+        make(out, "new", keep_others=True)
+    assert held(older) == {"made": "older", "thesis": "all of it"} and held(out) == {"made": "other"}
+
+
+def test_others_are_kept_by_what_a_folder_is_said_to_be_made_of(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in ("made", "images/old.png", "images/mine.png", "notes/deep/down.txt"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("older")
+    (out / "empty").mkdir()
+    (out / "link").symlink_to("notes")
+    out.chmod(0o2775)
+    with whole_folder(out, ours, keep_others=lambda folder: ["made", "images/old.png"]) as folder:
+        (folder / "made").write_text("new")
+        (folder / "images").mkdir()
+        (folder / "images" / "new.png").write_text("new")
+    kept = {"images/mine.png": "older", "notes/deep/down.txt": "older"}
+    assert held(out) == {"made": "new", "images/new.png": "new", **kept}
+    assert (out / "empty").is_dir() and os.readlink(out / "link") == "notes" and out.stat().st_mode & 0o7777 == 0o2775
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_no_hindrance(tmp_path, monkeypatch, capsys, code) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    make(tmp_path / "out", "text")
+    assert held(tmp_path) == {"out/made": "text"}
+    assert re.fullmatch(r"note: '.*' cannot be locked \(.*\): one process at a time\n", capsys.readouterr().err)
 
 
 def test_what_comes_meanwhile_is_not_replaced(tmp_path: Path) -> None:

@@ -6,9 +6,7 @@ filters and the router's confusion are counted. The rest is loaded when it is sh
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from pathlib import Path
 
 from fgvedit.util.errors import FGVEditError
@@ -34,7 +32,7 @@ def write_report(folder: Path, out: Path | None = None, dataset: str | None = No
     out = out or folder / "report"
     check_out(out, _is_page)
     data = data_of(run, dataset)
-    with whole_folder(out, _is_page) as partial:
+    with whole_folder(out, _is_page, keep_others=_own) as partial:
         images = pages.Images(partial)
         written = write_records(run, data.records, images, partial)
         content = {**overview(run), "records": written.index, "layouts": written.kinds, "chunks": written.scripts}
@@ -46,8 +44,6 @@ def write_report(folder: Path, out: Path | None = None, dataset: str | None = No
         write_text(partial / "index.html", page)
         files = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file())
         write_json(partial / OURS, {"format": 1, "rows_sha256": run.manifest["rows_sha256"], "files": files})
-        if out.is_dir():
-            _keep_others(out, partial)
     return f"{out / 'index.html'}: {len(written.index):,} records, {len(run.rows):,} rows, {len(images.files):,} images"
 
 
@@ -56,20 +52,9 @@ def _is_page(folder: Path) -> bool:
     return (folder / OURS).is_file() and bool(_files_of(folder))
 
 
-def _keep_others(older: Path, newer: Path) -> None:
-    """Put files that lie beside an older page into the newer one's folder, where that has none of the name."""
-    own = {*_files_of(older), OURS} if (older / OURS).is_file() else set()
-    for path in older.rglob("*"):
-        name = path.relative_to(older)
-        target = newer / name
-        is_file = path.is_symlink() or not path.is_dir()
-        if not is_file or name.as_posix() in own or os.path.lexists(target):
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, target, follow_symlinks=False)
-        except OSError:  # of a file system without links
-            shutil.copy2(path, target, follow_symlinks=False)
+def _own(folder: Path) -> list[str]:
+    """The files of a page in a folder that may be none."""
+    return [OURS, *_files_of(folder)] if (folder / OURS).is_file() else []
 
 
 def _files_of(folder: Path) -> list[str]:
