@@ -98,7 +98,8 @@ def _rows_beside(result: Path) -> Callable[[], list[Row]]:
 
 def read_table(folder: Path, sort: str | None = None, rank_by: str = SCORE, **only: str | None) -> pd.DataFrame:
     """A row a run or reported editor: the columns of `ABOUT`, of each protocol (and evaluation point) its rank and
-    metrics with their intervals (`paper/rank`, `paper/score`, `paper/score.low`, `paper/score.high`, …), then those of `COST`.
+    metrics with their intervals (`paper/rank`, `paper/score`, `paper/score.low`, `paper/score.high`, …), then those of
+    `COST`.
 
     `sort`: a column; by default runs that are ranked together stand together, the best by `rank_by` first. `rank_by`: a
     metric without its protocol. `only`: see `filtered`.

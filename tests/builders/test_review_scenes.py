@@ -27,6 +27,7 @@ def test_records_of_scenes_with_their_own_image_and_the_other_one(browser: Any, 
         record = records[page.tab.locator(".sight p").first.inner_text().partition(" ")[0]]
         shown.add(record.id)
         ((number, other),) = ((n, probe.image) for n, probe in enumerate(record.probes) if probe.kind == "other_image")
+        assert other is not None
         images = {f"Image {record.image.image_id}": record.image, f"The image of probe {number}": other}
         assert page.tab.locator("img").count() == len(images)
         for alt, image in images.items():

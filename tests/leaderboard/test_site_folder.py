@@ -75,6 +75,21 @@ def test_what_is_not_the_sites_own_stays(papers: tuple[Path, Path], tmp_path: Pa
     assert b"The other paper" in (out / "latest").read_bytes() and list(out.parent.iterdir()) == [out]
 
 
+def test_a_link_is_followed_and_the_current_folder_refused(
+    papers: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_site(papers[0], tmp_path / "pages")
+    link = tmp_path / "link"
+    link.symlink_to("pages")
+    write_site(papers[1], link)
+    made = content(tmp_path / "pages")
+    assert link.readlink() == Path("pages") and b"The other paper" in made["index.html"]
+    monkeypatch.chdir(link)
+    with pytest.raises(FGVEditError, match="is the current folder"):
+        write_site(papers[0], Path("."))
+    assert content(tmp_path / "pages") == made
+
+
 def test_a_kill_at_any_moment_leaves_a_site(papers: tuple[Path, Path], tmp_path: Path, monkeypatch) -> None:
     """The old one, the new one, or one that the next call puts back, with what else lay there; and that call works."""
     monkeypatch.setattr("os.fsync", lambda file: None)
