@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,19 @@ def test_a_protocol_that_fails_at_a_row_is_named_with_it(
         raise FGVEditError(check.check(results, Known(results))[0][1])
     assert "strict" in (site(results) / "index.html").read_text()  # it scores nothing again
     assert table.read_table(results)["strict/score"].notna().sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [(lambda row: 1 / (row["after"] != "red"), "ZeroDivisionError: division by zero"), (lambda row: 1.5, "is 1.5")],
+)
+def test_a_metric_that_fails_at_a_row_is_named_with_it(
+    score: Callable[[Any], float], said: str, mine: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(metrics(), "brittle", Metric("brittle", ("out_of_scope",), "whatever", score))
+    sentence = f"metric 'brittle' of record 'record-.*, protocol 'generation', probe 2.*{said}"
+    refused(mine, results, sentence)
+    assert [where for where, _ in check.check(results, Known(results))] == [f"runs/{ID.replace('mine', 'other')}"]
+    for shown in (table.read_table, site):
+        with pytest.raises(FGVEditError, match=sentence):
+            shown(results)
