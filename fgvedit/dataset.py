@@ -155,7 +155,7 @@ def locate(name: str) -> tuple[Path, str | None] | None:
         return Path(name), None
     if HUB_ID.fullmatch(name) and not Path(name).exists():
         return None
-    raise unknown("data set", name, embedded())
+    raise unknown("data set", name, [*embedded(), "a folder", "OWNER/NAME on the hub"])
 
 
 def parquet_source(name: str, folder: Path, config: str | None = None, instead: str = "") -> Source:
@@ -185,10 +185,10 @@ def parquet_source(name: str, folder: Path, config: str | None = None, instead: 
         builder = datasets.load_dataset_builder(str(folder), config)
     except (datasets.exceptions.DatasetNotFoundError, OSError, ValueError) as error:
         some = next(folder.rglob("*.parquet"), None) is not None
-        found = f"found some that cannot be told apart by split ({one_line(error)})" if some else "found none"
+        found = "some that cannot be told apart by split" if some else "none"
         raise FGVEditError(
             f"data set '{name}': expected Parquet files in folder '{folder}', with names such as "
-            f"train-00000.parquet or named by the configs of its README.md; {found}"
+            f"train-00000.parquet or named by the configs of its README.md; found {found} ({one_line(error)})"
         ) from error
     files = {str(split): [Path(file) for file in files] for split, files in (builder.config.data_files or {}).items()}
     return Source(name, builder.config.name, files, folder)

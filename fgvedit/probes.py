@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fgvedit.util.errors import FGVEditError, unknown
 from fgvedit.util.plugins import loaded
@@ -21,7 +21,7 @@ from fgvedit.util.plugins import loaded
 KINDS_GROUP = "fgvedit.probes"
 METRICS_GROUP = "fgvedit.metrics"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-TAKEN = ("score", "rank")  # by columns of tables
+TAKEN = ("score", "rank", "caught", "kept")  # by columns of tables, and by a router's figures
 
 EDIT = "edit"  # the kind of the edit itself, asked as one more probe
 EXACT, AS_BEFORE, TOP_1, TOP_10 = "exact", "as before", "top-1", "top-10"
@@ -32,7 +32,7 @@ RULES = {
     TOP_10: "the share of (position, rank) pairs, ten ranks, whose token is the one before the edit",
 }
 _NEW = {"paper": EXACT, "generation": EXACT}
-_KEPT = {"paper": TOP_10, "generation": AS_BEFORE}
+_KEPT = {"paper": TOP_10, "generation": AS_BEFORE}  # also for kinds that do not say it
 
 Right = Literal["the new answer", "the entailed answer", "as before"]
 Shown = Literal["own", "other", "none"]
@@ -44,9 +44,10 @@ class ProbeKind:
 
     `asks`: what it is about, in one line; `right`: what is right after the edit; `metric`: the metric that is the mean
     score of its probes; `image`: whether it shows the edit's own image, another one or none; `needs_eyes`: whether it
-    asks what only an image settles; `rules`: protocol -> how it is scored there, one of `RULES` (a protocol that is not
-    named scores it `EXACT` or `AS_BEFORE`); `required`: whether every split has to have it; `retired`: read, verified
-    and shown in old data and runs, never built again.
+    asks what only an image settles; `rules`: protocol -> how it is scored there, one of `RULES`: `EXACT` where the edit
+    changes the answer, else another one (a protocol that is not named scores it as the project's own kinds);
+    `required`: whether every split has to have it; `retired`: read, verified and shown in old data and runs, never
+    built again. Raises `FGVEditError` for a field of another value.
     """
 
     name: str
@@ -59,6 +60,20 @@ class ProbeKind:
     required: bool = False
     retired: bool = False
 
+    def __post_init__(self) -> None:
+        where = f"kind of probe '{self.name}'"
+        for field_, valid in (("right", get_args(Right)), ("image", get_args(Shown))):
+            if getattr(self, field_) not in valid:
+                raise unknown(f"{field_} of {where}", str(getattr(self, field_)), valid)
+        for protocol, rule in self.rules.items():
+            if rule not in RULES:
+                raise unknown(f"rule of {where} under protocol '{protocol}'", str(rule), RULES)
+            if (rule == EXACT) != self.changes:
+                raise FGVEditError(
+                    f"{where}: under protocol '{protocol}' its rule is '{rule}', and what is right is '{self.right}'; "
+                    f"expected '{EXACT}' where the edit changes the answer, and only there"
+                )
+
     @property
     def changes(self) -> bool:
         """Whether the edit has to change the answer."""
@@ -66,7 +81,7 @@ class ProbeKind:
 
     def rule(self, protocol: str) -> str:
         """How a protocol scores it: one of `RULES`."""
-        return self.rules.get(protocol, EXACT if self.changes else AS_BEFORE)
+        return self.rules.get(protocol, EXACT if self.changes else _KEPT.get(protocol, AS_BEFORE))
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,10 @@ class Metric:
     kinds: tuple[str, ...]
     meaning: str
     of_row: Callable[[Mapping[str, Any]], float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.kinds:
+            raise FGVEditError(f"metric '{self.name}' is of no kind of probe; expected at least one")
 
     @property
     def needs_eyes(self) -> bool:
@@ -173,8 +192,12 @@ def metrics() -> dict[str, Metric]:
     """
     of_kinds: dict[str, Metric] = {}
     for kind in kinds().values():
-        if kind.metric in of_kinds or kind.metric in {metric.name for metric in OWN_METRICS}:
-            raise FGVEditError(f"kind of probe '{kind.name}' feeds the metric '{kind.metric}'; expected one of its own")
+        taken = kind.metric in (*of_kinds, *TAKEN, *(metric.name for metric in OWN_METRICS))
+        if taken or not NAME.fullmatch(kind.metric):
+            raise FGVEditError(
+                f"kind of probe '{kind.name}' feeds the metric '{kind.metric}'; expected one of its own, of lower case "
+                "and '_'"
+            )
         of_kinds[kind.metric] = Metric(kind.metric, (kind.name,), f"{kind.asks}: {kind.right}")
     own = {metric.name: metric for metric in (*of_kinds.values(), *OWN_METRICS)}
     found = _with_others(own.values(), Metric, METRICS_GROUP, "metric")
@@ -229,6 +252,7 @@ def described() -> dict[str, list[dict[str, Any]]]:
                 "asks": kind.asks,
                 "right": kind.right,
                 "changes": kind.changes,
+                "rules": {protocol: kind.rule(protocol) for protocol in _NEW},
                 "metric": kind.metric,
                 "needs_eyes": kind.needs_eyes,
                 "retired": kind.retired,
@@ -249,11 +273,13 @@ def described() -> dict[str, list[dict[str, Any]]]:
 
 
 def as_markdown() -> str:
-    """The table of metrics as it stands in README.md and the docs."""
-    lines = ["| metric | asks | right | needs eyes |", "|---|---|---|---|"]
+    """The table of metrics as it stands in README.md: how each is scored under the project's own protocols, too."""
+    header = ["metric", "asks", "right", "needs eyes", *(f"`{protocol}`" for protocol in _NEW)]
+    lines = [header, ["---"] * len(header)]
     for metric in metrics().values():
         own = [kinds()[kind] for kind in metric.kinds]
         of = "" if len(own) > 1 or own[0].name in (EDIT, metric.name) else f" (`{own[0].name}`)"
         asks, right = (own[0].asks, own[0].right) if len(own) == 1 else (metric.meaning, "")
-        lines.append(f"| `{metric.name}`{of} | {asks} | {right} | {'yes' if metric.needs_eyes else 'no'} |")
-    return "\n".join(lines)
+        rules = [own[0].rule(protocol) if len(own) == 1 else "" for protocol in _NEW]
+        lines.append([f"`{metric.name}`{of}", asks, right, "yes" if metric.needs_eyes else "no", *rules])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -18,41 +18,12 @@ from rows import make_probe, make_row
 
 from builders.parquet import write_rows
 
-PLUGIN = '''
-from fgvedit.evaluation.protocols import Protocol
-from fgvedit.probes import Metric, ProbeKind, changes
-
-COUNTING = ProbeKind("counting", "how many cards there are", "as before", "counting_kept", needs_eyes=True)
+PAGE = (Path(__file__).parents[1] / "docs" / "add-a-probe.md").read_text(encoding="utf-8")
+PLUGIN, POINTS = (re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[0] for language in ("python", "toml"))
+RETIRED = """
 ONCE = ProbeKind("once_asked", "what was asked in older data", "the new answer", "once_new", retired=True)
-BREVITY = Metric("brevity", ("edit", "counting"), "how short the answer is", lambda row: 1 / (1 + len(row["after"])))
-
-
-class Lenient(Protocol):
-    """1 where the right answer stands anywhere in the generated one."""
-
-    name = "lenient"
-    meaning = "the right answer stands somewhere in the generated one"
-
-    def ask(self, answerer, queries, answers):
-        return answerer.generate(queries)
-
-    def text(self, response, tokenizer):
-        return response
-
-    def score(self, kind, answer, before, after):
-        return float((answer if changes(kind) else before) in after)
-'''
-ENTRY_POINTS = """
-[fgvedit.probes]
-counting = stranger:COUNTING
-once_asked = stranger:ONCE
-
-[fgvedit.metrics]
-brevity = stranger:BREVITY
-
-[fgvedit.protocols]
-lenient = stranger:Lenient
 """
+RETIRED_POINT = 'once_asked = "probes_of_mine:ONCE"\n'
 METADATA = "Metadata-Version: 2.1\nName: stranger\nVersion: 1\n"
 
 
@@ -62,15 +33,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("stranger")
     about = home / "packages" / "stranger-1.dist-info"
     about.mkdir(parents=True)
-    (home / "packages" / "stranger.py").write_text(PLUGIN)
+    (home / "packages" / "probes_of_mine.py").write_text(PLUGIN + RETIRED)
     (about / "METADATA").write_text(METADATA)
-    (about / "entry_points.txt").write_text(ENTRY_POINTS)
+    points = re.sub(r'project.entry-points."(.*)"', r"\1", POINTS.replace("\n\n", f"\n{RETIRED_POINT}\n", 1))
+    (about / "entry_points.txt").write_text(points.replace('"', ""))
     rows = []
     for number in range(3):
         row = make_row(number)
-        own = {"image_id": row["image_id"]}
-        row["probes"] += [make_probe("counting", "two", **own), make_probe("once_asked", row["target"], **own)]
+        row["probes"].append(make_probe("counting", "two", image_id=row["image_id"]))
         rows.append(row)
+    write_rows(rows, home / "new", "test")
+    for row in rows:
+        row["probes"].append(make_probe("once_asked", row["target"], image_id=row["image_id"]))
     write_rows(rows, home / "cards", "test")
     return home
 
@@ -90,7 +64,16 @@ def commands(home: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def finished(home: Path, commands: Any, random_blip2: Path) -> Path:
-    options = ["--backbone", random_blip2, "--dataset", "cards", "--protocol", "lenient,generation", "--out", "run"]
+    options = [
+        "--backbone",
+        random_blip2,
+        "--dataset",
+        "cards",
+        "--protocol",
+        "paper,lenient,generation",
+        "--out",
+        "run",
+    ]
     code, said = commands("fgvedit.run", "--editor", "none", *options)
     assert code == 0, said
     assert "brevity" in said and "counting_kept" in said and "lenient" in said
@@ -98,6 +81,8 @@ def finished(home: Path, commands: Any, random_blip2: Path) -> Path:
 
 
 def test_the_data_are_valid_but_for_the_retired_kind(commands: Any, home: Path):
+    code, said = commands("builders.validate", "new")
+    assert code == 0 and "counting 3" in said and "passed: 0 errors, 0 warnings" in said, said
     code, said = commands("builders.validate", "cards")
     assert code == 1 and "once_asked" in said and "retired" in said, said
     assert not re.search(r"counting.*(unknown|expected one of)", said)
@@ -111,7 +96,7 @@ def test_a_run_scores_them_under_their_own_names(finished: Path):
     result = json.loads((finished / "result.json").read_text())
     rows = [json.loads(line) for line in (finished / "rows.jsonl").read_text().splitlines()]
     assert {row["kind"] for row in rows} >= {"counting", "once_asked"}
-    for protocol in ("lenient", "generation"):
+    for protocol in ("paper", "lenient", "generation"):
         own = [row for row in rows if row["protocol"] == protocol]
         assert result["metrics"][f"{protocol}/counting_kept"]["value"] == 100  # nothing was edited
         brevity = [[1 / (1 + len(row["after"])) for row in own if row["kind"] == kind] for kind in ("edit", "counting")]

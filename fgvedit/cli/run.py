@@ -76,7 +76,8 @@ def main(argv: list[str] | None = None) -> None:
     from fgvedit.dataset import load_records
     from fgvedit.editors.registry import checkpoint_folder, editor_class, open_editor
     from fgvedit.evaluation.protocols import open_protocols
-    from fgvedit.evaluation.runs.runner import is_main_process, run
+    from fgvedit.evaluation.runs.processes import is_main_process
+    from fgvedit.evaluation.runs.runner import run
     from fgvedit.evaluation.sequential import sequential_groups
     from fgvedit.evaluation.summary import summary
 

@@ -51,8 +51,19 @@ def _metrics(rows: Iterable[AnyRow]) -> Iterator[tuple[str, ClusteredScores, tup
 
 
 def _scored(metric: Metric, row: AnyRow) -> float:
-    """The score that a metric of its own takes of a row; 0 of a row that is not of its kinds."""
-    return metric.of_row(row) if metric.of_row and row["kind"] in metric.kinds else 0.0
+    """The score that a metric of its own takes of a row; 0 of a row that is not of its kinds.
+
+    Raises `FGVEditError`, naming metric and row, for what is no number from 0 to 1.
+    """
+    if not metric.of_row or row["kind"] not in metric.kinds:
+        return 0.0
+    try:
+        score = float(metric.of_row(row))
+    except Exception as error:  # somebody's own, of any type
+        raise FGVEditError(f"metric '{metric.name}' of {_named(row)}: {type(error).__name__}: {error}") from error
+    if not 0 <= score <= 1:
+        raise FGVEditError(f"metric '{metric.name}' of {_named(row)} is {score}; expected 0 to 1")
+    return score
 
 
 def paired_difference(rows_a: Iterable[AnyRow], rows_b: Iterable[AnyRow], metric: str, protocol: str) -> Figure:

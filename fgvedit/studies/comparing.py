@@ -11,10 +11,9 @@ from typing import Any
 
 from fgvedit.evaluation.intervals import Figure
 from fgvedit.evaluation.metrics import metrics_from_rows, paired_differences, router_from_rows
+from fgvedit.evaluation.rows import Row, checked_row
 from fgvedit.probes import metrics, probe_kinds
 from fgvedit.util.files import read_json
-
-FIELDS = ("record_id", "image_id", "protocol", "kind", "probe", "score", "rho", "route")  # that are read of a row
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Run:
 
     name: str
     manifest: Mapping[str, Any]
-    rows: list[dict[str, Any]]
+    rows: list[Row]
 
     @cached_property
     def metrics(self) -> dict[str, Figure]:
@@ -37,9 +36,10 @@ class Run:
 
 
 def read_run(name: str, folder: Path) -> Run:
-    """The run in a folder, as that of the editor `name`."""
-    with (folder / "rows.jsonl").open(encoding="utf-8") as lines:
-        rows = [{field: row[field] for field in FIELDS} for row in map(json.loads, lines)]
+    """The run in a folder, as that of the editor `name`. Raises `FGVEditError`, naming the line, for a bad row."""
+    path = folder / "rows.jsonl"
+    with path.open(encoding="utf-8") as lines:
+        rows = [checked_row(json.loads(line), f"'{path}' line {number}") for number, line in enumerate(lines, 1)]
     return Run(name, read_json(folder / "result.json")["manifest"], rows)
 
 

@@ -48,14 +48,22 @@ def fits(value: Any, hint: Any) -> bool:
     if kind is list:
         return isinstance(value, list) and all(fits(item, argument) for argument in arguments for item in value)
     if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, (int, kind)) and not isinstance(value, bool) and _is_finite(value)
     return kind is Any or not inspect.isclass(kind) or isinstance(value, kind)
+
+
+def _is_finite(value: int | float) -> bool:
+    """Whether a number has a value as a float."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def _expected(field: Field, hint: Any, value: Any) -> str:
     """What a field takes, in words, with its default for an example."""
     expected = hint.__name__ if inspect.isclass(hint) and not get_args(hint) else str(hint)
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, (int, float)) and not _is_finite(value):
         expected = f"finite {expected}"
     return expected + (f" such as {field.default!r}" if field.default is not MISSING else "")
 

@@ -49,6 +49,16 @@ def test_the_papers_four_come_first_and_every_kind_feeds_a_metric():
     assert probes.metrics()["specificity"].kinds == ("in_scope", "out_of_scope")
 
 
+def test_a_kind_that_does_not_say_how_it_is_scored_is_scored_as_ours_are():
+    new, kept = (ProbeKind("theirs", "", right, "theirs") for right in ("the new answer", "as before"))  # type: ignore
+    for protocol in ("paper", "generation", "somebody's"):
+        assert new.rule(protocol) == "exact"
+    assert [kept.rule(protocol) for protocol in ("paper", "generation", "somebody's")] == [
+        probes.kinds()["out_of_scope"].rule("paper"),
+        *["as before"] * 2,
+    ]
+
+
 def test_the_readme_shows_the_registrys_table():
     assert probes.as_markdown() in README.read_text(encoding="utf-8")
 
@@ -81,6 +91,13 @@ def test_a_kind_from_outside_comes_last_and_feeds_a_metric_of_its_own(install):
             ProbeKind("My Kind", "", "as before", "theirs"),
             "is called 'My Kind'; expected a name of",
         ),
+        (
+            probes.KINDS_GROUP,
+            ProbeKind("theirs", "", "as before", "score"),
+            "feeds the metric 'score'; expected one of",
+        ),
+        (probes.KINDS_GROUP, ProbeKind("theirs", "", "as before", "My @end"), "feeds the metric 'My @end'; expected"),
+        (probes.KINDS_GROUP, ProbeKind("caught", "", "as before", "theirs"), "is called 'caught'; expected a name"),
         (probes.METRICS_GROUP, Metric("locality", ("edit",), ""), "metric 'theirs' .* is called 'locality'"),
         (probes.METRICS_GROUP, Metric("score", ("edit",), ""), "metric 'theirs' .* is called 'score'"),
         (probes.METRICS_GROUP, Metric("theirs", ("rephrased",), ""), "unknown probe kind 'rephrased'.*mean 'rephrase'"),
@@ -90,6 +107,29 @@ def test_what_cannot_be_registered_is_refused_by_name(install, group, found, sen
     install(group, "theirs", found)
     with pytest.raises(FGVEditError, match=sentence):
         probes.metrics()
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"right": "As before"}, "unknown right of kind of probe 'theirs' 'As before'.*did you mean 'as before'"),
+        ({"image": "Other"}, "unknown image of kind of probe 'theirs' 'Other'.*did you mean 'other'"),
+        ({"rules": {"paper": "top1"}}, "unknown rule of kind of probe 'theirs' under protocol 'paper' 'top1'.*'top-1'"),
+        ({"rules": {"paper": "exact"}}, "under protocol 'paper' its rule is 'exact', and what is right is 'as before'"),
+        (
+            {"right": "the new answer", "rules": {"paper": "top-1"}},
+            "its rule is 'top-1', .*expected 'exact' where the edit",
+        ),
+    ],
+)
+def test_a_kind_that_cannot_be_scored_is_refused(fields, sentence):
+    with pytest.raises(FGVEditError, match=sentence):
+        ProbeKind(**{"name": "theirs", "asks": "", "right": "as before", "metric": "theirs", **fields})
+
+
+def test_a_metric_is_of_a_kind():
+    with pytest.raises(FGVEditError, match="metric 'theirs' is of no kind of probe"):
+        Metric("theirs", (), "")
 
 
 def test_a_module_that_is_not_there_is_named(install, monkeypatch):

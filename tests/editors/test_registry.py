@@ -77,6 +77,7 @@ def test_a_class_in_a_file(mine):
 
 def test_a_class_in_a_module(mine, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)  # of another test's file
     assert editor_class("mine:Mine").name == "mine"
 
 

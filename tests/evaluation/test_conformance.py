@@ -491,6 +491,15 @@ class RoutesByTheOthers(Good):
             return [Route(route.to, route.edit, 1 / len(queries)) for route in super().explain(queries)]
 
 
+class HasRhoByTheOthers(Good):
+    """A query that is alone is as unlike an edit as can be; with others, nothing is said of it."""
+
+    class answered(_InPrompt):
+        def explain(self, queries: Sequence[Query]) -> list[Route]:
+            rho = 0.0 if len(queries) == 1 else None
+            return [Route(route.to, route.edit, rho) for route in super().explain(queries)]
+
+
 class AnswersByTheOthers(Good):
     class answered(_InPrompt):
         def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
@@ -514,6 +523,7 @@ class ForgetsToForce(Good):
         (RoutesByIndex, order_does_not_matter, "asked in the reverse order, Route("),
         (DropsEqualOnes, order_does_not_matter, "generate() gives 8 answers (str) to 9 queries"),
         (RoutesByTheOthers, company_does_not_matter, "asked with 7 others and alone, has rho 0.125 and 1.0"),
+        (HasRhoByTheOthers, company_does_not_matter, "asked with 7 others and alone, has rho None and 0.0"),
         (AnswersByTheOthers, company_does_not_matter, "asked with 7 others and alone, is answered '"),
         (ForgetsToForce, generated_and_forced_agree, "under teacher forcing"),
     ],

@@ -354,7 +354,7 @@ def test_an_editor_or_backbone_of_ones_own_that_was_changed_is_another_run(data,
     assert start() == first
     file.write_text(f"{code}    trained = False\n")
     with pytest.raises(
-        FGVEditError, match=r"holds another run: it was made by other code \(mine.py is not what it was"
+        FGVEditError, match=r"holds another run: it was made by other code \(the editor's mine.py is not what it was"
     ):
         start()
     file.write_text(code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,7 @@ from fgvedit.evaluation.runs.plan import CHUNK
 from fgvedit.evaluation.runs.runner import run
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
+from fgvedit.util.plugins import class_at
 
 BOTH = open_protocols("paper,generation")
 
@@ -77,9 +80,28 @@ def test_an_editor_in_a_package_of_ones_own_that_is_called_like_ours_counts(back
     monkeypatch.syspath_prepend(tmp_path)
     kind = editor_class("baselines.mine_alone:Mine")
     found = code.code_of(kind(backbone, kind.Config()), BOTH)
-    assert found["mine_alone.py"] == code.content(mine) and "baselines.none.editor" in found
+    assert found["the editor's mine_alone.py"] == code.content(mine) and "baselines.none.editor" in found
     mine.write_text("changed = 1\n")
-    assert code.code_of(kind(backbone, kind.Config()), BOTH)["mine_alone.py"] != found["mine_alone.py"]
+    assert code.code_of(kind(backbone, kind.Config()), BOTH) != found
+
+
+def test_files_of_one_name_count_each(backbone, tmp_path):
+    files = {}
+    for role, text in (
+        ("editor", "from baselines.none.editor import NoEdit\n\n\nclass Mine(NoEdit):\n    pass\n"),
+        ("protocol", "from fgvedit.evaluation.protocols.paper import Paper\n\n\nclass Mine(Paper):\n    pass\n"),
+    ):
+        files[role] = tmp_path / role / "mine.py"
+        files[role].parent.mkdir()
+        files[role].write_text(text)
+    editor = class_at(f"{files['editor']}:Mine", object, "editor")
+    protocol = class_at(f"{files['protocol']}:Mine", object, "protocol")
+    found = []
+    for changed in (None, "editor", "protocol"):
+        if changed:
+            files[changed].write_text(files[changed].read_text() + "# changed\n")
+        found.append(code.code_of(editor(backbone, editor.Config()), [protocol()]))
+    assert found[0] != found[1] != found[2] != found[0]
 
 
 class Stopped(Drawn):
@@ -117,6 +139,22 @@ def test_a_stopped_run_does_not_go_on_with_other_code(backbone, data, checkout, 
     assert len(result["manifest"]["code"]) == 64
 
 
+def test_a_run_that_does_not_say_its_code_goes_on_only_where_it_is_finished(backbone, data, tmp_path):
+    out = tmp_path / "out"
+    stopped = Stopped(backbone, Stopped.Config())
+    with pytest.raises(KeyboardInterrupt):
+        run(stopped, data, BOTH, out)
+    stopped.stop = False
+    said = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({**said, "code": None}))  # as runs of earlier versions
+    with pytest.raises(FGVEditError, match="holds another run: it does not say which code made it"):
+        run(stopped, data, BOTH, out)
+    (out / "run.json").write_text(json.dumps(said))
+    result = run(stopped, data, BOTH, out)
+    (out / "run.json").write_text(json.dumps({**said, "code": None}))
+    assert run(stopped, data, BOTH, out) == result
+
+
 class Interrupted(InPrompt):
     """While its first edit is made, another process comes to the run's folder."""
 
@@ -152,3 +190,41 @@ def test_a_second_process_is_told_and_changes_nothing(backbone, data, tmp_path, 
     result = run(first, data, BOTH, out)
     assert first.comes is None and result == json.loads((out / "result.json").read_text())
     assert sorted(path.name for path in out.iterdir()) == ["result.json", "rows.jsonl", "run.json"]
+
+
+def test_a_second_process_at_the_very_end_takes_nothing_away(backbone, data, tmp_path, monkeypatch):
+    """It comes when the result is there and the chunks are about to go."""
+    out, came = tmp_path / "out", []
+
+    def rmtree(path: Path, **_: Any) -> None:
+        came.append(path)
+        if len(came) == 1:
+            with pytest.raises(FGVEditError, match="this run is under way"):
+                run(NoEdit(backbone, NoEdit.Config()), data, BOTH, out)
+        shutil_rmtree(path)
+
+    shutil_rmtree = shutil.rmtree
+    monkeypatch.setattr("fgvedit.evaluation.runs.runner.shutil.rmtree", rmtree)
+    result = run(NoEdit(backbone, NoEdit.Config()), data, BOTH, out)
+    assert came == [out / "chunks"] and result == json.loads((out / "result.json").read_text())
+    assert sorted(path.name for path in out.iterdir()) == ["result.json", "rows.jsonl", "run.json"]
+
+
+def test_the_other_processes_of_a_run_that_is_refused_say_the_same(backbone, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("fgvedit.evaluation.runs.runner.join", lambda device: None)
+    monkeypatch.setattr("fgvedit.evaluation.runs.folder.from_the_first", lambda own: ("this run is under way", False))
+    with pytest.raises(FGVEditError, match=r"^this run is under way$"):
+        run(NoEdit(backbone, NoEdit.Config()), data, BOTH, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_needs_no_locks(backbone, data, tmp_path, monkeypatch, capsys):
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    run(NoEdit(backbone, NoEdit.Config()), data, BOTH, tmp_path / "out")
+    assert "out' cannot be locked (No locks available): one process at a time" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["result.json", "rows.jsonl", "run.json"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from dummy import write_dataset
@@ -306,7 +307,7 @@ def made_up(name: str, kinds: Sequence[str] = probe_kinds(), **shares: float) ->
         "dtype": "float32",
         "cost": {"seconds": 1.0, "edit_seconds": 1.0, "encoded_images": 20, "peak_memory_bytes": 1},
     }
-    return Run(name, manifest, rows)
+    return Run(name, manifest, cast(Any, rows))
 
 
 def findings(*runs: Run) -> dict[tuple[str, str], list[str]]:

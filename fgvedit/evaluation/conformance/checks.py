@@ -248,7 +248,9 @@ def company_does_not_matter(bench: Bench) -> None:
             raise Broken(f"{told} is answered '{written}' and '{written_alone}'")
         if (route.to, route.edit) != (route_alone.to, route_alone.edit):
             raise Broken(f"{told} has the routes {route} and {route_alone}")
-        if abs((route.rho or 0) - (route_alone.rho or 0)) > RHO_DIFFERS:
+        if (route.rho is None) != (route_alone.rho is None) or abs(
+            (route.rho or 0) - (route_alone.rho or 0)
+        ) > RHO_DIFFERS:
             raise Broken(f"{told} has rho {route.rho} and {route_alone.rho}")
         likely = forced_alone.top[-len(forced.answer) - 1 : -1, :NEAR_TIE]
         if not (forced.predicted[:, None] == likely).any(dim=1).all():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fgvedit.evaluation.normalise import normalise
 from fgvedit.evaluation.protocols.base import Protocol, short
 from fgvedit.evaluation.rows import Row
-from fgvedit.probes import changes
+from fgvedit.probes import EXACT
 
 if TYPE_CHECKING:
     from fgvedit.backbones.answering import Answerer, Query
@@ -31,13 +31,13 @@ class Generation(Protocol):
         return response
 
     def score(self, kind: str, answer: str, before: str, after: str) -> float:
-        return float(normalised(after) == normalised(answer if changes(kind) else before))
+        return float(normalised(after) == normalised(answer if self.rule(kind) == EXACT else before))
 
     def fault(self, row: Row) -> str | None:
         score = self.score(row["kind"], row["answer"], row["before"], row["after"])
         if row["score"] == score:
             return None
-        right = row["answer"] if changes(row["kind"]) else row["before"]
+        right = row["answer"] if self.rule(row["kind"]) == EXACT else row["before"]
         return (
             f"score is {row['score']}; expected {score}, as the answer is {short(row['after'])} where "
             f"{short(right)} is right"

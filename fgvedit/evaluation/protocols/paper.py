@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgvedit.evaluation.protocols.base import Protocol, short
 from fgvedit.evaluation.rows import Row
-from fgvedit.probes import EXACT, TOP_1, TOP_10, changes, kind_of
+from fgvedit.probes import EXACT, TOP_1, TOP_10
 
 if TYPE_CHECKING:
     from fgvedit.backbones.answering import Answerer, Forced, Query
@@ -25,6 +25,7 @@ class Paper(Protocol):
 
     name = "paper"
     meaning = "teacher-forced, as the released code scores: the answer stands in the model's input"
+    rules = (EXACT, *RANKS)
     checked = True
 
     def ask(self, answerer: Answerer, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
@@ -34,14 +35,14 @@ class Paper(Protocol):
         return tokenizer.decode(response.predicted.tolist()).strip()
 
     def score(self, kind: str, answer: str, before: Forced, after: Forced) -> float:
-        rule = kind_of(kind).rule(self.name)
-        return exact(after) if rule == EXACT else unchanged(before, after, RANKS.get(rule, RANKS[TOP_10]))
+        rule = self.rule(kind)
+        return exact(after) if rule == EXACT else unchanged(before, after, RANKS[rule])
 
     def fault(self, row: Row) -> str | None:
         """Scores are of tokens, which a row does not hold: 0 or 1 where the whole answer counts. 1 there says that the
         tokens after the edit are those of the answer, which are written alike but for what a tokenizer does not keep;
         elsewhere, that no token changed, and so no letter."""
-        whole = changes(row["kind"])
+        whole = self.rule(row["kind"]) == EXACT
         if whole and row["score"] not in (0, 1):
             return f"score is {row['score']}; expected 0 or 1 for kind {short(row['kind'])}"
         if row["score"] != 1:

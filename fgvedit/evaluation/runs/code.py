@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +22,27 @@ RUN = ("fgvedit.evaluation.runs.runner", "fgvedit.dataset")  # from which every 
 SHAPES_NO_ROW = ("fgvedit.cli", "fgvedit.studies", "fgvedit.viewers", "fgvedit.evaluation.metrics")
 
 
-def code_of(editor: Editor, protocols: Sequence[Protocol]) -> dict[str, str]:
+def code_of(editor: Editor, protocols: Sequence[Protocol], probed: Collection[str] = ()) -> dict[str, str]:
     """Module, or file of somebody's own, -> SHA-256 of its content: the editor's, the backbone's and the protocols'
     and, of this project, whatever these and a run import, directly or not.
 
     The same in a checkout and in an installed wheel. What a file of somebody's own imports from elsewhere does not
-    count. Kinds of probes from outside count by what they say, and so does what a YAML file says of a backbone.
+    count. Kinds of probes from outside count by what they say where they are `probed`, and so does what a YAML file
+    says of a backbone.
     """
-    classes = (type(editor), type(editor.backbone), *map(type, protocols))
-    own = [kind.__module__ for kind in classes if _file_of(kind.__module__)]
+    classes = {"editor": type(editor), "backbone": type(editor.backbone)}
+    classes |= {f"protocol '{protocol.name}'": type(protocol) for protocol in protocols}
+    own = [kind.__module__ for kind in classes.values() if _file_of(kind.__module__)]
     files = {}
-    for kind in classes:
+    for role, kind in classes.items():
         if kind.__module__ not in own:
             with contextlib.suppress(TypeError, OSError):  # of a class that stands in no file
-                files[Path(inspect.getfile(kind)).name] = Path(inspect.getfile(kind))
+                path = Path(inspect.getfile(kind))
+                files[f"the {role}'s {path.name}"] = path
     found = {name: content(path) for name, path in files.items()}
     imported = [name for path in files.values() for name in imports_of(path)]
     found |= {name: content(path) for name, path in sorted(modules_from([*RUN, *own, *imported]).items())}
-    foreign = [kind for kind in kinds().values() if kind not in OWN_KINDS]
+    foreign = [kind for kind in kinds().values() if kind.name in probed and kind not in OWN_KINDS]
     found |= {f"kind of probe '{kind.name}'": _hash(repr(kind).encode()) for kind in foreign}
     paths = dataclasses.asdict(editor.backbone.module_paths)
     return found | {f"backbone's {name}": str(value) for name, value in paths.items() if value is not None}
@@ -60,7 +63,12 @@ def modules_from(names: Iterable[str]) -> dict[str, Path]:
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    """What a source file imports of `OWN`, wherever in it; a name that it imports from a package may be a module."""
+    """What a source file imports of `OWN`, wherever in it; a name that it imports from a package may be a module.
+
+    Nothing for a file that is not Python's text: a compiled module, say.
+    """
+    if path.suffix != ".py":
+        return
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if _is_own(alias.name))

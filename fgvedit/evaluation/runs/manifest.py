@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,13 +34,15 @@ def identity(
     editor: Editor,
     data: Loaded,
     protocols: Sequence[Protocol],
+    kinds: Collection[str] = (),
     *,
     seed: int,
     limit: int | None,
     checkpoint: Path | None,
     sequence: int | None = None,
 ) -> dict[str, Any]:
-    """Everything that determines the rows of a run; two runs that agree on it have the same rows."""
+    """Everything that determines the rows of a run; two runs that agree on it have the same rows. `kinds`: of probes,
+    that the data have."""
     kind = type(editor)
     backbone = editor.backbone
     run = {
@@ -68,7 +70,7 @@ def identity(
         "protocols": [protocol.name for protocol in protocols],
         "sequence": sequence,
         "seed": seed,
-        "code": code_of(editor, protocols),
+        "code": code_of(editor, protocols, kinds),
         "device": backbone.device.type,
         "dtype": str(backbone.dtype).removeprefix("torch."),
         "packages": versions(COMPUTING),

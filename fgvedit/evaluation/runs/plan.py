@@ -27,12 +27,14 @@ class Plan:
         self.sequence = sequence
         self.size = sequence or CHUNK
         self.probes: dict[str, int] = {}  # record id -> how many probes it has
+        self.kinds: set[str] = set()  # of probes, that the records have
         self.batches: dict[str, int] = {}  # image key -> batch
         for index in range(len(records)):
             record = records[index]
             if record.id in self.probes:
                 raise FGVEditError(f"record '{record.id}' is there twice; expected every record to have its own id")
             self.probes[record.id] = len(record.probes)
+            self.kinds.update(probe.kind for probe in record.probes)
             for image in images_of(record):
                 self.batches.setdefault(image.key, index // CHUNK)
         if not self.probes:

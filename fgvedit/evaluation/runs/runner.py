@@ -13,25 +13,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from tqdm import tqdm
 
 from fgvedit.editors.contract import Editor
 from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
 from fgvedit.evaluation.protocols import Protocol
 from fgvedit.evaluation.runs.chunks import Chunk, peak_memory, read_chunk, write_chunk
-from fgvedit.evaluation.runs.folder import claim, under_way
+from fgvedit.evaluation.runs.folder import under_way
 from fgvedit.evaluation.runs.manifest import environment, identity
 from fgvedit.evaluation.runs.plan import Plan
 from fgvedit.evaluation.runs.probing import ProbedRecord, probe_record, set_seed
+from fgvedit.evaluation.runs.processes import is_main_process, join, share, wait
 from fgvedit.evaluation.sequential import sequential_groups
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import read_json, write_json, write_text
@@ -63,27 +61,24 @@ def run(
     if sequence is not None:
         data = data.pick([index for group in sequential_groups(data.image_ids, sequence) for index in group])
     plan = Plan(data.records, sequence)
-    names = [protocol.name for protocol in protocols]
-    this_run = identity(editor, data, protocols, seed=seed, limit=limit, checkpoint=checkpoint, sequence=sequence)
-    claim(out, this_run)
-    if (out / "result.json").exists():
-        shutil.rmtree(out / "chunks", ignore_errors=True)  # of a run stopped in its very last step
-        return read_json(out / "result.json")
-    wait = barrier(editor.backbone.device)
-    with under_way(out, this_run, first=is_main_process()) as chunks:
-        wait()  # run.json is there
-        run_own_chunks(editor, plan, protocols, seed, chunks)
-        wait()  # every chunk is there
-        if is_main_process() and not (out / "result.json").exists():
-            merge(out, plan, names, this_run, editor)
-    wait()  # so is the result
+    this_run = identity(
+        editor, data, protocols, plan.kinds, seed=seed, limit=limit, checkpoint=checkpoint, sequence=sequence
+    )
+    join(editor.backbone.device)
+    with under_way(out, this_run) as chunks:
+        if chunks:
+            run_own_chunks(editor, plan, protocols, seed, chunks)
+            wait()  # every chunk is there
+            if is_main_process():
+                merge(out, plan, [protocol.name for protocol in protocols], this_run, editor)
+            wait()  # so is the result
     return read_json(out / "result.json")
 
 
 def run_own_chunks(editor: Editor, plan: Plan, protocols: Sequence[Protocol], seed: int, chunks: Path) -> None:
     """Run this process's share of the chunks that are not in the folder `chunks`, showing progress."""
     names = [protocol.name for protocol in protocols]
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world = share()
     own = range(rank, len(plan), world)
     total = sum(len(plan.evaluation_points(number)) for number in own)
     with tqdm(total=total, desc=editor.name, unit="record", disable=rank > 0) as bar:
@@ -92,21 +87,6 @@ def run_own_chunks(editor: Editor, plan: Plan, protocols: Sequence[Protocol], se
                 write_chunk(chunks, number, run_chunk(editor, plan, number, protocols, seed, bar.update))
             else:
                 bar.update(len(plan.evaluation_points(number)))
-
-
-def is_main_process() -> bool:
-    """Whether this is the only process of the run, or the first of them."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def barrier(device: torch.device) -> Callable[[], None]:
-    """A function that returns when every process has called it; nothing is set up where there is only one."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        return lambda: None
-    from accelerate import PartialState
-
-    # Shares of the work may differ by more than the usual half hour.
-    return PartialState(cpu=device.type == "cpu", timeout=timedelta(days=7)).wait_for_everyone
 
 
 def run_chunk(
@@ -197,7 +177,7 @@ def merge(out: Path, plan: Plan, protocols: Sequence[str], this_run: dict[str, A
     result: dict[str, Any] = {"format": manifest.pop("format"), "manifest": manifest}
     result |= {"metrics": metrics_from_rows(rows), "router": router_from_rows(rows)}
     write_json(out / "result.json", result)
-    shutil.rmtree(out / "chunks")
+    shutil.rmtree(out / "chunks", ignore_errors=True)  # what is left goes when the command is given again
 
 
 def cost(chunks: Sequence[Chunk], editor: Editor) -> dict[str, Any]:
