@@ -6,7 +6,6 @@ import io
 import json
 import random
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 
 from PIL import Image
 from tqdm import tqdm
+
+from fgvedit.util.files import whole_folder
 
 SUBTYPES = ("train2014", "val2014")
 SIZE = (128, 96)  # pixels of a photo; it has some 3 kB
@@ -44,34 +45,31 @@ def write(folder: Path, images: int, photos: bool = True) -> Path:
     """
     if folder.exists():
         return folder
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for subtype in SUBTYPES:
-        (partial / subtype).mkdir(parents=True)
-    with ExitStack() as files:
-        lists = {
-            (subtype, kind): files.enter_context(_List(partial / name, subtype, kind))
-            for subtype in SUBTYPES
-            for kind, name in (("questions", question_file(subtype)), ("annotations", annotation_file(subtype)))
-        }
-        for number in tqdm(range(1, images + 1), desc=folder.name, unit="image", disable=None):
-            chance = random.Random(number)
-            subtype = SUBTYPES[number % 3 == 0]
-            if photos:
-                (partial / subtype / f"COCO_{subtype}_{number:012d}.jpg").write_bytes(_photo(chance))
-            for question, annotation in _questions(number, chance):
-                lists[subtype, "questions"].add(question)
-                lists[subtype, "annotations"].add(annotation)
-    pairs = [
-        {
-            "question": f"who was king of {_name(random.Random(f'{n} q'))} in {n}",
-            "answer": _name(random.Random(f"{n} a")),
-        }
-        for n in range(1, 4001)
-    ]
-    (partial / "nq.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-    partial.replace(folder)
+    with whole_folder(folder) as made:
+        for subtype in SUBTYPES:
+            (made / subtype).mkdir()
+        with ExitStack() as files:
+            lists = {
+                (subtype, kind): files.enter_context(_List(made / name, subtype, kind))
+                for subtype in SUBTYPES
+                for kind, name in (("questions", question_file(subtype)), ("annotations", annotation_file(subtype)))
+            }
+            for number in tqdm(range(1, images + 1), desc=folder.name, unit="image", disable=None):
+                chance = random.Random(number)
+                subtype = SUBTYPES[number % 3 == 0]
+                if photos:
+                    (made / subtype / f"COCO_{subtype}_{number:012d}.jpg").write_bytes(_photo(chance))
+                for question, annotation in _questions(number, chance):
+                    lists[subtype, "questions"].add(question)
+                    lists[subtype, "annotations"].add(annotation)
+        (made / "nq.jsonl").write_text("".join(json.dumps(_pair(n)) + "\n" for n in range(1, 4001)))
     return folder
+
+
+def _pair(number: int) -> dict[str, str]:
+    """A question and answer without an image."""
+    question = f"who was king of {_name(random.Random(f'{number} q'))} in {number}"
+    return {"question": question, "answer": _name(random.Random(f"{number} a"))}
 
 
 def question_file(subtype: str) -> str:

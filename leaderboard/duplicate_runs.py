@@ -110,7 +110,7 @@ class DuplicateRuns:
             common = [name for name, own in run.items() if name in other and own.probes == other[name].probes]
             if not common or not {"dataset.revision", "dataset.split"}.isdisjoint(changed):
                 continue
-            # Two backbones may be right in the same places: there texts count too.
+            # Two backbones may be right on the same probes: there texts count too.
             texts = not {"backbone.revision", "backbone.input_mode"}.isdisjoint(changed)
             same = {name: run[name].same(other[name], texts) for name in common}
             of = {name: len(run[name].scores) for name in common}

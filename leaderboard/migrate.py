@@ -52,7 +52,8 @@ def check(value: Any, schema: str, where: str, whole: str = "the whole file") ->
     if error is not None:
         field = ".".join(map(str, error.absolute_path)) or whole
         named = error.validator == "enum" and isinstance(error.instance, str)
-        message = str(unknown("name", error.instance[:60], error.validator_value)) if named else error.message
+        what = [part for part in error.absolute_path if isinstance(part, str)]
+        message = str(unknown(what[-1], error.instance[:60], error.validator_value)) if named else error.message
         message = message if len(message) <= 200 else f"{message[:120]} … {message[-60:]}"
         raise FGVEditError(f"{where}: {field}: {message}")
 

@@ -84,13 +84,14 @@ def values_of(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def with_score(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values and, of each protocol (and moment) that has all of `SCORED`, their harmonic mean as `score`."""
+    """The values and, of each protocol (and evaluation point) that has all of `SCORED`, their harmonic mean as
+    `score`."""
     found = dict(values)
     for name in values:
-        protocol, metric, moment = parts_of(name)
-        parts = [f"{protocol}/{other}{moment}" for other in SCORED]
+        protocol, metric, point = parts_of(name)
+        parts = [f"{protocol}/{other}{point}" for other in SCORED]
         if metric == SCORED[0] and all(part in values for part in parts):
-            found[f"{protocol}/{SCORE}{moment}"] = harmonic_mean([values[part] for part in parts])
+            found[f"{protocol}/{SCORE}{point}"] = harmonic_mean([values[part] for part in parts])
     return found
 
 
@@ -105,8 +106,8 @@ def harmonic_mean(values: Sequence[Any]) -> Any:
 def parts_of(name: str) -> tuple[str, str, str]:
     """ "paper/specificity@end" -> ("paper", "specificity", "@end")."""
     protocol, _, rest = name.partition("/")
-    metric, at, moment = rest.partition("@")
-    return protocol, metric, at + moment
+    metric, at, point = rest.partition("@")
+    return protocol, metric, at + point
 
 
 def ends(run: Sampled, name: str) -> tuple[float, float]:

@@ -45,7 +45,9 @@ def agreement(submitted: Run, again: Run, tolerance: float) -> dict[str, Any]:
     equal = sum(scores.get(key_of(row)) == row["score"] for row in submitted.rows)
     values = again.result["metrics"]
     differences = {
-        name: abs(metric["value"] - values[name]["value"]) for name, metric in submitted.result["metrics"].items()
+        name: abs(metric["value"] - values[name]["value"])
+        for name, metric in submitted.result["metrics"].items()
+        if name in values  # one from outside is lacking where its package was not there
     }
     most = max(differences, key=lambda name: differences[name])
     return {

@@ -106,7 +106,11 @@ def write_run(folder: Path, submission: Mapping[str, Any], run: Run) -> None:
 
 
 def add(results: Path, submission: Mapping[str, Any], run: Run) -> Path:
-    """Write `runs/<id>`, whole or not at all."""
+    """Write `runs/<id>`, whole or not at all.
+
+    `whole_folder` is not for this: it writes beside the folder to be, and whatever lies in `runs` is a run, to whoever
+    reads the results meanwhile or after a kill.
+    """
     runs = results / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=results, prefix=".submission-"))

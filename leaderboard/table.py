@@ -97,8 +97,9 @@ def _rows_beside(result: Path) -> Callable[[], list[Row]]:
 
 
 def read_table(folder: Path, sort: str | None = None, rank_by: str = SCORE, **only: str | None) -> pd.DataFrame:
-    """A row a run or reported editor: the columns of `ABOUT`, of each protocol (and moment) its rank and metrics with
-    their intervals (`paper/rank`, `paper/score`, `paper/score.low`, `paper/score.high`, …), then those of `COST`.
+    """A row a run or reported editor: the columns of `ABOUT`, of each protocol (and evaluation point) its rank and
+    metrics with their intervals (`paper/rank`, `paper/score`, `paper/score.low`, `paper/score.high`, …), then those of
+    `COST`.
 
     `sort`: a column; by default runs that are ranked together stand together, the best by `rank_by` first. `rank_by`: a
     metric without its protocol. `only`: see `filtered`.
@@ -171,21 +172,21 @@ def _add_ranks(lines: list[dict[str, Any]], sampled: Sequence[tuple[Group, Sampl
     if rank_by not in ranked_by():
         raise unknown("metric to rank by", rank_by, ranked_by())
     for name in {name for line in lines for name in line if "/" in name and parts_of(name)[1] == rank_by}:
-        protocol, _, moment = parts_of(name)
+        protocol, _, point = parts_of(name)
         for line, rank in zip(lines, ranks(sampled, name), strict=False):  # reported rows come last and have none
-            line[f"{protocol}/rank{moment}"] = rank
+            line[f"{protocol}/rank{point}"] = rank
 
 
 def _order(column: str) -> tuple[int, str, str, int, str, str]:
     """Where a metric's column stands: the project's own protocols first, right after before at the end, then rank,
     score and the metrics in their order, each before the ends of its interval; those that are not registered last."""
-    protocol, metric, moment = parts_of(column)
-    metric, dot, end = (metric + moment).partition(".")
-    metric, at, moment = metric.partition("@")
+    protocol, metric, point = parts_of(column)
+    metric, dot, end = (metric + point).partition(".")
+    metric, at, point = metric.partition("@")
     known = ["rank", *ranked_by()]
     index = known.index(metric) if metric in known else len(known)
     own = OWN.index(protocol) if protocol in OWN else len(OWN)
-    return own, protocol, at + moment, index, metric, {"": "", "low": "1", "high": "2"}.get(end, dot + end)
+    return own, protocol, at + point, index, metric, {"": "", "low": "1", "high": "2"}.get(end, dot + end)
 
 
 def filtered(

@@ -64,36 +64,36 @@ def escaped(text: str) -> str:
 
 def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool) -> list[Block]:
     """A block for the runs that are ranked together under one protocol, or one for costs."""
-    moments: dict[tuple[str, str], list[str]] = {}  # protocol and moment -> columns of its metrics
+    points: dict[tuple[str, str], list[str]] = {}  # protocol and evaluation point -> columns of its metrics
     for column in table.columns:
         if "/" in column:
-            protocol, metric, moment = parts_of(column)
-            names = moments.setdefault((protocol, moment.partition(".")[0]), [])
+            protocol, metric, point = parts_of(column)
+            names = points.setdefault((protocol, point.partition(".")[0]), [])
             names += [column] if "." not in column and metric != "rank" else []
-    if not moments:
+    if not points:
         return [("cost", _cost_lines(table), [])]
     found = []
-    for (protocol, moment), names in moments.items():
+    for (protocol, point), names in points.items():
         names.sort(key=lambda name: parts_of(name)[1] != rank_by)  # what is ranked by comes first
         own = table[table[names].notna().any(axis=1)]
         groups = list(own.groupby(list(GROUP), sort=False, dropna=False))
         for key, group in groups:
             alike = sum(str(other[:4]) == str(key[:4]) for other, _ in groups) > 1
             shown = [name for name in names if group[name].notna().any()]
-            lines = _group_lines(group, shown, f"{protocol}/rank{moment}", rank_by, all_intervals)
+            lines = _group_lines(group, shown, f"{protocol}/rank{point}", rank_by, all_intervals)
             notes = [note for note in group.get(NOTE, pd.Series(dtype=object)).dropna().unique() if note]
-            found.append((f"{protocol}: {_group_title(key, moment, alike)}", lines, notes))
+            found.append((f"{protocol}: {_group_title(key, point, alike)}", lines, notes))
     return found
 
 
-def _group_title(key: Any, moment: str, alike: bool) -> str:
+def _group_title(key: Any, point: str, alike: bool) -> str:
     """`key`: the values of `GROUP`; `alike`: whether another group would read alike without weights and input mode."""
     edits, dataset, records, backbone, weights, input_mode = key
     if alike:
         backbone += f" ({weights.rpartition('@')[2][:8]}, {input_mode} input)"
     of = f"{dataset} on {backbone}"
     parts = [of if pd.isna(records) else f"{records} records of {of}"]
-    parts += [f"{'after all' if moment else 'right after each of'} {edits} sequential edits"] if edits > 1 else []
+    parts += [f"{'after all' if point else 'right after each of'} {edits} sequential edits"] if edits > 1 else []
     parts += ["as reported, not ranked"] if pd.isna(records) else []
     return ", ".join(parts)
 

@@ -17,11 +17,12 @@ from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.protocols.base import short
 from fgvedit.evaluation.rows import AnyRow, Row
-from fgvedit.probes import changes
-from fgvedit.util.errors import FGVEditError
+from fgvedit.probes import OWN_METRICS, changes, kinds, metrics
+from fgvedit.util.errors import FGVEditError, one_line, unknown
 from leaderboard import migrate
 from leaderboard.board import status_of_new
 from leaderboard.data import Known, expected_rows
+from leaderboard.ranking import parts_of
 from leaderboard.reading import parse_rows, read_json, rows_text
 from leaderboard.texts import check_text
 
@@ -182,8 +183,19 @@ def named(row: AnyRow) -> str:
 def check_scores(rows: Sequence[Row]) -> None:
     """Each score is what its row's texts make it, as far as its protocol can tell."""
     for number, row in enumerate(rows, 1):
-        if fault := protocols()[row["protocol"]].fault(row):
+        if fault := _fault_of_score(row):
             raise FGVEditError(f"row {number}: {named(row)}: {fault}")
+
+
+def _fault_of_score(row: Row) -> str | None:
+    """What the row's protocol says of its score; it may be anybody's, and fail."""
+    try:
+        return protocols()[row["protocol"]].fault(row)
+    except Exception as error:
+        return (
+            f"protocol {short(row['protocol'])} cannot hold its score to it ({type(error).__name__}: "
+            f"{one_line(error)}); expected a fault in words, or None"
+        )
 
 
 def check_routes(rows: Sequence[Row]) -> None:
@@ -230,8 +242,19 @@ def _fault_of_base(row: Row, first: Row) -> str | None:
 
 
 def check_metrics(run: Run) -> None:
-    """Every metric, interval and router figure is the very number that the rows give."""
-    _compare("metric", run.result["metrics"], metrics_from_rows(run.rows))
+    """Every metric, interval and router figure is the very number that the rows give.
+
+    None may be missing of those that follow from the kinds of probes, and of the project's own; others that are
+    registered here need not have been where the run was made.
+    """
+    found = run.result["metrics"]
+    for name in found:
+        if parts_of(name)[1] not in metrics():
+            nearest = unknown("metric", parts_of(name)[1][:60], metrics())
+            raise FGVEditError(f"metric {short(name)} is not registered here: {nearest}")
+    needed = {kind.metric for kind in kinds().values()} | {metric.name for metric in OWN_METRICS}
+    from_rows = metrics_from_rows(run.rows).items()
+    _compare("metric", found, {name: one for name, one in from_rows if name in found or parts_of(name)[1] in needed})
     router = {
         f"{protocol}/{name}": figure
         for protocol, figures in run.result["router"].items()

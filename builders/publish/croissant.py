@@ -38,7 +38,7 @@ TEXTS = {
 PROBE_TEXTS = {
     "kind": "What the probe tests; it says which answer is right after the edit.",
     "question": "The question asked before and after the edit.",
-    "answer": "For the kinds {changed} the right answer after the edit.",
+    "answer": "The right answer, before the edit and after it.",
     "image_id": "The name of the image that the question is about; empty for none.",
 }
 
@@ -100,7 +100,9 @@ def _file_set(config: Config) -> dict[str, Any]:
 
 def _record_set(config: Config, embedded: bool) -> dict[str, Any]:
     image = ("sc:ImageObject", "bytes") if embedded else ("sc:URL", "path")
-    changed = ", ".join(kind for kind in config.kinds if changes(kind))
+    texts = dict(PROBE_TEXTS)
+    if changed := ", ".join(kind for kind in config.kinds if changes(kind)):
+        texts["answer"] = f"For the kinds {changed} the right answer after the edit."
 
     def field(name: str, kind: str, about: str, column: str, path: str = "", **more: Any) -> dict[str, Any]:
         source = {"extract": {"column": column}, **({"transform": {"jsonPath": path}} if path else {})}
@@ -120,7 +122,7 @@ def _record_set(config: Config, embedded: bool) -> dict[str, Any]:
             field("image", image[0], "The image that the edit is about.", "image", image[1]),
             field("entity/name", "sc:Text", "The entity that the edit is about, in words.", "entity", "name"),
             field("entity/box", "sc:Float", "x, y, width, height in pixels.", "entity", "box", repeated=True),
-            *(of_probes(name, "sc:Text", text.format(changed=changed), name) for name, text in PROBE_TEXTS.items()),
+            *(of_probes(name, "sc:Text", text, name) for name, text in texts.items()),
             of_probes("image", image[0], "The image, where not the record's.", f"image.{image[1]}"),
         ],
     }

@@ -13,14 +13,16 @@ from tqdm import tqdm
 
 from builders.review.reading import labels_of, rows
 from builders.validate.sources import open_source
+from fgvedit.dataset import Source
 from fgvedit.evaluation.normalise import normalise
 from fgvedit.probes import kind_of
 from fgvedit.schema import Probe, Record, record_from_row
 from fgvedit.util.errors import FGVEditError
-from fgvedit.util.files import write_text
+from fgvedit.util.files import check_out, whole_folder, write_text
 from fgvedit.viewers.pages import PICTURE, Images, html
 
 HERE = Path(__file__).parent
+PAGE = "index.html"
 DATA = r'<script type="application/json" id="page-data">(.*?)</script>'  # as fgvedit.viewers.pages writes it
 IMAGE = r"images/[0-9a-f]{20}\.[a-z]+"
 
@@ -30,22 +32,18 @@ def write_page(name: str, out: Path, sample: int | None = None, seed: int = 0, c
 
     `name`: a folder of records, a configuration of the embedded data or a hub id. `sample`: how many records to show,
     drawn with `seed` from all splits; None: all. `config`: which configuration of a folder or hub data set; None: its
-    default one. The page stands in `index.html`, which is written last; then the images go that only an earlier
-    page in the folder showed.
-    Raises `FGVEditError` for a data set that cannot be read, a sample below 1, and an `index.html` of another kind.
+    default one. A page that is there is replaced as a whole; other files in its folder, such as exported marks, stay.
+    Raises `FGVEditError`, with nothing written, for a data set that cannot be read, a sample below 1, and a folder
+    `out` that holds anything but a page.
     """
     if sample is not None and sample < 1:
         raise FGVEditError(f"--sample {sample}: expected a number of records of at least 1")
-    shown_before = _images_of(out / "index.html")
+    check_out(out, _is_page)
     source = open_source(name, config)
-    chosen = None
-    if sample is not None:
-        ids = sorted(row["id"] for _, row in rows(source))
-        chosen = set(random.Random(seed).sample(ids, min(sample, len(ids))))
-    labels = labels_of(source)
-    images = Images(out)
+    labels, chosen = labels_of(source), _chosen(source, sample, seed)
     records = []
-    try:
+    with whole_folder(out, _is_page, keep_others=_own) as partial:
+        images = Images(partial)
         for split, row in tqdm(rows(source), total=source.rows, desc="records", unit="record", disable=None):
             if chosen is None or row["id"] in chosen:
                 record = record_from_row(row)
@@ -53,25 +51,35 @@ def write_page(name: str, out: Path, sample: int | None = None, seed: int = 0, c
         if not records:
             raise FGVEditError(f"data set '{name}' has no records; expected at least 1")
         content = {"name": name, "revision": source.revision, "records": records}
-        write_text(out / "index.html", html(HERE / "page.html", "Review", content, shared=[PICTURE]))
-    except BaseException:
-        images.remove(images.shown() - shown_before)
-        raise
-    images.remove(shown_before - images.shown())
+        write_text(partial / PAGE, html(HERE / "page.html", "Review", content, shared=[PICTURE, HERE / "marks"]))
     items = sum(1 + len(record["probes"]) for record in records)
-    return f"{out / 'index.html'}: {len(records):,} records, {items:,} things to mark, {len(images.files):,} images"
+    return f"{out / PAGE}: {len(records):,} records, {items:,} things to mark, {len(images.files):,} images"
 
 
-def _images_of(page: Path) -> set[str]:
-    """The paths of the images of a page that was written before. Raises `FGVEditError` where it is another page."""
+def _chosen(source: Source, sample: int | None, seed: int) -> set[str] | None:
+    """The ids of the records to show; None: all."""
+    if sample is None:
+        return None
+    ids = sorted(row["id"] for _, row in rows(source))
+    return set(random.Random(seed).sample(ids, min(sample, len(ids))))
+
+
+def _is_page(folder: Path) -> bool:
+    """Whether a folder holds a page for a review. Raises `FGVEditError` where it holds another page."""
+    return bool(_own(folder))
+
+
+def _own(folder: Path) -> list[str]:
+    """The files of the page in a folder; none where there is no page. Raises `FGVEditError` where it is another one."""
+    page = folder / PAGE
     if not page.exists():
-        return set()
+        return []
     try:
         found = re.search(DATA, page.read_text(encoding="utf-8"), re.S)
         if found is None:
             raise ValueError("no data")
         shown = [part["image"] for record in json.loads(found[1])["records"] for part in (record, *record["probes"])]
-        return {image["file"] for image in shown if image and re.fullmatch(IMAGE, image["file"])}
+        return [PAGE, *(image["file"] for image in shown if image and re.fullmatch(IMAGE, image["file"]))]
     except (ValueError, KeyError, TypeError) as error:
         raise FGVEditError(
             f"'{page}': found a page that is none of builders.review; expected another folder"

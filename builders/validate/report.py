@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from fgvedit.dataset import Source
 from fgvedit.probes import current_kinds, kind_of
+from fgvedit.util.words import listed
 
 FORMAT = 1  # of the JSON report, report.schema.json
 EXAMPLES = 5  # kept of each check
@@ -34,15 +35,15 @@ def required_kinds() -> list[str]:
 
 
 def checks() -> dict[str, Check]:
-    """Name -> check, in the order of reports."""
-    required = required_kinds()
+    """Name -> check, in the order of reports; without that of required kinds where none is."""
+    required = listed(required_kinds())
     all_checks = (
         Check("columns", "error", "files and JSON records have the columns of fgvedit.schema, of their types"),
         Check("spare_columns", "warning", "there are no other columns"),
         Check("record", "error", "every record can be read: no field is empty, every image is there"),
         Check("id", "error", "every id is there once"),
         Check("probe_kind", "error", "probes are of known kinds, none of which is retired"),
-        Check("required_kinds", "error", f"every split has {', '.join(required[:-1])} and {required[-1]}"),
+        *([Check("required_kinds", "error", f"every split has {required}")] if required else []),
         Check("kinds_of_each", "warning", "a kind that some records of a split have, all have"),
         Check("image_opens", "error", "every image decodes"),
         Check("image_id", "error", "an image_id names one image"),

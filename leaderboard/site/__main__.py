@@ -15,7 +15,8 @@ examples:
   python -m leaderboard.site my-results --out site   # of any results folder
 
 Open index.html in the folder: the pages need no server and ask for nothing from outside. An earlier site is
-replaced; whatever else lies in its folder (.git, CNAME) stays. Any other folder with files in it is refused.
+replaced; whatever else lies in its folder (.git, CNAME) stays. Any other folder with files in it is refused, and so is
+the current one: call the command from outside.
 """
 
 

@@ -10,7 +10,7 @@ const WHO = {
   both: ["both are right", (row) => row.score[0] === 1 && row.score[1] === 1],
   all: ["all probes", () => true],
 };
-const IDS = ["a", "b", "protocol", "moment", "who", "kind", "search"];
+const IDS = ["a", "b", "protocol", "at", "who", "kind", "search"];
 const controls = Object.fromEntries(IDS.map((id) => [id, document.getElementById(id)]));
 const byId = new Map(pageData.runs.map((run) => [run.id, run]));
 const waiting = new Map(); // name of a script -> its promise and what fulfils it
@@ -56,9 +56,9 @@ function options(runs) {
 }
 
 fill(controls.a, options(pageData.runs));
-fill(controls.moment, [["", "right after each edit"], ["@end", "after all edits"]]);
+fill(controls.at, [["", "right after each edit"], ["@end", "after all edits"]]);
 fill(controls.who, Object.entries(WHO).map(([name, [text]]) => [name, text]));
-for (const id of ["a", "b", "protocol", "moment"]) controls[id].addEventListener("change", () => choose());
+for (const id of ["a", "b", "protocol", "at"]) controls[id].addEventListener("change", () => choose());
 for (const id of ["who", "kind"]) controls[id].addEventListener("change", () => list());
 controls.search.addEventListener("input", () => list());
 for (const id of ["choice", "filters"]) document.getElementById(id).addEventListener("submit", (event) => event.preventDefault());
@@ -75,7 +75,7 @@ async function choose(said = {}, at = 0) {
   controls.b.closest("label").hidden = false;
   const b = byId.get(controls.b.value);
   fill(controls.protocol, inOrder(shared(a, b)).map((name) => [name, name]), said.protocol ?? controls.protocol.value);
-  controls.moment.closest("label").hidden = !a.sequence;
+  controls.at.closest("label").hidden = !a.sequence;
   const protocol = controls.protocol.value, status = document.getElementById("status");
   const turn = ++latest;
   status.textContent = "Loading the answers of both runs …";
@@ -99,9 +99,9 @@ async function choose(said = {}, at = 0) {
   }
 }
 
-// The probes of one moment, with both runs' answers.
+// The probes of one evaluation point, with both runs' answers.
 function joined({ texts, probes }, ours, theirs, sequence) {
-  const end = controls.moment.value === "@end" && sequence;
+  const end = controls.at.value === "@end" && sequence;
   const of = (run, column, index) => run.texts[run[column][index]];
   return probes.map(([record, kind, question, answer, stays, edits, since], index) => ({
     record: texts[record], kind: texts[kind], question: texts[question], answer: texts[answer], stays, edits, since,
@@ -114,8 +114,8 @@ function joined({ texts, probes }, ours, theirs, sequence) {
 }
 
 function showDifferences(found, a, b) {
-  const protocol = controls.protocol.value, moment = a.sequence ? controls.moment.value : "";
-  const all = [...METRIC.keys()].map((metric) => [metric, found[`${protocol}/${metric}${moment}`]]).filter(([, difference]) => difference);
+  const protocol = controls.protocol.value, point = a.sequence ? controls.at.value : "";
+  const all = [...METRIC.keys()].map((metric) => [metric, found[`${protocol}/${metric}${point}`]]).filter(([, difference]) => difference);
   const most = Math.max(1, ...all.flatMap(([, [, low, high]]) => [Math.abs(low), Math.abs(high)]));
   document.getElementById("differences").replaceChildren(dataTable(
     "A less B in percentage points, with the 95 % interval of a paired bootstrap over images", ["Metric", "A less B", "95 % interval", "Better beyond doubt", "To the left B, to the right A"],
@@ -187,13 +187,13 @@ function answered(row, side) {
 function save() {
   const standard = { who: "differ", protocol: controls.protocol.options[0]?.value };
   const said = Object.fromEntries(IDS.map((id) => [id, controls[id].value === standard[id] ? "" : controls[id].value]));
-  writeHash({ ...said, moment: controls.moment.closest("label").hidden ? "" : said.moment, page: page ? page + 1 : "" });
+  writeHash({ ...said, at: controls.at.closest("label").hidden ? "" : said.at, page: page ? page + 1 : "" });
 }
 
 function readState() {
-  const said = readHash();
+  const said = readAddress();
   if (byId.has(said.a)) controls.a.value = said.a;
-  for (const id of ["moment", "who"]) {
+  for (const id of ["at", "who"]) {
     controls[id].value = [...controls[id].options].some((option) => option.value === said[id]) ? said[id] : controls[id].options[0].value;
   }
   controls.search.value = said.search || "";

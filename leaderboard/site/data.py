@@ -15,6 +15,7 @@ from fgvedit import probes
 from fgvedit.evaluation.metrics import metrics_from_rows
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.rows import AnyRow
+from fgvedit.util.words import listed
 from leaderboard.board import STATUSES, Entry, Reported, hardware
 from leaderboard.ranking import (
     SCORE,
@@ -100,7 +101,7 @@ def registry(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, A
     there = {parts_of(name)[1]: None for name in names}
     score = {
         "name": SCORE,
-        "meaning": f"the harmonic mean of {', '.join(SCORED[:-1])} and {SCORED[-1]}",
+        "meaning": f"the harmonic mean of {listed(SCORED)}",
         "needs_eyes": any(probes.metrics()[name].needs_eyes for name in SCORED),
         "retired": False,
     }

@@ -2,7 +2,7 @@
 // -- the table --
 
 const TRACKS = { single: "Single edits", sequence: "Sequential editing", cost: "Cost" };
-const IDS = ["protocol", "moment", "rank", "data", "backbone", "status", "search"];
+const IDS = ["protocol", "at", "rank", "data", "backbone", "status", "search"];
 const controls = Object.fromEntries(IDS.map((id) => [id, document.getElementById(id)]));
 const table = document.getElementById("table");
 const reportedRows = pageData.reported.flatMap((paper) => paper.rows.map((row) => ({
@@ -25,7 +25,7 @@ for (const [value, name] of Object.entries(TRACKS)) {
     el("label", {}, el("input", { type: "radio", name: "track", value, onchange: () => change({ track: value, sort: "" }) }), name));
 }
 fill(controls.protocol, inOrder(distinct(rows.flatMap((row) => row.protocols))).map((name) => [name, name]));
-fill(controls.moment, [["", "right after each edit"], ["@end", "after all edits"]]);
+fill(controls.at, [["", "right after each edit"], ["@end", "after all edits"]]);
 fill(controls.rank, metricOptions());
 fill(controls.data, [["", "all"], ...distinct(rows.map((row) => row.data)).map((name) => [name, name])]);
 fill(controls.backbone, [["", "all"], ...distinct(rows.map((row) => row.backbone)).map((name) => [name, name])]);
@@ -37,14 +37,14 @@ document.getElementById("filters").addEventListener("submit", (event) => event.p
 
 function change(values) {
   state = { ...state, ...values };
-  if ("rank" in values || "protocol" in values || "moment" in values) state.sort = "";
+  if ("rank" in values || "protocol" in values || "at" in values) state.sort = "";
   writeHash(state);
   show();
 }
 
 // What the address says, as far as there is such a thing.
 function readState() {
-  const said = readHash();
+  const said = readAddress();
   state = {};
   for (const id of IDS) {
     const fits = id === "search" || [...controls[id].options].some((option) => option.value === said[id]);
@@ -60,7 +60,7 @@ function readState() {
 
 // The columns of the table: {key, name, value(row) to sort by, cell(row), up: whether small is good}.
 function columns() {
-  const protocol = controls.protocol.value, moment = state.track === "sequence" ? controls.moment.value : "";
+  const protocol = controls.protocol.value, point = state.track === "sequence" ? controls.at.value : "";
   const ranked = controls.rank.value;
   const about = { key: "editor", name: "Editor", value: (row) => row.editor.toLowerCase(), up: true, cell: editorCell };
   const status = { key: "status", name: "Status", value: (row) => Object.keys(STATUS).indexOf(row.status), up: false,
@@ -73,7 +73,7 @@ function columns() {
         cell: (row) => el("td", {}, el("bdi", {}, row.hardware), `, ${row.dtype}`) },
       status];
   }
-  const full = (metric) => `${protocol}/${metric}${moment}`;
+  const full = (metric) => `${protocol}/${metric}${point}`;
   const rank = { key: "rank", name: "Rank", up: true, value: (row) => row.ranks[full(ranked)],
     cell: (row) => el("td", { class: "rank" }, rankText(row, full(ranked))) };
   const metrics = [ranked, ...[...METRIC.keys()].filter((name) => name !== ranked)]
@@ -114,7 +114,7 @@ function shown(row) {
 
 function show() {
   for (const id of ["protocol", "rank"]) controls[id].closest("label").hidden = state.track === "cost";
-  controls.moment.closest("label").hidden = state.track !== "sequence";
+  controls.at.closest("label").hidden = state.track !== "sequence";
   const all = columns();
   const standard = state.track === "cost" ? "seconds_per_edit" : controls.rank.value;
   const by = all.find((column) => column.key === state.sort) || all.find((column) => column.key === standard) || all[0];
@@ -176,7 +176,7 @@ function heading(row) {
 
 function caption() {
   if (state.track === "cost") return "What runs cost. Times compare only on the same machine.";
-  const when = state.track === "sequence" ? `, ${controls.moment.selectedOptions[0].textContent}` : "";
+  const when = state.track === "sequence" ? `, ${controls.at.selectedOptions[0].textContent}` : "";
   const protocol = controls.protocol.value;
   return `Protocol ${protocol} (${protocolText(protocol)})${when}, in percent; ranked by ${controls.rank.value} within each data set and backbone`;
 }

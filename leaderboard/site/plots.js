@@ -1,7 +1,7 @@
 
 // -- the page of plots --
 
-const IDS = ["group", "protocol", "moment", "metric", "cost"];
+const IDS = ["group", "protocol", "at", "metric", "cost"];
 const controls = Object.fromEntries(IDS.map((id) => [id, document.getElementById(id)]));
 const names = distinct(pageData.runs.map((run) => run.editor)).sort();
 const groups = distinct(pageData.runs.map((run) => run.group));
@@ -12,7 +12,7 @@ fill(controls.group, groups.map((group, index) => {
   const run = pageData.runs.find((one) => one.group === group);
   return [String(index), groupText(run, pageData.runs)];
 }));
-fill(controls.moment, [["", "right after each edit"], ["@end", "after all edits"]]);
+fill(controls.at, [["", "right after each edit"], ["@end", "after all edits"]]);
 fill(controls.metric, metricOptions());
 fill(controls.cost, Object.entries(COSTS).map(([key, { name }]) => [key, name]));
 for (const id of IDS) controls[id].addEventListener("change", () => change());
@@ -25,12 +25,12 @@ function runs() {
   return own.map((run) => {
     const twice = own.some((other) => other !== run && other.editor === run.editor);
     return { ...run, index: names.indexOf(run.editor), label: twice ? run.id : run.editor,
-      by: metricsOf(run, controls.protocol.value, moment()) };
+      by: metricsOf(run, controls.protocol.value, evaluationPoint()) };
   });
 }
 
-function moment() {
-  return controls.moment.closest("label").hidden ? "" : controls.moment.value;
+function evaluationPoint() {
+  return controls.at.closest("label").hidden ? "" : controls.at.value;
 }
 
 // Where the labels of points stand, as annotations: beside their points, off other points and labels, and where that is
@@ -154,7 +154,7 @@ function change(keep = false) {
   const group = pageData.runs.filter((run) => run.group === groups[Number(controls.group.value)]);
   fill(controls.protocol, inOrder(distinct(group.flatMap((run) => run.protocols))).map((name) => [name, name]));
   const sequence = group.some((run) => run.sequence);
-  controls.moment.closest("label").hidden = !sequence;
+  controls.at.closest("label").hidden = !sequence;
   document.getElementById("nosequence").hidden = sequence;
   document.getElementById("third").hidden = !sequence;
   const all = runs();
@@ -193,7 +193,7 @@ function save() {
 
 // What the address says, as far as there is such a thing, and else the first; a group of runs by one of its runs.
 function readState() {
-  const said = readHash();
+  const said = readAddress();
   const group = groups.indexOf(pageData.runs.find((run) => run.id === said.group)?.group);
   controls.group.value = String(Math.max(group, 0));
   fill(controls.protocol, inOrder(distinct(pageData.runs.flatMap((run) => run.protocols))).map((name) => [name, name]));

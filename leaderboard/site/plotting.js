@@ -137,10 +137,10 @@ function line(y) {
   return { type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: { color: colour("edge"), width: 1, dash: "dot" } };
 }
 
-// The metrics of a run under one protocol and at one moment, without their prefix.
-function metricsOf(run, protocol, moment) {
+// The metrics of a run under one protocol and at one evaluation point, without their prefix.
+function metricsOf(run, protocol, point) {
   return Object.fromEntries(Object.entries(run.metrics).map(([name, metric]) => [partsOf(name), metric])
-    .filter(([[of, , at]]) => of === protocol && at === moment).map(([[, name], metric]) => [name, metric]));
+    .filter(([[of, , at]]) => of === protocol && at === point).map(([[, name], metric]) => [name, metric]));
 }
 
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

@@ -2,8 +2,8 @@
 // -- the page of a run --
 
 const { run, submission, manifest } = pageData;
-const moments = run.sequence ? [["", "right after each edit"], ["@end", `after all ${count(run.sequence)} edits`]] : [["", ""]];
-const series = run.protocols.flatMap((protocol) => moments.map(([moment, when]) => ({ protocol, moment, label: when ? `${protocol}, ${when}` : protocol })));
+const points = run.sequence ? [["", "right after each edit"], ["@end", `after all ${count(run.sequence)} edits`]] : [["", ""]];
+const series = run.protocols.flatMap((protocol) => points.map(([point, when]) => ({ protocol, point, label: when ? `${protocol}, ${when}` : protocol })));
 
 document.getElementById("title").append(el("bdi", {}, run.editor), " on ", el("bdi", {}, run.backbone));
 document.getElementById("about").append(el("div", {},
@@ -19,7 +19,7 @@ function reproducedText({ by, link, date, agreement }) {
     `(tolerance ${percent(agreement.tolerance)}).`);
 }
 
-const fullName = ({ protocol, moment }, metric) => `${protocol}/${metric}${moment}`;
+const fullName = ({ protocol, point }, metric) => `${protocol}/${metric}${point}`;
 const known = [...METRIC.keys()].filter((metric) => series.some((one) => run.metrics[fullName(one, metric)]));
 document.getElementById("metrics").append(dataTable(
   `In percent with 95 % intervals; in brackets the rank among ${count(pageData.ranked)} ${pageData.ranked === 1 ? "run" : "runs"} on the same records, backbone and edits`,
@@ -35,7 +35,7 @@ document.getElementById("metrics").append(dataTable(
   ])));
 
 document.getElementById("profile").append(profileFigure("Score by kind of probe",
-  () => series.map((one, index) => ({ label: one.label, index, metrics: metricsOf(run, one.protocol, one.moment) }))).element);
+  () => series.map((one, index) => ({ label: one.label, index, metrics: metricsOf(run, one.protocol, one.point) }))).element);
 
 if (run.sequence) {
   document.getElementById("sequential").hidden = false;

@@ -59,8 +59,14 @@ function seconds(number) {
 
 // "paper/score@end" -> ["paper", "score", "@end"]
 function partsOf(name) {
-  const [, protocol, metric, moment] = name.match(/^([^/]*)\/([^@]*)(.*)$/);
-  return [protocol, metric, moment];
+  const [, protocol, metric, point] = name.match(/^([^/]*)\/([^@]*)(.*)$/);
+  return [protocol, metric, point];
+}
+
+// What the address says of what is shown. Links to older pages say "moment".
+function readAddress() {
+  const { moment, ...said } = readHash();
+  return moment === undefined ? said : { at: moment, ...said };
 }
 
 function outside(href, ...text) {
@@ -138,7 +144,7 @@ function distinct(values) {
   return [...new Set(values)];
 }
 
-// Names of protocols, with or without a moment, in the order of the registry.
+// Names of protocols, with or without an evaluation point, in the order of the registry.
 function inOrder(names) {
   const known = PROTOCOLS.map(({ name }) => name);
   const index = (name) => (known.indexOf(name.split("@")[0]) + 1) || known.length + 1;

@@ -30,8 +30,8 @@ def write_site(results: Path, out: Path) -> str:
     results; `out` is then as it was.
     """
     _expect_ours(out)
+    entries, reported = read_results(results)  # before anything is made
     with whole_folder(out, _is_ours, keep_others=True) as made:
-        entries, reported = read_results(results)
         (made / "data").mkdir()
         (made / "runs").mkdir()
         runs = []

@@ -49,6 +49,13 @@ def test_an_image_and_its_questions_are_the_same_in_any_size(tmp_path: Path) -> 
     assert len({data for _, data in found[0]}) == 6
 
 
+def test_a_stand_in_that_is_not_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(standin, "_photo")
+    with pytest.raises(NameError):
+        standin.write(tmp_path / "standin", 3)
+    assert not list(tmp_path.iterdir())
+
+
 FILES = (standin.question_file, standin.annotation_file)
 
 

@@ -132,3 +132,26 @@ def test_the_data_card_says_of_each_kind_what_the_registry_says() -> None:
     for name in {probe.kind for probe in load_records("scenes", "test", limit=1).records[0].probes}:
         kind = probes.kind_of(name)
         assert f"| `{name}` | {kind.asks} | {kind.right} |" in card
+
+
+@pytest.mark.parametrize(
+    ("required", "wants"), [("", None), ("rephrase", "rephrase"), ("rephrase, in_scope", "rephrase and in_scope")]
+)
+def test_what_is_said_of_kinds_where_few_are_required_and_none_changes(
+    required: str, wants: str | None, registry: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kinds = [replace(kind, required=kind.name in required.split(", ")) for kind in probes.OWN_KINDS]
+    registry.setattr(probes, "OWN_KINDS", tuple(kinds))
+    forget_kinds()
+    row = make_row(0)
+    kept = [probe for probe in row["probes"] if wants or not probes.changes(probe["kind"])]
+    write_rows([{**row, "probes": kept}], tmp_path / "data", "test")
+    options = ["--repo", "owner/data", "--embed-images", "--out", str(tmp_path / "repo")]
+    publish([str(tmp_path / "data"), *options])
+    validate([str(tmp_path / "data"), "--report", str(tmp_path / "report.json")])
+    said = {check["check"]: check["wants"] for check in json.loads((tmp_path / "report.json").read_text())["checks"]}
+    assert said.get("required_kinds") == (wants and f"every split has {wants}")
+    fields = json.loads((tmp_path / "repo" / "croissant.json").read_text())["recordSet"][0]["field"]
+    [answer] = (field["description"] for field in fields if field["name"] == "probes/answer")
+    changed = "For the kinds rephrase, in_scope the right answer after the edit."
+    assert answer == (changed if wants else "The right answer, before the edit and after it.")

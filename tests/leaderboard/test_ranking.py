@@ -145,8 +145,8 @@ def test_the_harmonic_mean(values: list[float]):
     assert harmonic_mean([np.array([value, 50.0]) for value in values])[0] == pytest.approx(expected, abs=1e-6)
 
 
-def test_names_and_scores_of_moments():
+def test_names_and_scores_of_evaluation_points():
     assert parts_of("paper/specificity@end") == ("paper", "specificity", "@end")
-    values = {f"paper/{metric}{moment}": 50.0 for metric in SCORED for moment in ("", "@end")}
+    values = {f"paper/{metric}{point}": 50.0 for metric in SCORED for point in ("", "@end")}
     found = with_score({**values, "generation/reliability": 1.0})
     assert found["paper/score"] == found["paper/score@end"] == 50 and "generation/score" not in found

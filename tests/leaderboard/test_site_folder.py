@@ -75,17 +75,33 @@ def test_what_is_not_the_sites_own_stays(papers: tuple[Path, Path], tmp_path: Pa
     assert b"The other paper" in (out / "latest").read_bytes() and list(out.parent.iterdir()) == [out]
 
 
+def test_a_link_is_followed_and_the_current_folder_refused(
+    papers: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_site(papers[0], tmp_path / "pages")
+    link = tmp_path / "link"
+    link.symlink_to("pages")
+    write_site(papers[1], link)
+    made = content(tmp_path / "pages")
+    assert link.readlink() == Path("pages") and b"The other paper" in made["index.html"]
+    monkeypatch.chdir(link)
+    with pytest.raises(FGVEditError, match="is the current folder"):
+        write_site(papers[0], Path("."))
+    assert content(tmp_path / "pages") == made
+
+
 def test_a_kill_at_any_moment_leaves_a_site(papers: tuple[Path, Path], tmp_path: Path, monkeypatch) -> None:
     """The old one, the new one, or one that the next call puts back, with what else lay there; and that call works."""
     monkeypatch.setattr("os.fsync", lambda file: None)
     old, new = ({**content(site(results, tmp_path / "made")), **OTHERS} for results in papers)
+    bad = without_rows(tmp_path / "bad")
     for change in itertools.count():
         folder = tmp_path / "at" / str(change)
         out = put(folder / "site", old)
         killed = killed_before(change, partial(write_site, papers[1], out))
         assert content(out) in (old, new) or not out.exists()
-        with pytest.raises(FGVEditError, match="expected a results folder"):
-            write_site(tmp_path / "nothing", out)
+        with pytest.raises(FGVEditError, match=r"rows\.jsonl\.xz' ends in the middle"):
+            write_site(bad, out)
         assert content(out) in (old, new) and list(folder.iterdir()) == [out]
         if not killed:
             assert content(out) == new and change > 20
@@ -99,16 +115,24 @@ def site(results: Path, out: Path) -> Path:
     return out
 
 
-def test_bad_results_leave_the_site_as_it_was(tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    write_reported(results)
-    before = content(site(results, tmp_path / "at" / "site"))
+def without_rows(results: Path) -> Path:
+    """A results folder with a run whose rows are damaged."""
     rows = make_rows(1.0, 2)
     write_entry(results, "a-run", make_result("a", rows), rows)
-    put(results, {"runs/a-run/rows.jsonl.xz": b"nothing"})
+    return put(results, {"runs/a-run/rows.jsonl.xz": b"nothing"})
+
+
+def test_bad_results_leave_the_site_as_it_was(papers: tuple[Path, Path], tmp_path: Path) -> None:
+    before = content(site(papers[0], tmp_path / "at" / "site"))
     with pytest.raises(FGVEditError, match=r"rows\.jsonl\.xz' ends in the middle"):
-        write_site(results, tmp_path / "at" / "site")
+        write_site(without_rows(tmp_path / "bad"), tmp_path / "at" / "site")
     assert content(tmp_path / "at") == {f"site/{name}": text for name, text in before.items()}
+
+
+def test_what_is_no_results_folder_makes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(FGVEditError, match="expected a results folder"):
+        write_site(tmp_path / "nothing", tmp_path / "new" / "site")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_same_results_give_the_same_files_that_hold_what_was_submitted(tmp_path: Path) -> None:

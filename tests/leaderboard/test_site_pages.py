@@ -51,13 +51,33 @@ def test_plots_have_their_numbers_as_tables(browser: Any, board: Path, site: Pat
 def test_what_an_address_leaves_out_is_as_at_first(browser: Any, site: Path) -> None:
     page = Opened(browser, site / "plots.html")
     page.tab.wait_for_selector(".plot .main-svg")
-    read = "['group', 'protocol', 'moment', 'metric', 'cost'].map((id) => document.getElementById(id).value).join()"
+    read = "['group', 'protocol', 'at', 'metric', 'cost'].map((id) => document.getElementById(id).value).join()"
     first = page.tab.evaluate(read)
-    link = "group=good-tiny-cards-seq-4&protocol=generation&moment=%40end&metric=in_scope&cost=peak_memory"
+    link = "group=good-tiny-cards-seq-4&protocol=generation&at=%40end&metric=in_scope&cost=peak_memory"
     page.tab.evaluate(f"location.hash = '{link}'")
     page.until(f"{read}.endsWith(',generation,@end,in_scope,peak_memory')")
     page.tab.evaluate("location.hash = 'profile=twin-tiny-cards'")
     page.until(f"{read} === '{first}'")
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("index.html", "track=sequence"),
+        ("plots.html", "group=good-tiny-cards-seq-4"),
+        ("compare.html", "a=good-tiny-cards-seq-4"),
+    ],
+)
+def test_an_older_link_says_moment_for_the_evaluation_point(name: str, runs: str, browser: Any, site: Path) -> None:
+    page = Opened(browser, site / name, f"{runs}&moment=%40end")
+    asked = page.tab.get_by_label("Asked")
+    page.until("document.getElementById('at').value === '@end'")
+    asked.wait_for()
+    for chosen in ("", "@end"):
+        asked.select_option(chosen)
+        page.until("at => (new URLSearchParams(location.hash.slice(1)).get('at') || '') === at", chosen)
+    assert "moment" not in page.tab.url
     page.close()
 
 
@@ -225,7 +245,7 @@ def test_pages_of_probes_by_keyboard(browser: Any, site: Path) -> None:
 
 
 def test_only_runs_on_the_same_probes_can_be_compared(browser: Any, site: Path) -> None:
-    page = Opened(browser, site / "compare.html", "a=good-tiny-cards-seq-4&moment=%40end&who=all")
+    page = Opened(browser, site / "compare.html", "a=good-tiny-cards-seq-4&at=%40end&who=all")
     page.tab.wait_for_selector("#probes li")
     options = page.tab.get_by_label("Run B").locator("option")
     assert [option.get_attribute("value") for option in options.all()] == ["poor-tiny-cards-seq-4"]

@@ -63,7 +63,7 @@ def test_kinds_and_metrics_of_others_are_verified_like_the_projects_own(mine: Pa
     monkeypatch.setitem(kinds(), "mirror", ProbeKind("mirror", "in a mirror", "the new answer", "mirrored"))
     row = {**read_run(mine / "result.json", mine / "rows.jsonl").rows[0], "kind": "mirror"}
     assert current_rows([row], "rows") == [row]
-    with pytest.raises(FGVEditError, match=r"rows: row 1: kind: unknown name 'miror'.*did you mean 'mirror'"):
+    with pytest.raises(FGVEditError, match=r"rows: row 1: kind: unknown kind 'miror'.*did you mean 'mirror'"):
         current_rows([{**row, "kind": "miror"}], "rows")
     change(mine, set_rows())
     send(mine, results)
@@ -214,7 +214,7 @@ def test_a_hostile_run_is_refused_by_name_and_nothing_is_written(what: str, mine
 
 def test_a_kind_that_is_not_registered_is_refused_by_name(mine: Path, shared_results: Path):
     change(mine, rows_of(1, 2, kind="rephrased"), recompute=False)
-    with pytest.raises(FGVEditError, match=r"row 2: kind: unknown name 'rephrased'.*did you mean 'rephrase'"):
+    with pytest.raises(FGVEditError, match=r"row 2: kind: unknown kind 'rephrased'.*did you mean 'rephrase'"):
         send(mine, shared_results)
 
 

@@ -9,7 +9,6 @@ beside the page, and nothing else.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import io
 import json
@@ -128,17 +127,6 @@ class Images:
             write_bytes(self.out / path, data)
             self.files[image.key] = {"file": path, "width": picture.width, "height": picture.height}
         return self.files[image.key]
-
-    def shown(self) -> set[str]:
-        """The paths of all files so far, from the page's folder."""
-        return {image["file"] for image in self.files.values()}
-
-    def remove(self, paths: set[str]) -> None:
-        """Delete files of an earlier page, and their folder if nothing else is in it."""
-        for path in paths:
-            (self.out / path).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # there are others
-            (self.out / "images").rmdir()
 
 
 def _suffix(data: bytes) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ def overview(run: Run) -> dict[str, Any]:
     figures, known = metrics_from_rows(run.rows), described()
     kinds, metrics = {row["kind"] for row in run.rows}, {name.partition("/")[2] for name in figures}
     return {
-        "manifest": _manifest(run.manifest),
+        "manifest": {key: value for key, value in run.manifest.items() if key != "rows_sha256"},
         "rows": len(run.rows),
         "chunk": CHUNK,
         "protocols": [_protocol(name) for name in run.manifest["protocols"]],
@@ -37,14 +37,6 @@ def overview(run: Run) -> dict[str, Any]:
         "attention": bool(run.attention),
         "assumed_fit": assumed_fit(run) if any("fit" not in line for line in run.attention.values()) else None,
     }
-
-
-def _manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a person may read of it: of the modules that made the rows, how many they are."""
-    shown = {key: value for key, value in manifest.items() if key != "rows_sha256"}
-    if isinstance(code := manifest.get("code"), Mapping):
-        shown["code"] = f"{len(code)} modules and files, whose hashes stand in result.json"
-    return shown
 
 
 def _protocol(name: str) -> dict[str, Any]:
