@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
-from fgvedit.evaluation.rows import edits_of
 from fgvedit.probes import kinds
 from leaderboard.reading import pack
 
@@ -55,7 +54,7 @@ def make_rows(
 
 def make_result(editor: str, rows: list[dict[str, Any]], /, **manifest: Any) -> dict[str, Any]:
     """A valid result file of these rows; `manifest`: fields of it, or of its parts, that differ."""
-    last = max(edits_of(row) for row in rows)
+    last = max(row["edits"] for row in rows)
     made = {
         "editor": {"name": editor, "class": "a.b:Editor", "config": {"lr": 0.001, "layers": [-1]}, "checkpoint": None},
         "backbone": {"name": "tiny", "source": "model", "revision": "c" * 64, "input_mode": "native"},

@@ -7,19 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import RECORDS, Rows, attention_of, opened, rows_of, write_run
+from made_runs import RECORDS, Rows, attention_of, opened, rows_of, write_data, write_run
 from pages import Opened
 from rows import make_row
 
-from builders.parquet import write_rows
 from fgvedit.viewers.report.page import write_report
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "records"
-    write_rows([make_row(number) for number in range(RECORDS)], folder, "test")
-    return folder
+    return write_data(tmp_path_factory.mktemp("data") / "records", *map(make_row, range(RECORDS)))
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +59,7 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
 
     def make(data: Path | list[dict[str, Any]], rows: Rows | None = None, fragment: str = "", **about: Any) -> Opened:
         if isinstance(data, list):
-            write_rows(data, tmp_path / "records", "test")
-            data = tmp_path / "records"
+            data = write_data(tmp_path / "records", *data)
         run = write_run(tmp_path / "run", data, rows_of(data) if rows is None else rows, **about)
         write_report(run)
         pages.append(opened(browser, run / "report", fragment))

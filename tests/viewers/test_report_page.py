@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import RECORDS, Rows, editor, opened, read_rows, rows_of, shows, wait_for_focus
+from made_runs import RECORDS, Rows, editor, opened, read_rows, rows_of, shows, wait_for_focus, write_data
 from pages import DESKTOP, PHONE, SCRIPT, Opened
 from rows import make_probe, make_row
 
-from builders.parquet import write_rows
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.probes import changes, described, metrics
 from fgvedit.viewers.report import overview
@@ -259,15 +258,12 @@ def test_texts_are_text(show: Callable[..., Opened], tmp_path: Path) -> None:
     probes = [make_probe("in_scope", SCRIPT, image_id="image-0", question=SCRIPT)]
     row = make_row(0, id="__proto__", question=SCRIPT, answer=f"a{SCRIPT}", target=SCRIPT, probes=probes)
     row["entity"]["name"] = SCRIPT
-    write_rows([row, make_row(1, id="</script><b>x</b>")], tmp_path / "hostile", "test")
-    rows = rows_of(tmp_path / "hostile")
-    for one in rows:
-        one.update(
-            {"before": SCRIPT, "after": f"\u2028{SCRIPT}", "route": SCRIPT, "protocol": f"{one['protocol']}{SCRIPT}"}
-        )
+    data = write_data(tmp_path / "hostile", row, make_row(1, id="</script><b>x</b>"))
+    texts = {"before": SCRIPT, "after": f"\u2028{SCRIPT}", "route": SCRIPT}
+    rows = [{**one, **texts, "protocol": f"{one['protocol']}{SCRIPT}"} for one in rows_of(data)]
     named = {**editor(x=SCRIPT, __proto__={"clip": SCRIPT}), "name": SCRIPT}
     protocols = [f"paper{SCRIPT}", f"generation{SCRIPT}"]
-    page = show(tmp_path / "hostile", rows, editor=named, protocols=protocols)
+    page = show(data, rows, editor=named, protocols=protocols)
     page.tab.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
     text = page.tab.locator("body").inner_text()
     assert text.count(SCRIPT) > 12 and "</script><b>x</b>" in text
