@@ -305,7 +305,8 @@ def test_whenever_it_is_killed_a_whole_page_is_there_or_comes_back(
     small: Path, broken: Path, tmp_path: Path, copy_of: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at every change of a file's name: the older page, with a file of the user's own, or the newer one."""
-    monkeypatch.setattr(killing, "WRITING", 0)  # a page has many files
+    monkeypatch.setattr(killing, "CHANGES", ("os.rename", "os.rmdir", "os.link", "shutil.rmtree"))
+    monkeypatch.setattr(killing, "WRITING", 0)
     loaded = {folder: data_of(read_run(folder), None) for folder in (small, broken)}
     monkeypatch.setattr(page, "data_of", lambda run, moved: loaded.get(run.folder, loaded[small]))  # quickly
     out, newer_run = tmp_path / "page", copy_of(small)
