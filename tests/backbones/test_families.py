@@ -1,8 +1,9 @@
-"""Every family against its model's own forward pass and generation, from raw images and texts."""
+"""Every family: its checkpoint as on the hub, and its backbone against the model itself, from raw images and texts."""
 
 from __future__ import annotations
 
 import functools
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -25,13 +26,9 @@ from fgvedit.util.errors import FGVEditError
 QUESTIONS = ["What colour is the card?", "What?", "Which of the cards, of all of them, is blue?"]
 ANSWERS = ["blue", "a rather long answer", "no"]
 FAMILIES = {**SAVE, **MORE}
-EVERY = pytest.mark.parametrize("family", FAMILIES, indirect=True)
-EVERY_OWN = pytest.mark.parametrize("own_family", FAMILIES, indirect=True)
 
 
 def photo(number: int, size: tuple[int, int]) -> ImageRef:
-    import io
-
     image = Image.radial_gradient("L").resize(size).rotate(40 * number)
     image = Image.merge("RGB", [image, image.rotate(90), Image.new("L", size, 60 * number)])
     buffer = io.BytesIO()
@@ -57,15 +54,17 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @functools.cache
 def opened(folder: Path) -> tuple[Any, Any]:
-    model = transformers.AutoModelForImageTextToText.from_pretrained(folder)
-    return model.eval(), transformers.AutoProcessor.from_pretrained(folder)
+    model_class = transformers.AutoModelForImageTextToText
+    model, loading = model_class.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    assert not any(loading.values())
+    return model.eval(), transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
 
 
 class Family:
     """A backbone, and the same checkpoint opened and used as transformers documents it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.name, self.folder = folder.name, folder
         self.backbone: Backbone = open_backbone(str(folder))
         self.model, self.processor = opened(folder)
 
@@ -97,9 +96,9 @@ class Family:
 shared = functools.cache(Family)
 
 
-@pytest.fixture
+@pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Family:
-    """One for all tests that leave the model as it is; it has read no image yet."""
+    """Each of them; one for all tests that leave the model as it is, which has read no image yet."""
     found = shared(saved(request.param))
     found.backbone.forget_images()
     found.backbone.cached_answerer.forget()
@@ -107,31 +106,113 @@ def family(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Fami
     return found
 
 
-@pytest.fixture
-def own_family(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Family:
-    """One whose model a test may change."""
-    return Family(saved(request.param))
+# -- the checkpoints themselves ----------------------------------------------------------------------------------------
 
 
-@EVERY
+SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+QWEN_TURN = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>{}<|im_end|>\n<|im_start|>assistant\n"
+PROMPTS = {  # and how many tokens a photo of 640 x 480 pixels has
+    "llava": ("USER: <image>\n{} ASSISTANT:", 4 * 4),  # patches
+    # 2 x 2 of the whole, 6 x 6 of its 3 x 3 tiles less a row of padding above and below, and a newline for each row
+    "llava_onevision": ("<|im_start|>user <image>\n{}<|im_end|><|im_start|>assistant\n", 2 * 2 + 4 * 6 + 4),
+    "instructblip": ("{}", 12),
+    "qwen2_vl": (SYSTEM + QWEN_TURN, 5 * 7),  # at most 40, in the photo's proportions
+    "qwen2_5_vl": (SYSTEM + QWEN_TURN, 5 * 7),
+    "qwen3_vl": (QWEN_TURN, 5 * 7),
+    "llava_next": ("[INST] <image>\n{} [/INST]", 2 * 2 + 4 * 4 + 4),  # as OneVision, of 2 x 2 tiles
+    # 2 x 2 of the whole and of 3 x 2 tiles each
+    "internvl": ("<|im_start|>user\n<IMG_CONTEXT>\n{}<|im_end|>\n<|im_start|>assistant\n", 4 * (1 + 3 * 2)),
+    "idefics3": ("User:<image>{}<end_of_utterance>\nAssistant:", 4 * (1 + 2 * 2)),
+    "gemma3": ("<start_of_turn>user\n<start_of_image>{}<end_of_turn>\n<start_of_turn>model\n", 2 * 2),
+    "mistral3": ("[INST][IMG]{}[/INST]", 3 * 4),  # in the photo's proportions, at most 4 a side
+}
+
+
+def as_on_the_hub(family: Family, question: str, image: ImageRef = IMAGES[0]) -> Any:
+    """What the model reads of a prompt as the hub's checkpoints have it."""
+    return family.processor(images=image.open(), text=PROMPTS[family.name][0].format(question), return_tensors="pt")
+
+
+def test_it_is_a_small_checkpoint_of_its_family(family: Family, tmp_path: Path):
+    assert family.model.config.model_type == family.name
+    assert all(weight.dtype == torch.float32 for weight in family.model.parameters())
+    assert (family.folder / "model.safetensors").stat().st_size < 1_000_000
+    FAMILIES[family.name](tmp_path / "again")
+    for path in family.folder.rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "again" / path.relative_to(family.folder)).read_bytes()
+
+
+def test_its_prompt_is_that_of_the_hub_and_has_the_images_tokens(family: Family):
+    text, image_tokens = PROMPTS[family.name]
+    turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTIONS[0]}]}
+    if family.name == "instructblip":
+        assert family.processor.chat_template is None
+    else:
+        prompt = family.processor.apply_chat_template([turn], add_generation_prompt=True, tokenize=False)
+        prompt = prompt.removeprefix(family.processor.tokenizer.bos_token or "")  # the tokenizer puts it there again
+        assert prompt == text.format(QUESTIONS[0])
+    ids = as_on_the_hub(family, QUESTIONS[0])["input_ids"][0].tolist()
+    assert ids.count(family.model.config.image_token_id) == image_tokens
+
+
 @torch.no_grad()
+def test_its_logits_change_with_image_and_question(family: Family):
+    inputs = as_on_the_hub(family, QUESTIONS[0])
+    logits = family.model(**inputs).logits[0]
+    assert logits.shape == (inputs["input_ids"].shape[1], len(family.processor.tokenizer)) and logits.isfinite().all()
+    others = as_on_the_hub(family, QUESTIONS[0], photo(3, (640, 480))), as_on_the_hub(family, QUESTIONS[2])
+    for changed in others:
+        difference = logits[-1] - family.model(**changed).logits[0, -1]
+        assert difference.abs().mean() > logits[-1].std() / 10
+
+
+@pytest.mark.parametrize("family", ["llava"], indirect=True)
+def test_llavas_tokenizer_begins_every_text_with_a_space(family: Family):
+    tokens = family.processor.tokenizer.convert_ids_to_tokens(as_on_the_hub(family, "blue")["input_ids"][0].tolist())
+    assert tokens[0] == "<s>" and tokens[1].startswith("▁")
+    assert tokens[tokens.index("<image>") - 1] == "▁"  # the one in the prompt
+    assert tokens[tokens.index("<image>") + 16 :][:2] == ["▁", "<0x0A>"]
+    assert family.processor.tokenizer.tokenize(" blue") == ["▁", "▁blue"]
+
+
+@pytest.mark.parametrize("family", ["instructblip"], indirect=True)
+def test_instructblips_text_begins_behind_the_image(family: Family):
+    inputs, tokenizer = as_on_the_hub(family, "blue"), family.processor.tokenizer
+    assert tokenizer.convert_ids_to_tokens(inputs["input_ids"][0].tolist()) == ["<image>"] * 12 + ["</s>", "▁blue"]
+    assert family.processor.qformer_tokenizer.decode(inputs["qformer_input_ids"][0]) == "[CLS] blue [SEP]"
+
+
+# -- backbones ---------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def expect_own_logits(family: Family, images: list[ImageRef | None]) -> None:
+    """A batch's logits are those that the model has for each of its questions alone."""
+    backbone, prompts = family.backbone, [family.backbone.prompt(question) for question in QUESTIONS[: len(images)]]
+    inputs = backbone.inputs(prompts, images, [backbone.answer_ids(answer) for answer in ANSWERS[: len(images)]])
+    found, mask = backbone.logits(inputs), inputs["attention_mask"]
+    assert len(images) == 1 or not mask.all()
+    for row, shown, question, image, answer in zip(found, mask, QUESTIONS, images, ANSWERS, strict=False):
+        expected = family.asked(image)(**family.inputs(question, image, answer)).logits[0]
+        assert int(shown.sum()) == len(expected)
+        torch.testing.assert_close(row[shown.bool()], expected, atol=2e-4, rtol=2e-4)
+        length = family.inputs(question, image)["input_ids"].shape[1]
+        assert backbone.prompt_length(backbone.prompt(question), image) == length
+
+
 @pytest.mark.parametrize(
     "images", [IMAGES[:1], IMAGES, [None], [None, None, None], [IMAGES[1], None, IMAGES[1]]], ids=str
 )
 def test_logits_are_the_models_own(family: Family, images: list[ImageRef | None]):
     """One image, a batch with padding, text only, a batch with and without images."""
-    backbone, questions = family.backbone, QUESTIONS[: len(images)]
-    answer_ids = [backbone.answer_ids(answer) for answer in ANSWERS[: len(images)]]
-    inputs = backbone.inputs([backbone.prompt(question) for question in questions], images, answer_ids)
-    found, mask = backbone.logits(inputs), inputs["attention_mask"]
-    assert len(images) == 1 or not mask.all()
-    for row, shown, question, image, answer in zip(found, mask, questions, images, ANSWERS, strict=False):
-        expected = family.asked(image)(**family.inputs(question, image, answer)).logits[0]
-        assert int(shown.sum()) == len(expected)
-        torch.testing.assert_close(row[shown.bool()], expected, atol=2e-4, rtol=2e-4)
+    expect_own_logits(family, images)
 
 
-@EVERY
+def test_logits_are_the_models_own_for_real_photos(family: Family, real_data: Path):
+    paths = sorted((real_data / "coco_vqa" / "images").rglob("*.jpg"))[:3]
+    expect_own_logits(family, [ImageRef(path.name, path.read_bytes()) for path in paths])
+
+
 def test_the_image_is_not_encoded_again(family: Family):
     backbone = family.backbone
     queries = [Query(question, image) for question, image in zip(QUESTIONS, IMAGES, strict=True)]
@@ -157,7 +238,6 @@ def test_the_image_is_not_encoded_again(family: Family):
             hook.remove()
 
 
-@EVERY
 @pytest.mark.parametrize("images", [IMAGES, [None, None, None], [IMAGES[0], None, IMAGES[2]]], ids=str)
 def test_greedy_generation_is_the_models_own_token_for_token(family: Family, images: list[ImageRef | None]):
     backbone = family.backbone
@@ -173,7 +253,6 @@ def test_greedy_generation_is_the_models_own_token_for_token(family: Family, ima
         assert answer == backbone.tokenizer.decode(made, skip_special_tokens=True).strip()
 
 
-@EVERY
 def test_the_end_of_an_answer_is_learnt_where_the_answer_ends(family: Family):
     """The loss against the model's own logits over prompt and answer, read from raw inputs."""
     backbone, image = family.backbone, IMAGES[0]
@@ -187,9 +266,9 @@ def test_the_end_of_an_answer_is_learnt_where_the_answer_ends(family: Family):
     torch.testing.assert_close(found, answer_cross_entropy(padded, [ids]), atol=1e-4, rtol=1e-4)
 
 
-@EVERY_OWN
-def test_the_parts_that_editors_change(own_family: Family):
-    backbone = own_family.backbone
+def test_the_parts_that_editors_change(family: Family):
+    """Gradients reach the connector and nothing else, and what is changed of it counts at once."""
+    backbone = open_backbone(str(family.folder))
     assert len(backbone.language_layers) == 2
     block = backbone.language_layers[-1]
     up, down = (block.get_submodule(name) for name in backbone.feed_forward)
@@ -200,6 +279,14 @@ def test_the_parts_that_editors_change(own_family: Family):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in backbone.connector.parameters() if p.dim() > 1)
     connector = {id(parameter) for parameter in backbone.connector.parameters()}
     assert all(p.grad is None for p in backbone.model.parameters() if id(p) not in connector)
+    query = [Query(QUESTIONS[0], IMAGES[0])]
+    before = backbone.teacher_force(query, ["blue"])[0].top
+    with torch.no_grad():
+        for parameter in backbone.connector.parameters():
+            parameter.mul_(-1)
+    after = backbone.teacher_force(query, ["blue"])[0].top
+    assert before.shape == after.shape and not torch.equal(before, after)
+    assert backbone.encoded_images == 1
 
 
 @pytest.mark.parametrize(
@@ -268,20 +355,6 @@ def test_a_sample_that_fails_is_one_sentence(saved: Callable[[str], Path], monke
         open_backbone(str(saved("llava")))
 
 
-@EVERY_OWN
-def test_a_changed_connector_counts_at_once(own_family: Family):
-    backbone = own_family.backbone
-    query = [Query(QUESTIONS[0], IMAGES[0])]
-    before = backbone.teacher_force(query, ["blue"])[0].top
-    with torch.no_grad():
-        for parameter in backbone.connector.parameters():
-            parameter.mul_(-1)
-    after = backbone.teacher_force(query, ["blue"])[0].top
-    assert before.shape == after.shape and not torch.equal(before, after)
-    assert backbone.encoded_images == 1
-
-
-@EVERY
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(family: Family, dtype: torch.dtype):
     half = open_backbone(str(family.folder), dtype=dtype)
@@ -290,21 +363,7 @@ def test_half_precision(family: Family, dtype: torch.dtype):
     assert len(half.generate(queries, 3)) == len(half.teacher_force(queries, ["blue", "no"])) == 2
 
 
-@EVERY
 def test_spread_over_the_devices_that_there_are(family: Family):
     spread = open_backbone(str(family.folder), device_map="auto")
     queries = [Query(QUESTIONS[0], IMAGES[0]), Query(QUESTIONS[1])]
     assert spread.generate(queries, 4) == family.backbone.generate(queries, 4)
-
-
-@EVERY
-def test_a_real_photo(family: Family, real_data: Path):
-    for path in sorted((real_data / "coco_vqa" / "images").rglob("*.jpg"))[:3]:
-        image = ImageRef(path.name, path.read_bytes())
-        inputs = family.inputs(QUESTIONS[0], image)
-        with torch.no_grad():
-            expected = family.model(**inputs).logits[0]
-            prompt = family.backbone.prompt(QUESTIONS[0])
-            found = family.backbone.logits(family.backbone.inputs([prompt], [image]))[0]
-        torch.testing.assert_close(found, expected, atol=2e-4, rtol=2e-4)
-        assert family.backbone.prompt_length(prompt, image) == len(expected)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from results_folder import Change, change, made_up_key, set_in, set_row, set_rows, write_run
-from submitting import content, send
+from submitting import expect_refused, send
 
 from fgvedit.evaluation.metrics import metrics_from_rows
 from fgvedit.probes import Metric, ProbeKind, kinds, metrics
@@ -67,25 +66,14 @@ def test_kinds_and_metrics_of_others_are_verified_like_the_projects_own(mine: Pa
         current_rows([{**row, "kind": "miror"}], "rows")
     change(mine, set_rows())
     send(mine, results)
-    assert table.read_table(results).set_index("editor")["paper/long"].notna().to_dict() == {
-        "mine": True,
-        "other": False,
-    }
+    known = table.read_table(results).set_index("editor")["paper/long"].notna()
+    assert known.to_dict() == {"mine": True, "other": False}
     change(mine, set_in("metrics.paper/long.value", 12.5), recompute=False)
     found = list(faults(read_run(mine / "result.json", mine / "rows.jsonl"), Known(results)))
     assert len(found) == 1 and found[0].startswith("metric 'paper/long' is 12.5, recomputed from the rows ")
 
 
 # -- a changed number ----------------------------------------------------------------------------------------------
-
-
-def test_a_metric_changed_in_the_third_decimal_is_named_with_its_difference(mine: Path, shared_results: Path):
-    was = json.loads((mine / "result.json").read_text())["metrics"]["paper/specificity"]["value"]
-    now = round(was + 0.001, 4)
-    change(mine, set_in("metrics.paper/specificity.value", now), recompute=False)
-    sentence = f"metric 'paper/specificity' is {now}, recomputed from the rows {was} (+0.001)"
-    with pytest.raises(FGVEditError, match=re.escape(sentence)):
-        send(mine, shared_results)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +100,8 @@ def test_any_changed_number_is_found(honest: tuple[Path, Known], draw: st.DataOb
     if new == old:
         assert wrong == []
     else:
-        assert len(wrong) == 1 and name in wrong[0] and f"is {new}, recomputed from the rows {old}" in wrong[0]
+        (sentence,) = wrong
+        assert sentence.endswith(f"{name} is {new}, recomputed from the rows {old} ({new - old:+.10g})")
 
 
 # -- hostile runs --------------------------------------------------------------------------------------------------
@@ -135,87 +124,72 @@ def another_kind(row: dict[str, Any]) -> str:
     return "text_locality" if row["kind"] == "out_of_scope" else row["kind"]
 
 
+def every_score_1(result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        if row["protocol"] == "paper":
+            row |= {"score": 1.0, "route": "edited"}
+
+
 GENERATED, FORCED = {"kind": "rephrase", "protocol": "generation"}, {"kind": "rephrase", "protocol": "paper"}
-HOSTILE: dict[str, tuple[Change, str]] = {
-    "rows missing": (
+NULL, CHANGED = {**GENERATED, "score": 0.0}, {"kind": "out_of_scope", "protocol": "paper", "route": "edited"}
+BY_BASE = {"route": "base", "protocol": "paper"}
+HOSTILE = [
+    # rows of other data
+    (
         lambda result, rows: rows.pop(5),
         "1 rows are missing, the first of them record 'record-0', protocol 'paper', probe 4",
     ),
-    "a row twice": (lambda result, rows: rows.append(dict(rows[3])), "row 169: record 'record-0'.* is there twice"),
-    "rows of another revision": (
+    (lambda result, rows: rows.append(dict(rows[3])), "row 169: record 'record-0'.* is there twice"),
+    (
         rows_of(0, 14, question="What?"),
         "row 1: record 'record-0'.* question is 'What\\?'; expected 'Which colour has card 0",
     ),
-    "an unknown record": (an_unknown_record, "row 169: record 'record-99'.* is not in the data 'cards'"),
-    "another kind": (set_rows(kind=another_kind), "kind is 'text_locality'; expected 'out_of_scope'"),
-    "a wrong expected value": (set_row(GENERATED, expected="red"), "expected is 'red'; expected 'blue', as in the da"),
-    "no expected value": (set_row(GENERATED, expected=None), "expected is None; expected 'blue', as in the data"),
-    "another score": (
-        set_row({**GENERATED, "score": 0.0}, score=1.0),
-        "score is 1.0; expected 0.0, as the answer is 'green' where 'blue' is right",
-    ),
-    "half a score": (set_row(FORCED, score=0.5), "score is 0.5; expected 0 or 1 for kind 'rephrase'"),
-    "a score above 1": (rows_of(0, 1, score=1.5), "row 1: score: 1.5 is greater than"),
-    "another route": (set_row({"protocol": "generation"}, rho=0.123), "rho is 0.123; expected .*, as under protocol"),
-    "a route to nowhere": (rows_of(0, 14, stored_edit=1), "stored_edit is 1; expected null or one of the 1 edits"),
-    "a base that changed": (
-        set_row({"route": "base", "protocol": "paper"}, after="something"),
-        "after is 'something' by the base model; expected 'green'",
-    ),
-    "an unknown revision": (of_result("dataset.revision", "e" * 64), "data revision 'eeee.* is not known"),
-    "a revision that climbs": (of_result("dataset.revision", "../../x"), "found split 'test' at revision '../../x'"),
-    "a split that climbs": (of_result("dataset.split", "../x"), "found split '../x'"),
-    "an unknown protocol": (of_result("protocols", ["papers"]), "unknown protocol 'papers'.*did you mean 'paper'"),
-    "a protocol without rows": (of_result("protocols", ["paper"]), "protocol 'generation'.* is not in the data"),
-    "a limit": (of_result("dataset.limit", 12), "manifest.dataset.limit is 12.*expected the whole split"),
-    "a wrong count": (of_result("dataset.records", 3), "manifest.dataset.records is 3; expected 12"),
-    "script in a name": (of_result("editor.name", "<script>x</script>"), "manifest.editor.name is .* markup"),
-    "a name that turns": (of_result("backbone.name", "tiny\u202exe"), r"manifest.backbone.name holds U\+202E"),
-    "a long name": (of_result("backbone.name", "x" * 400), "manifest.backbone.name: 'x+.* is too long"),
-    "a control in a configuration's key": (
-        of_result("editor.config", {"a\x1b[2J": 1}),
-        r"manifest.editor.config: a name holds U\+001B",
-    ),
-    "a long configuration": (of_result("editor.config", {"a": "x" * 5000}), "config.a has 5,000 characters"),
-    "edits that are no whole number": (set_rows(edits=1.0), "row 1: edits: 1.0 is not of type 'integer'"),
-    "probes that are no whole number": (
-        set_rows(probe=lambda row: float(row["probe"])),
-        "row 1: probe: -1.0 is not of type 'integer'",
-    ),
-    "a limit that is no whole number": (of_result("dataset.limit", 200.0), "limit: 200.0 is not of type 'integer'"),
-    "a sequence that is no whole number": (of_result("sequence", 10.0), "sequence: 10.0 is not of type 'integer'"),
-    "a format that is no whole number": (set_in("format", 2.0), "format: 2.0 is not of type"),
-    "code that is no hash": (of_result("code", "main"), "manifest.code: 'main' does not match"),
-    "many protocols": (of_result("protocols", [f"p{n}" for n in range(99)]), "protocols: .* is too long"),
-    "every score 1": (
-        lambda result, rows: [row.update(score=1.0, route="edited") for row in rows if row["protocol"] == "paper"],
-        "row 1: .* score is 1, but the answer is 'green'; expected 'blue' or a lower score",
-    ),
-    "a score of 1 for a changed answer": (
-        set_row(
-            {"kind": "out_of_scope", "protocol": "paper", "route": "edited"}, before="Green", after="green", score=1.0
-        ),
+    (an_unknown_record, "row 169: record 'record-99'.* is not in the data 'cards'"),
+    (set_rows(kind=another_kind), "kind is 'text_locality'; expected 'out_of_scope'"),
+    (set_row(GENERATED, expected="red"), "expected is 'red'; expected 'blue', as in the da"),
+    (set_row(GENERATED, expected=None), "expected is None; expected 'blue', as in the data"),
+    # scores and routes
+    (set_row(NULL, score=1.0), "score is 1.0; expected 0.0, as the answer is 'green' where 'blue' is right"),
+    (set_row(FORCED, score=0.5), "score is 0.5; expected 0 or 1 for kind 'rephrase'"),
+    (every_score_1, "row 1: .* score is 1, but the answer is 'green'; expected 'blue' or a lower score"),
+    (
+        set_row(CHANGED, before="Green", after="green", score=1.0),
         "score is 1, but the answer is 'green'; expected 'Green'",
     ),
-    "a format to come": (set_in("format", 3), "result.json' .*format: 2 was expected"),
-    "a field too many": (set_in("x", 1), "Additional properties are not allowed"),
-}
+    (rows_of(0, 1, score=1.5), "row 1: score: 1.5 is greater than"),
+    (set_row({"protocol": "generation"}, rho=0.123), "rho is 0.123; expected .*, as under protocol"),
+    (rows_of(0, 14, stored_edit=1), "stored_edit is 1; expected null or one of the 1 edits"),
+    (set_row(BY_BASE, after="something"), "after is 'something' by the base model; expected 'green'"),
+    # the manifest
+    (of_result("dataset.revision", "e" * 64), "data revision 'eeee.* is not known"),
+    (of_result("dataset.revision", "../../x"), "found split 'test' at revision '../../x'"),
+    (of_result("dataset.split", "../x"), "found split '../x'"),
+    (of_result("dataset.limit", 12), "manifest.dataset.limit is 12.*expected the whole split"),
+    (of_result("dataset.records", 3), "manifest.dataset.records is 3; expected 12"),
+    (of_result("protocols", ["papers"]), "unknown protocol 'papers'.*did you mean 'paper'"),
+    (of_result("protocols", ["paper"]), "protocol 'generation'.* is not in the data"),
+    (of_result("protocols", [f"p{n}" for n in range(99)]), "protocols: .* is too long"),
+    (of_result("code", "main"), "manifest.code: 'main' does not match"),
+    (set_in("format", 3), "result.json' .*format: 2 was expected"),
+    (set_in("x", 1), "Additional properties are not allowed"),
+    # texts that cannot be shown
+    (of_result("editor.name", "<script>x</script>"), "manifest.editor.name is .* markup"),
+    (of_result("backbone.name", "tiny\u202exe"), r"manifest.backbone.name holds U\+202E"),
+    (of_result("backbone.name", "x" * 400), "manifest.backbone.name: 'x+.* is too long"),
+    (of_result("editor.config", {"a\x1b[2J": 1}), r"manifest.editor.config: a name holds U\+001B"),
+    (of_result("editor.config", {"a": "x" * 5000}), "config.a has 5,000 characters"),
+    # whole numbers that are none
+    (set_rows(edits=1.0), "row 1: edits: 1.0 is not of type 'integer'"),
+    (set_rows(probe=lambda row: float(row["probe"])), "row 1: probe: -1.0 is not of type 'integer'"),
+    (of_result("dataset.limit", 200.0), "limit: 200.0 is not of type 'integer'"),
+    (of_result("sequence", 10.0), "sequence: 10.0 is not of type 'integer'"),
+    (set_in("format", 2.0), "format: 2.0 is not of type"),
+]
 
 
-@pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_run_is_refused_by_name_and_nothing_is_written(what: str, mine: Path, shared_results: Path):
-    how, sentence = HOSTILE[what]
-    change(mine, how)
-    before = content(shared_results)
-    with pytest.raises(FGVEditError, match=sentence):
-        send(mine, shared_results)
-    assert content(shared_results) == before
-
-
-def test_a_kind_that_is_not_registered_is_refused_by_name(mine: Path, shared_results: Path):
-    change(mine, rows_of(1, 2, kind="rephrased"), recompute=False)
-    with pytest.raises(FGVEditError, match=r"row 2: kind: unknown kind 'rephrased'.*did you mean 'rephrase'"):
-        send(mine, shared_results)
+@pytest.mark.parametrize(("how", "sentence"), HOSTILE)
+def test_a_hostile_run_is_refused_by_name(how: Change, sentence: str, mine: Path, shared_results: Path):
+    expect_refused(change(mine, how), shared_results, sentence)
 
 
 def test_rows_that_are_not_those_of_the_data_are_not_even_computed_on(honest: tuple[Path, Known], monkeypatch):
@@ -241,10 +215,3 @@ def test_what_tokenizers_do_to_a_right_answer_is_no_fault(answer: str, honest: t
         if row["protocol"] == "paper" and row["after"] == "blue":
             row["after"] = answer
     assert not list(faults(found, known))
-
-
-def test_rows_that_are_not_the_results_are_refused(mine: Path, shared_results: Path):
-    text = (mine / "rows.jsonl").read_text().replace('"score": 1.0', '"score": 1', 1)
-    (mine / "rows.jsonl").write_text(text)
-    with pytest.raises(FGVEditError, match=r"manifest\.rows_sha256 is '.*', that of the rows is '"):
-        send(mine, shared_results)

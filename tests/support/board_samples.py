@@ -14,6 +14,7 @@ from fgvedit.probes import kinds
 from leaderboard.reading import pack
 
 REVISION = "ab" * 32
+PACKAGES = ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy")
 
 
 def make_rows(
@@ -37,59 +38,37 @@ def make_rows(
                     new = kinds()[kind].changes
                     answer = "blue" if new else "as before"
                     row = {
-                        "record_id": f"r{record}",
-                        "image_id": f"i{record // 2}" if not sequence else f"i{record}",
-                        "protocol": protocol,
-                        "kind": kind,
-                        "probe": number - 1,
+                        "record_id": f"r{record}", "image_id": f"i{record if sequence else record // 2}",
+                        "protocol": protocol, "kind": kind, "probe": number - 1,
                         "question": f"What of {kind} in {record}?",
-                        "before": "red" if new else answer,
-                        "after": answer if well else "green",
-                        "expected": answer if new else None,
-                        "answer": answer,
+                        "before": "red" if new else answer, "after": answer if well else "green",
+                        "expected": answer if new else None, "answer": answer,
                         "score": 1.0 if well else 0.0 if new or protocol == "generation" else 0.25,
                         "rho": round(chance.random(), 4) if rho else None,
-                        "stored_edit": 0,
-                        "route": "edited" if new or not rho else "base",
-                        "edits": edits,
-                        "age": edits - own,
-                    }
+                        "stored_edit": 0, "route": "edited" if new or not rho else "base",
+                        "edits": edits, "age": edits - own,
+                    }  # fmt: skip
                     rows.append({**row, **changes})
     return rows
 
 
 def make_result(editor: str, rows: list[dict[str, Any]], /, **manifest: Any) -> dict[str, Any]:
     """A valid result file of these rows; `manifest`: fields of it, or of its parts, that differ."""
-    text = rows_text(rows)
     last = max(row["edits"] for row in rows)
     made = {
         "editor": {"name": editor, "class": "a.b:Editor", "config": {"lr": 0.001, "layers": [-1]}, "checkpoint": None},
         "backbone": {"name": "tiny", "source": "model", "revision": "c" * 64, "input_mode": "native"},
         "dataset": {
-            "name": "cards",
-            "config": "default",
-            "split": "test",
-            "revision": REVISION,
-            "records": len({row["record_id"] for row in rows}),
-            "limit": None,
+            "name": "cards", "config": "default", "split": "test", "revision": REVISION,
+            "records": len({row["record_id"] for row in rows}), "limit": None,
         },
         "protocols": sorted({row["protocol"] for row in rows}, reverse=True),
-        "sequence": last if last > 1 else None,
-        "seed": 0,
-        "device": "cpu",
-        "dtype": "float32",
+        "sequence": last if last > 1 else None, "seed": 0, "device": "cpu", "dtype": "float32",
         "hardware": {"name": "A CPU", "processes": 1, "threads": 2},
-        "python": "3.11.2",
-        "packages": dict.fromkeys(
-            ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy"), "1.0"
-        ),
-        "git": {"commit": "d" * 40, "dirty": False},
-        "rows_sha256": hashlib.sha256(text).hexdigest(),
+        "python": "3.11.2", "packages": dict.fromkeys(PACKAGES, "1.0"), "git": {"commit": "d" * 40, "dirty": False},
+        "rows_sha256": hashlib.sha256(rows_text(rows)).hexdigest(),
         "cost": {
-            "seconds": 100.0,
-            "edit_seconds": 1.0 + len(editor),
-            "encoded_images": 24,
-            "peak_memory_bytes": 2**30,
+            "seconds": 100.0, "edit_seconds": 1.0 + len(editor), "encoded_images": 24, "peak_memory_bytes": 2**30,
             "trained_parameters": 1000 * len(editor),
         },
     }  # fmt: skip
@@ -116,16 +95,9 @@ def write_entry(results: Path, id: str, result: dict[str, Any], rows: list[dict[
     folder = results / "runs" / id
     folder.mkdir(parents=True)
     submission = {
-        "format": 1,
-        "id": id,
-        "name": "Somebody",
-        "link": "https://example.org/code",
-        "description": "As it is.",
-        "submitted": "2026-11-26",
-        "status": "verified-rows",
-        "reproduced": None,
-        **about,
-    }
+        "format": 1, "id": id, "name": "Somebody", "link": "https://example.org/code", "description": "As it is.",
+        "submitted": "2026-11-26", "status": "verified-rows", "reproduced": None, **about,
+    }  # fmt: skip
     (folder / "submission.json").write_text(json.dumps(submission))
     (folder / "result.json").write_text(json.dumps(result))
     (folder / "rows.jsonl.xz").write_bytes(pack(rows_text(rows)))
@@ -136,30 +108,13 @@ def write_reported(results: Path, id: str = "a-paper", **changes: Any) -> None:
     """`reported/<id>.json`, with what is in `changes` changed."""
     folder = results / "reported"
     folder.mkdir(parents=True, exist_ok=True)
+    percent = {"reliability": 100.0, "locality": 99.0, "generality": 98.0, "specificity": 97.0}
+    metrics = {f"paper/{metric}": value for metric, value in percent.items()}
     paper = {
-        "format": 1,
-        "id": id,
-        "title": "A Paper on Editing",
-        "link": "https://example.org/paper",
-        "table": "Table 1",
-        "note": "",
-        "dataset": "photos",
-        "split": "test",
-        "protocol": "paper",
-        "rows": [
-            {
-                "editor": "claimed",
-                "backbone": "large",
-                "metrics": {
-                    "paper/reliability": 100.0,
-                    "paper/locality": 99.0,
-                    "paper/generality": 98.0,
-                    "paper/specificity": 97.0,
-                },
-            }
-        ],
-        **changes,
-    }
+        "format": 1, "id": id, "title": "A Paper on Editing", "link": "https://example.org/paper", "table": "Table 1",
+        "note": "", "dataset": "photos", "split": "test", "protocol": "paper",
+        "rows": [{"editor": "claimed", "backbone": "large", "metrics": metrics}], **changes,
+    }  # fmt: skip
     (folder / f"{id}.json").write_text(json.dumps(paper))
 
 

@@ -26,9 +26,29 @@ SENTENCES = [
 ]
 
 
-def save(folder: Path, model_class: Any, config: Any, processor: Any) -> None:
+LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+def save(
+    folder: Path, name: str, processor: Any, image: str, text: dict[str, Any], vision: dict[str, Any], **config: Any
+) -> None:
+    """Write the architecture `name` of transformers, with random weights, and its processor. `image`: the token that
+    stands for one; `text`: what the language model has of its own."""
+    tokenizer = processor.tokenizer
+    language_model = {
+        **LAYERS,
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 1024,
+        **{token: getattr(tokenizer, token) for token in ("bos_token_id", "eos_token_id", "pad_token_id")},
+        **text,
+    }
     torch.manual_seed(0)
-    model = model_class(config)
+    made = getattr(hf, f"{name}Config")(text_config=language_model, vision_config=vision, **config)
+    made.image_token_id = tokenizer.convert_tokens_to_ids(image)
+    model = getattr(hf, f"{name}ForConditionalGeneration")(made)
     spread(model)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -44,36 +64,17 @@ def spread(model: torch.nn.Module) -> None:
             weight.normal_(float(name.endswith("weight")), 0.1)
 
 
-# Vision towers and language models
-
-
 def vision_model(model_type: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "model_type": model_type,
-        "hidden_size": 24,
-        "intermediate_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": 56,
-        "patch_size": 14,
-        **changes,
-    }
+    widths = {"hidden_size": 24, "intermediate_size": 32}
+    return {"model_type": model_type, **widths, **LAYERS, "image_size": 56, "patch_size": 14, **changes}
 
 
-def language_model(tokenizer: Any, **changes: Any) -> dict[str, Any]:
-    return {
-        "vocab_size": len(tokenizer),
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "max_position_embeddings": 1024,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        **changes,
-    }
+def square(side: int) -> dict[str, int]:
+    """A size in pixels, as the image processors want it."""
+    return {"height": side, "width": side}
+
+
+# Tokenizers
 
 
 def train(bpe: Tokenizer, first: list[str], alphabet: list[str]) -> dict[str, Any]:
@@ -131,49 +132,37 @@ def qwen_tokenizer(*image_tokens: str, **named: str) -> Any:
 
 
 def save_llava(folder: Path) -> None:
-    tokenizer = legacy_llama_tokenizer()
     processor = hf.LlavaProcessor(
-        hf.CLIPImageProcessor(size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}),
-        tokenizer,
+        hf.CLIPImageProcessor(size={"shortest_edge": 56}, crop_size=square(56)),
+        legacy_llama_tokenizer(),
         patch_size=14,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=chat.LLAVA,
     )
-    config = hf.LlavaConfig(
-        text_config=language_model(tokenizer, model_type="llama", num_key_value_heads=2),
-        vision_config=vision_model("clip_vision_model", num_hidden_layers=3),  # the last but one is read
-        vision_feature_layer=-2,
-        vision_feature_select_strategy="default",
-        image_seq_length=16,
-        image_token_index=processor.image_token_id,
-    )
-    save(folder, hf.LlavaForConditionalGeneration, config, processor)
+    text = {"model_type": "llama", "num_key_value_heads": 2}
+    vision = vision_model("clip_vision_model", num_hidden_layers=3)  # the last but one is read
+    layer: dict[str, Any] = {"vision_feature_layer": -2, "vision_feature_select_strategy": "default"}
+    save(folder, "Llava", processor, "<image>", text, vision, **layer, image_seq_length=16)
 
 
 def save_llava_onevision(folder: Path) -> None:
     """Images are cut into up to 3 x 3 tiles."""
-    tokenizer = qwen_tokenizer("<image>", "<video>")
     pinpoints = [[28 * rows, 28 * columns] for rows in (1, 2, 3) for columns in (1, 2, 3)]
-    side = {"height": 28, "width": 28}
     processor = hf.LlavaOnevisionProcessor(
-        hf.LlavaOnevisionImageProcessor(size=side, image_grid_pinpoints=pinpoints),
-        tokenizer,
-        hf.LlavaOnevisionVideoProcessor(size=side),
+        hf.LlavaOnevisionImageProcessor(size=square(28), image_grid_pinpoints=pinpoints),
+        qwen_tokenizer("<image>", "<video>"),
+        hf.LlavaOnevisionVideoProcessor(size=square(28)),
         num_image_tokens=4,
         vision_feature_select_strategy="full",
         vision_aspect_ratio="anyres_max_9",
         chat_template=chat.ONEVISION,
     )
-    config = hf.LlavaOnevisionConfig(
-        text_config=language_model(tokenizer, model_type="qwen2"),
-        vision_config=vision_model("siglip_vision_model", image_size=28, vision_use_head=False),
-        image_grid_pinpoints=pinpoints,
-        vision_aspect_ratio="anyres_max_9",
-        image_token_index=processor.image_token_id,
-        video_token_index=processor.video_token_id,
-    )
-    save(folder, hf.LlavaOnevisionForConditionalGeneration, config, processor)
+    vision = vision_model("siglip_vision_model", image_size=28, vision_use_head=False)
+    tiles = {"image_grid_pinpoints": pinpoints, "vision_aspect_ratio": "anyres_max_9"}
+    video = processor.video_token_id
+    text = {"model_type": "qwen2"}
+    save(folder, "LlavaOnevision", processor, "<image>", text, vision, **tiles, video_token_index=video)
 
 
 # InstructBLIP
@@ -181,150 +170,71 @@ def save_llava_onevision(folder: Path) -> None:
 
 def save_instructblip(folder: Path) -> None:
     """With a Vicuna, whose first token is its last one: "</s>"."""
-    tokenizer = hf.LlamaTokenizer(
-        **llama_vocabulary(),
-        bos_token="</s>",
-        eos_token="</s>",
-        unk_token="</s>",
-        pad_token="[PAD]",
-        add_bos_token=True,
-    )
+    named = {"bos_token": "</s>", "eos_token": "</s>", "unk_token": "</s>", "pad_token": "[PAD]"}
     letters = string.ascii_lowercase + string.digits + string.punctuation
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
-    qformer_tokenizer = hf.BertTokenizer(
-        vocab={piece: number for number, piece in enumerate(pieces)}, bos_token="[DEC]"
-    )
+    numbered = {piece: number for number, piece in enumerate(pieces)}
     processor = hf.InstructBlipProcessor(
-        hf.BlipImageProcessor(size={"height": 28, "width": 28}), tokenizer, qformer_tokenizer, num_query_tokens=12
-    )
-    config = hf.InstructBlipConfig(
-        text_config=language_model(tokenizer, model_type="llama", num_key_value_heads=2),
-        qformer_config={
-            "vocab_size": len(qformer_tokenizer),
-            "hidden_size": 48,
-            "intermediate_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-        },
-        vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 28,
-            "patch_size": 14,
-        },
+        hf.BlipImageProcessor(size=square(28)),
+        hf.LlamaTokenizer(**llama_vocabulary(), **named, add_bos_token=True),
+        hf.BertTokenizer(vocab=numbered, bos_token="[DEC]"),
         num_query_tokens=12,
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
     )
-    save(folder, hf.InstructBlipForConditionalGeneration, config, processor)
+    text = {"model_type": "llama", "num_key_value_heads": 2}
+    vision = {**LAYERS, "hidden_size": 32, "intermediate_size": 32, "image_size": 28, "patch_size": 14}
+    length = len(processor.qformer_tokenizer)
+    qformer = {**LAYERS, "hidden_size": 48, "intermediate_size": 32, "vocab_size": length}
+    save(folder, "InstructBlip", processor, "<image>", text, vision, qformer_config=qformer, num_query_tokens=12)
 
 
 # Qwen-VL
 
 
-QWEN_TOKENS = {
-    "vision_start_token_id": "<|vision_start|>",
-    "vision_end_token_id": "<|vision_end|>",
-    "image_token_id": "<|image_pad|>",
-    "video_token_id": "<|video_pad|>",
-}
-
-
 def save_qwen(
     folder: Path,
-    model_class: Any,
-    config_class: Any,
-    processor_class: Any,
-    image_processor: Any,
+    name: str,
     video_processor: Any,
     template: str,
+    side: int,
     text: dict[str, Any],
     vision: dict[str, Any],
+    **pixels: Any,
 ) -> None:
-    tokenizer = qwen_tokenizer(*QWEN_TOKENS.values())
-    processor = processor_class(image_processor, tokenizer, video_processor, chat_template=template)
-    config = config_class(
-        text_config=language_model(tokenizer, **text),
-        vision_config={"depth": 2, "num_heads": 2, **vision},
-        **{name: tokenizer.convert_tokens_to_ids(token) for name, token in QWEN_TOKENS.items()},
-    )
-    save(folder, model_class, config, processor)
+    """An image has 16 to 40 tokens of side x side pixels; `pixels`: what else its processor is told."""
+    size = {"shortest_edge": 16 * side**2, "longest_edge": 40 * side**2}
+    tokens = {f"{part}_token_id": f"<|{part}|>" for part in ("vision_start", "vision_end")}
+    tokens |= {f"{part}_token_id": f"<|{part}_pad|>" for part in ("image", "video")}
+    tokenizer = qwen_tokenizer(*tokens.values())
+    images = hf.Qwen2VLImageProcessor(size=size, patch_size=side // 2, **pixels)
+    videos = video_processor(size=size, **pixels)
+    processor = getattr(hf, f"{name}Processor")(images, tokenizer, videos, chat_template=template)
+    ids = {field: tokenizer.convert_tokens_to_ids(token) for field, token in tokens.items()}
+    vision = {"depth": 2, "num_heads": 2, "patch_size": side // 2, **vision}
+    save(folder, name, processor, "<|image_pad|>", text, vision, **ids)
 
 
-def between(least: int, most: int, side: int) -> dict[str, int]:
-    """How many tokens of side x side pixels an image may have, in pixels, as the image processors want it."""
-    return {"shortest_edge": least * side**2, "longest_edge": most * side**2}
+ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}}
+WIDTHS = {"hidden_size": 24, "intermediate_size": 32, "out_hidden_size": 32}
 
 
 def save_qwen2_vl(folder: Path) -> None:
-    size = between(16, 40, side=28)
-    save_qwen(
-        folder,
-        hf.Qwen2VLForConditionalGeneration,
-        hf.Qwen2VLConfig,
-        hf.Qwen2VLProcessor,
-        hf.Qwen2VLImageProcessor(size=size),
-        hf.Qwen2VLVideoProcessor(size=size),
-        chat.QWEN2,
-        text={"rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}},
-        vision={"patch_size": 14, "embed_dim": 24, "mlp_ratio": 2, "hidden_size": 32},
-    )
+    vision = {"embed_dim": 24, "mlp_ratio": 2, "hidden_size": 32}
+    save_qwen(folder, "Qwen2VL", hf.Qwen2VLVideoProcessor, chat.QWEN2, 28, ROPE, vision)
 
 
 def save_qwen2_5_vl(folder: Path) -> None:
     """The first vision layer attends within windows of 4 x 4 tokens."""
-    size = between(16, 40, side=28)
-    save_qwen(
-        folder,
-        hf.Qwen2_5_VLForConditionalGeneration,
-        hf.Qwen2_5_VLConfig,
-        hf.Qwen2_5_VLProcessor,
-        hf.Qwen2VLImageProcessor(size=size),
-        hf.Qwen2VLVideoProcessor(size=size),
-        chat.QWEN2,
-        text={"rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}},
-        vision={
-            "patch_size": 14,
-            "hidden_size": 24,
-            "intermediate_size": 32,
-            "out_hidden_size": 32,
-            "window_size": 112,
-            "fullatt_block_indexes": [1],
-        },
-    )
+    vision = {**WIDTHS, "window_size": 112, "fullatt_block_indexes": [1]}
+    save_qwen(folder, "Qwen2_5_VL", hf.Qwen2VLVideoProcessor, chat.QWEN2, 28, ROPE, vision)
 
 
 def save_qwen3_vl(folder: Path) -> None:
     """The first vision layer is also read by the first language layer; there is no system prompt of its own."""
-    size = between(16, 40, side=32)
+    sections = {"mrope_section": [4, 2, 2], "mrope_interleaved": True}
+    text = {"head_dim": 16, "rope_parameters": {"rope_type": "default", "rope_theta": 5e6, **sections}}
+    vision = {**WIDTHS, "num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
     half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    save_qwen(
-        folder,
-        hf.Qwen3VLForConditionalGeneration,
-        hf.Qwen3VLConfig,
-        hf.Qwen3VLProcessor,
-        hf.Qwen2VLImageProcessor(size=size, patch_size=16, **half),
-        hf.Qwen3VLVideoProcessor(size=size, **half),
-        chat.QWEN3,
-        text={
-            "head_dim": 16,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 5e6,
-                "mrope_section": [4, 2, 2],
-                "mrope_interleaved": True,
-            },
-        },
-        vision={
-            "patch_size": 16,
-            "hidden_size": 24,
-            "intermediate_size": 32,
-            "out_hidden_size": 32,
-            "num_position_embeddings": 64,
-            "deepstack_visual_indexes": [0],
-        },
-    )
+    save_qwen(folder, "Qwen3VL", hf.Qwen3VLVideoProcessor, chat.QWEN3, 32, text, vision, **half)
 
 
 SAVE: dict[str, Callable[[Path], None]] = {

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 import random
 from pathlib import Path
 from typing import Any
 
+import board_samples
+from board_samples import make_result
 from pages import DESKTOP, Opened
 from PIL import Image
 
+from builders.parquet import write_rows
 from fgvedit.dataset import load_records
-from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
 from fgvedit.probes import changes
 
 RECORDS = 30  # of the run that tests of pages share: three pages of the list, and two scripts of records
 PROTOCOLS = ["paper", "generation"]
 GRID = (4, 2)  # rows and columns of attention maps
 Rows = list[dict[str, Any]]
+
+
+def write_data(folder: Path, *rows: dict[str, Any]) -> Path:
+    """A data set of these rows."""
+    write_rows(list(rows), folder, "test")
+    return folder
 
 
 def rows_of(data: Path, routed: bool = True, sequence: int | None = None) -> Rows:
@@ -32,28 +39,19 @@ def rows_of(data: Path, routed: bool = True, sequence: int | None = None) -> Row
         for edits in dict.fromkeys([own, sequence or 1]):
             rhos = [drawn.random() if routed else None for _ in record.asked]
             for protocol in PROTOCOLS:
+                long = "" if number else f" {'long' * 30}"
                 for index, (probe, rho) in enumerate(zip(record.asked, rhos, strict=True)):
                     change = changes(probe.kind)
-                    rows.append(
-                        {
-                            "record_id": record.id,
-                            "image_id": record.image.image_id,
-                            "protocol": protocol,
-                            "kind": probe.kind,
-                            "probe": index - 1,
-                            "question": probe.question,
-                            "before": f"before {index}",
-                            "after": f"after {index}" if number else f"after {index} {'long' * 30}",
-                            "expected": probe.answer if change else None,
-                            "answer": probe.answer,
-                            "score": drawn.choice([0.0, 1.0] if change else [0.0, 0.25, 1.0]),
-                            "rho": rho,
-                            "stored_edit": drawn.randrange(edits) if routed else None,
-                            "route": "edited" if rho is None or rho >= 0.5 else "base",
-                            "edits": edits,
-                            "age": edits - own,
-                        }
-                    )
+                    row = {
+                        "record_id": record.id, "image_id": record.image.image_id, "protocol": protocol,
+                        "kind": probe.kind, "probe": index - 1, "question": probe.question,
+                        "before": f"before {index}", "after": f"after {index}{long}",
+                        "expected": probe.answer if change else None, "answer": probe.answer,
+                        "score": drawn.choice([0.0, 1.0] if change else [0.0, 0.25, 1.0]),
+                        "rho": rho, "stored_edit": drawn.randrange(edits) if routed else None,
+                        "route": "edited" if rho is None or rho >= 0.5 else "base", "edits": edits, "age": edits - own,
+                    }  # fmt: skip
+                    rows.append(row)
     return rows
 
 
@@ -75,25 +73,12 @@ def write_run(
     folder: Path, data: Path, rows: Rows, attention: list[dict[str, Any]] | None = None, **changes: Any
 ) -> Path:
     """A finished run's folder; `changes` of its manifest."""
-    folder.mkdir()
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / "rows.jsonl").write_text(text)
+    loaded = load_records(str(data))
+    dataset = {"name": str(data), "revision": loaded.revision, "records": len(loaded.records)}
+    about = {"editor": editor(), "dataset": dataset, "protocols": PROTOCOLS, **changes}
+    board_samples.write_run(folder, make_result("mine", rows, **about), rows)
     if attention:
         (folder / "looks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in attention))
-    loaded = load_records(str(data))
-    manifest = {
-        "editor": editor(),
-        "backbone": {"name": "tiny", "source": "model", "revision": "0", "input_mode": "native"},
-        "dataset": {
-            "name": str(data), "config": "default", "split": "test", "revision": loaded.revision,
-            "records": len(loaded.records), "limit": None,
-        },
-        "protocols": PROTOCOLS, "sequence": None, "seed": 0, "device": "cpu", "dtype": "float32",
-        "rows_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        **changes,
-    }  # fmt: skip
-    result = {"format": 2, "manifest": manifest, "metrics": metrics_from_rows(rows), "router": router_from_rows(rows)}
-    (folder / "result.json").write_text(json.dumps(result))
     return folder
 
 
@@ -108,16 +93,10 @@ def read_rows(run: Path) -> Rows:
 
 def shows(row: dict[str, Any], show: str) -> bool:
     """Whether a filter of the page is to show a row, by its definition."""
-    change, away = changes(row["kind"]), row["route"] != "base"
-    routed = row["rho"] is not None
+    change, away, routed = changes(row["kind"]), row["route"] != "base", row["rho"] is not None
     wrong, missed, falsely = row["score"] < 1, routed and change and not away, routed and not change and away
-    return {
-        "all": True,
-        "wrong": wrong,
-        "missed": missed,
-        "falsely": falsely,
-        "answer": wrong and routed and not missed and not falsely,
-    }[show]
+    answer = wrong and routed and not missed and not falsely
+    return {"all": True, "wrong": wrong, "missed": missed, "falsely": falsely, "answer": answer}[show]
 
 
 def photo(width: int, height: int, kind: str = "JPEG", **options: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import chat_templates as chat
 import transformers as hf
-from families import language_model, legacy_llama_tokenizer, llama_vocabulary, qwen_tokenizer, save, train, vision_model
+from families import legacy_llama_tokenizer, llama_vocabulary, qwen_tokenizer, save, square, train, vision_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 
@@ -54,50 +54,32 @@ def gemma_tokenizer(**image_tokens: str) -> Any:
 
 def save_llava_next(folder: Path) -> None:
     """Images are cut into up to 2 x 2 tiles, or 3 in a row; the whole comes before them."""
-    tokenizer = legacy_llama_tokenizer()
     pinpoints = [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]
     processor = hf.LlavaNextProcessor(
-        hf.LlavaNextImageProcessor(
-            size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}, image_grid_pinpoints=pinpoints
-        ),
-        tokenizer,
+        hf.LlavaNextImageProcessor(size={"shortest_edge": 28}, crop_size=square(28), image_grid_pinpoints=pinpoints),
+        legacy_llama_tokenizer(),
         patch_size=14,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=chat.LLAVA_NEXT,
     )
-    config = hf.LlavaNextConfig(
-        text_config=language_model(tokenizer, model_type="mistral"),
-        vision_config=vision_model("clip_vision_model", num_hidden_layers=3, image_size=28),
-        image_grid_pinpoints=pinpoints,
-        image_token_index=processor.image_token_id,
-    )
-    save(folder, hf.LlavaNextForConditionalGeneration, config, processor)
+    vision = vision_model("clip_vision_model", num_hidden_layers=3, image_size=28)
+    text = {"model_type": "mistral"}
+    save(folder, "LlavaNext", processor, "<image>", text, vision, image_grid_pinpoints=pinpoints)
 
 
 def save_internvl(folder: Path) -> None:
     """Images are cut into up to 6 tiles; the whole comes behind them. Four patches become one token."""
-    tokenizer = qwen_tokenizer(
-        start_image_token="<img>",
-        end_image_token="</img>",
-        context_image_token="<IMG_CONTEXT>",
-        video_token="<video>",
-    )
-    side = {"height": 56, "width": 56}
+    start_and_end = {"start_image_token": "<img>", "end_image_token": "</img>"}
     processor = hf.InternVLProcessor(
-        hf.GotOcr2ImageProcessor(size=side, max_patches=6, crop_to_patches=True),
-        tokenizer,
-        hf.InternVLVideoProcessor(size=side),
+        hf.GotOcr2ImageProcessor(size=square(56), max_patches=6, crop_to_patches=True),
+        qwen_tokenizer(**start_and_end, context_image_token="<IMG_CONTEXT>", video_token="<video>"),
+        hf.InternVLVideoProcessor(size=square(56)),
         image_seq_length=4,
         chat_template=chat.INTERNVL,
     )
-    config = hf.InternVLConfig(
-        text_config=language_model(tokenizer, model_type="qwen2"),
-        vision_config=vision_model("internvl_vision"),
-        image_token_id=processor.image_token_id,
-        image_seq_length=4,
-    )
-    save(folder, hf.InternVLForConditionalGeneration, config, processor)
+    text, vision = {"model_type": "qwen2"}, vision_model("internvl_vision")
+    save(folder, "InternVL", processor, "<IMG_CONTEXT>", text, vision, image_seq_length=4)
 
 
 def save_idefics3(folder: Path) -> None:
@@ -111,98 +93,63 @@ def save_idefics3(folder: Path) -> None:
         image_seq_len=4,
         chat_template=chat.IDEFICS3,
     )
-    config = hf.Idefics3Config(
-        text_config=language_model(tokenizer, model_type="llama"),
-        vision_config=vision_model("idefics3_vision"),
-        image_token_id=processor.image_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    save(folder, hf.Idefics3ForConditionalGeneration, config, processor)
+    text, vision = {"model_type": "llama"}, vision_model("idefics3_vision")
+    save(folder, "Idefics3", processor, "<image>", text, vision, pad_token_id=tokenizer.pad_token_id)
 
 
 def save_gemma3(folder: Path) -> None:
     """An image's tokens attend to one another, in both directions; the first layer reaches what is 16 tokens away."""
     tokens = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
     tokenizer = gemma_tokenizer(**tokens)
-    processor = hf.Gemma3Processor(
-        hf.Gemma3ImageProcessor(size={"height": 56, "width": 56}),
-        tokenizer,
-        image_seq_length=4,
-        chat_template=chat.GEMMA3,
-    )
-    config = hf.Gemma3Config(
-        text_config=language_model(
-            tokenizer,
-            head_dim=16,
-            query_pre_attn_scalar=16,
-            sliding_window=16,
-            layer_types=["sliding_attention", "full_attention"],
-        ),
-        vision_config=vision_model("siglip_vision_model", vision_use_head=False),
-        mm_tokens_per_image=4,
-        **{
-            name.replace("token", "token_index"): tokenizer.convert_tokens_to_ids(token)
-            for name, token in tokens.items()
-        },
-    )
-    save(folder, hf.Gemma3ForConditionalGeneration, config, processor)
+    image_processor = hf.Gemma3ImageProcessor(size=square(56))
+    processor = hf.Gemma3Processor(image_processor, tokenizer, image_seq_length=4, chat_template=chat.GEMMA3)
+    text = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 16}
+    layers = {"layer_types": ["sliding_attention", "full_attention"]}
+    vision = vision_model("siglip_vision_model", vision_use_head=False)
+    ids = {f"{name}_index": tokenizer.convert_tokens_to_ids(token) for name, token in tokens.items()}
+    image = tokens["image_token"]
+    save(folder, "Gemma3", processor, image, {**text, **layers}, vision, mm_tokens_per_image=4, **ids)
 
 
 def save_mistral3(folder: Path) -> None:
     """Images keep their proportions; a token stands at the end of each row of theirs."""
-    tokenizer = byte_tokenizer("<s>", "</s>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]")
     processor = hf.PixtralProcessor(
         hf.PixtralImageProcessor(size={"longest_edge": 112}, patch_size=14),
-        tokenizer,
+        byte_tokenizer("<s>", "</s>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]"),
         patch_size=14,
         spatial_merge_size=2,
         chat_template=chat.MISTRAL3,
     )
-    config = hf.Mistral3Config(
-        text_config=language_model(tokenizer, model_type="mistral", head_dim=16),
-        vision_config=vision_model("pixtral", image_size=112),
-        image_token_index=processor.image_token_id,
-    )
-    save(folder, hf.Mistral3ForConditionalGeneration, config, processor)
+    text, vision = {"model_type": "mistral", "head_dim": 16}, vision_model("pixtral", image_size=112)
+    save(folder, "Mistral3", processor, "[IMG]", text, vision)
 
 
 # What is refused: a prompt's tokens that attend to those behind them; images that the language model's layers attend to
 
 
 def save_paligemma(folder: Path) -> None:
-    tokenizer = gemma_tokenizer(image_token="<image>")
-    processor = hf.PaliGemmaProcessor(
-        hf.SiglipImageProcessor(size={"height": 56, "width": 56}, image_seq_length=16), tokenizer
-    )
-    config = hf.PaliGemmaConfig(
-        text_config=language_model(tokenizer, model_type="gemma", head_dim=16),
-        vision_config=vision_model("siglip_vision_model", vision_use_head=False),
-        projection_dim=32,
-        image_token_index=processor.image_token_id,
-    )
-    save(folder, hf.PaliGemmaForConditionalGeneration, config, processor)
+    images = hf.SiglipImageProcessor(size=square(56), image_seq_length=16)
+    processor = hf.PaliGemmaProcessor(images, gemma_tokenizer(image_token="<image>"))
+    text = {"model_type": "gemma", "head_dim": 16}
+    vision = vision_model("siglip_vision_model", vision_use_head=False)
+    save(folder, "PaliGemma", processor, "<image>", text, vision, projection_dim=32)
 
 
 def save_mllama(folder: Path) -> None:
     tokenizer = byte_tokenizer("<|begin_of_text|>", "<|eot_id|>", "<|image|>", "<|python_tag|>")
-    processor = hf.MllamaProcessor(hf.MllamaImageProcessor(size={"height": 56, "width": 56}), tokenizer)
-    config = hf.MllamaConfig(
-        text_config=language_model(
-            tokenizer, cross_attention_layers=[1], rope_parameters={"rope_type": "default", "rope_theta": 1e4}
-        ),
-        vision_config={
-            "hidden_size": 24,
-            "intermediate_size": 32,
-            "num_hidden_layers": 2,
-            "num_global_layers": 1,
-            "attention_heads": 2,
-            "vision_output_dim": 48,
-            "intermediate_layers_indices": [0],
-            "image_size": 56,
-        },
-        image_token_index=tokenizer.convert_tokens_to_ids("<|image|>"),
-    )
-    save(folder, hf.MllamaForConditionalGeneration, config, processor)
+    processor = hf.MllamaProcessor(hf.MllamaImageProcessor(size=square(56)), tokenizer)
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}
+    vision = {
+        "hidden_size": 24,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_global_layers": 1,
+        "attention_heads": 2,
+        "vision_output_dim": 48,
+        "intermediate_layers_indices": [0],
+        "image_size": 56,
+    }
+    save(folder, "Mllama", processor, "<|image|>", {"cross_attention_layers": [1], **rope}, vision)
 
 
 # Of families that are opened by their architecture alone.

@@ -27,23 +27,17 @@ from leaderboard.data import AnswerKey, KeyRecord, write_key
 Change = Callable[[dict[str, Any], list[dict[str, Any]]], object]  # of a result and its rows
 KINDS = ("edit", "rephrase", "in_scope", "out_of_scope", "text_locality", "other_image", "reference_in")
 RECORDS = 12
+ANSWERS = ("green", "blue")  # before and after an edit, where it changes them
 
 
 def made_up_key(records: int = RECORDS) -> AnswerKey:
     """Made-up data of so many records, each about an image of its own."""
     revision = "d" * 64 if records == RECORDS else f"{records:04x}" * 16
-    made = tuple(
-        KeyRecord(
-            f"record-{number}",
-            f"image-{number}",
-            tuple(
-                (kind, f"Which colour has card {number} ({kind})?", "blue" if changes(kind) else "green")
-                for kind in KINDS
-            ),
-        )
-        for number in range(records)
-    )
-    return AnswerKey("cards", "default", "test", revision, made)
+    made = []
+    for number in range(records):
+        asked = [(kind, f"Which colour has card {number} ({kind})?", ANSWERS[changes(kind)]) for kind in KINDS]
+        made.append(KeyRecord(f"record-{number}", f"image-{number}", tuple(asked)))
+    return AnswerKey("cards", "default", "test", revision, tuple(made))
 
 
 def made_up_rows(
@@ -60,29 +54,17 @@ def made_up_rows(
             for number, (kind, question, answer) in enumerate(record.probes):
                 must = changes(kind)
                 edited = right[number] == must
-                score = float(right[number])
-                if protocol == "paper" and edited and not must:
-                    score = 0.25  # a part of the tokens stayed
-                rows.append(
-                    {
-                        "record_id": record.id,
-                        "image_id": record.image_id,
-                        "protocol": protocol,
-                        "kind": kind,
-                        "probe": number - 1,
-                        "question": question,
-                        "before": "green",
-                        "after": ("blue" if must else "red") if edited else "green",
-                        "expected": answer if must else None,
-                        "answer": answer,
-                        "score": score,
-                        "rho": 0.5 + rhos[number] if edited else 0.5 - rhos[number],
-                        "stored_edit": 0,
-                        "route": "edited" if edited else "base",
-                        "edits": edits,
-                        "age": since,
-                    }
-                )
+                stays_in_part = protocol == "paper" and edited and not must  # so do some of the tokens
+                row = {
+                    "record_id": record.id, "image_id": record.image_id, "protocol": protocol, "kind": kind,
+                    "probe": number - 1, "question": question,
+                    "before": "green", "after": ("blue" if must else "red") if edited else "green",
+                    "expected": answer if must else None, "answer": answer,
+                    "score": 0.25 if stays_in_part else float(right[number]),
+                    "rho": 0.5 + rhos[number] if edited else 0.5 - rhos[number],
+                    "stored_edit": 0, "route": "edited" if edited else "base", "edits": edits, "age": since,
+                }  # fmt: skip
+                rows.append(row)
     return rows
 
 

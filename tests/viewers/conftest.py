@@ -7,19 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import RECORDS, Rows, attention_of, opened, rows_of, write_run
+from made_runs import RECORDS, Rows, attention_of, opened, rows_of, write_data, write_run
 from pages import Opened
 from rows import make_row
 
-from builders.parquet import write_rows
 from fgvedit.viewers.report.page import write_report
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "records"
-    write_rows([make_row(number) for number in range(RECORDS)], folder, "test")
-    return folder
+    return write_data(tmp_path_factory.mktemp("data") / "records", *map(make_row, range(RECORDS)))
 
 
 @pytest.fixture(scope="session")
@@ -48,27 +45,27 @@ def page(shared: Opened) -> Opened:
 
 
 @pytest.fixture
-def fresh(browser: Any, run: Path) -> Iterator[Opened]:
-    """The run's page, opened anew."""
-    page = opened(browser, run / "report")
-    yield page
-    page.close()
-
-
-@pytest.fixture
-def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
-    """Makes a run of these rows, on data or on the rows of such, and opens its page."""
+def open_page(browser: Any, run: Path) -> Iterator[Callable[..., Opened]]:
+    """Opens the run's page, or another, anew."""
     pages = []
 
-    def make(data: Path | list[dict[str, Any]], rows: Rows | None = None, fragment: str = "", **about: Any) -> Opened:
-        if isinstance(data, list):
-            write_rows(data, tmp_path / "records", "test")
-            data = tmp_path / "records"
-        run = write_run(tmp_path / "run", data, rows_of(data) if rows is None else rows, **about)
-        write_report(run)
-        pages.append(opened(browser, run / "report", fragment))
+    def make(fragment: str = "", folder: Path | None = None, **context: Any) -> Opened:
+        pages.append(opened(browser, folder or run / "report", fragment, **context))
         return pages[-1]
 
     yield make
     for page in pages:
         page.close()
+
+
+@pytest.fixture
+def show(open_page: Callable[..., Opened], tmp_path: Path) -> Callable[..., Opened]:
+    """Makes a run of these rows, on data or on the rows of such, and opens its page."""
+
+    def make(data: Path | list[dict[str, Any]], rows: Rows | None = None, fragment: str = "", **about: Any) -> Opened:
+        data = write_data(tmp_path / "records", *data) if isinstance(data, list) else data
+        run = write_run(tmp_path / "run", data, rows_of(data) if rows is None else rows, **about)
+        write_report(run)
+        return open_page(fragment, run / "report")
+
+    return make

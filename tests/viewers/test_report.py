@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,12 +12,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import killing
 import pytest
-from made_runs import PROTOCOLS, RECORDS, attention_of, editor, photo, read_rows, rows_of, turned, write_run
+from made_runs import (
+    PROTOCOLS,
+    RECORDS,
+    Rows,
+    attention_of,
+    editor,
+    photo,
+    read_rows,
+    rows_of,
+    turned,
+    write_data,
+    write_run,
+)
 from PIL import Image
+from results_folder import change, set_in
 from rows import image_ref, make_row
 
-from builders.parquet import write_rows
 from fgvedit.cli.report import main
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError
@@ -31,9 +43,7 @@ from fgvedit.viewers.report.reading import data_of, read_run
 
 @pytest.fixture(scope="module")
 def two_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "records"
-    write_rows([make_row(number) for number in range(2)], folder, "test")
-    return folder
+    return write_data(tmp_path_factory.mktemp("data") / "records", *map(make_row, range(2)))
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +56,8 @@ def small(two_records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of whose data an image does not decode."""
     folder = tmp_path_factory.mktemp("broken")
-    image = {"bytes": image_ref(0).data[:60], "path": None}
-    write_rows([make_row(0, image=image)], folder / "records", "test")
-    return write_run(folder / "run", folder / "records", rows_of(folder / "records"))
+    data = write_data(folder / "records", make_row(0, image={"bytes": image_ref(0).data[:60], "path": None}))
+    return write_run(folder / "run", data, rows_of(data))
 
 
 def page_data(page: Path) -> Any:
@@ -85,13 +94,12 @@ def test_every_row_is_on_the_page(run: Path) -> None:
 def test_metrics_and_histograms_are_those_of_the_rows(run: Path) -> None:
     content, rows = page_data(run / "report"), read_rows(run)
     assert content["figures"] == json.loads((run / "result.json").read_text())["metrics"]
-    bins = Counter((row["protocol"], row["kind"], int(row["rho"] * 40)) for row in rows)
     found: Counter[tuple[str, str, int]] = Counter()
     for protocol, kinds in content["rho"]["counts"].items():
         for kind, sides in kinds.items():
             for side in sides:
                 found.update({(protocol, kind, bin): count for bin, count in enumerate(side) if count})
-    assert found == bins
+    assert found == Counter((row["protocol"], row["kind"], int(row["rho"] * 40)) for row in rows)
 
 
 @pytest.mark.parametrize("threshold", [0.51, 0.7, 1, 1.5])
@@ -120,11 +128,13 @@ def test_a_rho_that_is_no_number_is_shown_as_it_is(two_records: Path, tmp_path: 
 
 
 def test_a_run_of_format_1(data: Path, run: Path, tmp_path: Path) -> None:
-    rows = [{key: value for key, value in row.items() if key not in ("edits", "age")} for row in read_rows(run)]
-    old = write_run(tmp_path / "run", data, rows)
-    result = json.loads((old / "result.json").read_text())
-    del result["manifest"]["sequence"]
-    (old / "result.json").write_text(json.dumps({**result, "format": 1}))
+    def to_format_1(result: dict[str, Any], rows: Rows) -> None:
+        result["format"] = 1
+        del result["manifest"]["sequence"]
+        for row in rows:
+            del row["edits"], row["age"]
+
+    old = change(write_run(tmp_path / "run", data, read_rows(run)), to_format_1)
     write_report(old)
     assert page_data(old / "report")["records"] == page_data(run / "report")["records"]
 
@@ -169,67 +179,56 @@ def test_the_command_line(run: Path, tmp_path: Path) -> None:
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 
-Alter = Callable[[list[str]], object]
+Damage = Callable[[Path], object]
 
 
-def rows_altered(alter: Alter, rehash: bool = True) -> Callable[[Path], None]:
-    def damage(run: Path) -> None:
-        lines = (run / "rows.jsonl").read_text().splitlines()
-        alter(lines)
-        text = "".join(f"{line}\n" for line in lines)
-        (run / "rows.jsonl").write_text(text)
-        if rehash:
-            result = json.loads((run / "result.json").read_text())
-            result["manifest"]["rows_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-            (run / "result.json").write_text(json.dumps(result))
-
-    return damage
+def of_rows(how: Callable[[Rows], object]) -> Damage:
+    """Rows that are changed, and whose hash is."""
+    return lambda run: change(run, lambda _, rows: how(rows), recompute=False)
 
 
-def changed_line(line: str, **changes: Any) -> str:
-    return json.dumps({**json.loads(line), **changes})
+def of_row_3(**changes: Any) -> Damage:
+    return of_rows(lambda rows: rows[2].update(changes))
 
 
-def changed(number: int, **changes: Any) -> Alter:
-    return lambda lines: lines.__setitem__(number, changed_line(lines[number], **changes))
+def of_text(how: Callable[[str], str]) -> Damage:
+    return lambda run: (run / "rows.jsonl").write_text(how((run / "rows.jsonl").read_text()))
 
 
-def attention_altered(**changes: Any) -> Callable[[Path], object]:
-    return lambda run: (run / "looks.jsonl").write_text(json.dumps({**attention_of("record-0", 5), **changes}))
+def written(name: str, text: str) -> Damage:
+    return lambda run: (run / name).write_text(text)
 
 
-def result_of(text: str) -> Callable[[Path], object]:
-    return lambda run: (run / "result.json").write_text(text)
+def of_attention(**changes: Any) -> Damage:
+    return written("looks.jsonl", json.dumps({**attention_of("record-0", 5), **changes}))
 
 
 @pytest.mark.parametrize(
     "damage, expected",
     [
-        (rows_altered(changed(7, score=0.123), rehash=False), "holds other rows than result.json is of"),
-        (rows_altered(lambda lines: lines.__setitem__(4, "{"), rehash=False), "line 5 is damaged: expected JSON"),
-        (rows_altered(changed(2, score=float("nan"))), "line 3: score: found nan, expected 0 to 1"),
-        (rows_altered(changed(2, probe="1")), "line 3: probe: found '1', expected a whole number"),
-        (rows_altered(changed(2, kind="other")), "line 3: kind: unknown probe kind 'other': expected one of"),
-        (rows_altered(changed(2, question="Who?")), "'record-0': probe 1 is 'Who.' .*not in its data"),
-        (rows_altered(changed(2, probe=5)), "'record-0': probe 5 is .*not in its data"),
-        (rows_altered(changed(2, protocol="mine")), "'record-0': protocol 'mine' is not one of the manifest"),
-        (rows_altered(changed(2, record_id="x")), "'record-0': probe 1 is missing"),
-        (rows_altered(lambda lines: lines.append(lines[-1])), "'record-1': probe 4 is there twice"),
-        (rows_altered(lambda lines: lines.append(changed_line(lines[-1], record_id="x"))), "record 'x'.* data lack"),
-        (rows_altered(lambda lines: lines.clear()), "holds no row"),
+        (of_text(lambda text: text * 2), "holds other rows than result.json is of"),
+        (of_text(lambda text: text + "{\n"), "line 25 is damaged: expected JSON"),
+        (of_row_3(score=float("nan")), "line 3: score: found nan, expected 0 to 1"),
+        (of_row_3(probe="1"), "line 3: probe: found '1', expected a whole number"),
+        (of_row_3(kind="other"), "line 3: kind: unknown probe kind 'other': expected one of"),
+        (of_row_3(question="Who?"), "'record-0': probe 1 is 'Who.' .*not in its data"),
+        (of_row_3(probe=5), "'record-0': probe 5 is .*not in its data"),
+        (of_row_3(protocol="mine"), "'record-0': protocol 'mine' is not one of the manifest"),
+        (of_row_3(record_id="x"), "'record-0': probe 1 is missing"),
+        (of_rows(lambda rows: rows.append(rows[-1])), "'record-1': probe 4 is there twice"),
+        (of_rows(lambda rows: rows.append({**rows[-1], "record_id": "x"})), "record 'x'.* data lack"),
+        (of_rows(lambda rows: rows.clear()), "holds no row"),
         (lambda run: (run / "rows.jsonl").unlink(), "rows.jsonl' is missing"),
-        (result_of("{"), "result.json' is damaged: expected JSON"),
-        (result_of('{"format": 3}'), "format: found 3, expected one of 1, 2"),
-        (result_of('{"format": 2}'), "editor.name: found None, expected text"),
-        (lambda run: (run / "looks.jsonl").write_text("[]\n"), "looks.jsonl': line 1 is damaged"),
-        (attention_altered(probes=[]), "found 0 maps .*expected 6"),
-        (attention_altered(grid=[3, 2]), r"line 1: found maps of \[8\] bytes, expected 3 \* 2"),
-        (attention_altered(fit="middle"), "line 1: fit: found 'middle', expected one of squash, shortest, longest"),
+        (written("result.json", "{"), "result.json' is damaged: expected JSON"),
+        (written("result.json", '{"format": 3}'), "format: found 3, expected one of 1, 2"),
+        (written("result.json", '{"format": 2}'), "editor.name: found None, expected text"),
+        (written("looks.jsonl", "[]\n"), "looks.jsonl': line 1 is damaged"),
+        (of_attention(probes=[]), "found 0 maps .*expected 6"),
+        (of_attention(grid=[3, 2]), r"line 1: found maps of \[8\] bytes, expected 3 \* 2"),
+        (of_attention(fit="middle"), "line 1: fit: found 'middle', expected one of squash, shortest, longest"),
     ],
 )
-def test_damaged_runs_are_refused(
-    small: Path, copy_of: Callable[[Path], Path], damage: Callable[[Path], object], expected: str
-) -> None:
+def test_damaged_runs_are_refused(small: Path, copy_of: Callable[[Path], Path], damage: Damage, expected: str) -> None:
     run = copy_of(small)
     damage(run)
     with pytest.raises(FGVEditError, match=expected):
@@ -260,17 +259,14 @@ def test_data_that_moved_and_other_data(
     two_records: Path, small: Path, tmp_path: Path, copy_of: Callable[[Path], Path]
 ) -> None:
     moved = shutil.copytree(two_records, tmp_path / "moved")
-    lost = copy_of(small)
-    result = json.loads((lost / "result.json").read_text())
-    result["manifest"]["dataset"]["name"] = str(tmp_path / "gone")
-    (lost / "result.json").write_text(json.dumps(result))
+    lost = change(copy_of(small), set_in("manifest.dataset.name", str(tmp_path / "gone")))
     with pytest.raises(FGVEditError, match="--dataset says where the run's data are now"):
         write_report(lost)
     write_report(lost, dataset=str(moved))
     assert len(page_data(lost / "report")["records"]) == 2
-    write_rows([make_row(number) for number in range(3)], tmp_path / "other", "test")
+    other = write_data(tmp_path / "other", *map(make_row, range(3)))
     with pytest.raises(FGVEditError, match=r"is of revision .* was made on .*; expected the same"):
-        write_report(lost, dataset=str(tmp_path / "other"))
+        write_report(lost, dataset=str(other))
 
 
 # -- where it goes -----------------------------------------------------------------------------------------------------
@@ -309,49 +305,25 @@ def test_whenever_it_is_killed_a_whole_page_is_there_or_comes_back(
     small: Path, broken: Path, tmp_path: Path, copy_of: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at every change of a file's name: the older page, with a file of the user's own, or the newer one."""
+    monkeypatch.setattr(killing, "CHANGES", ("os.rename", "os.rmdir", "os.link", "shutil.rmtree"))
+    monkeypatch.setattr(killing, "WRITING", 0)
     loaded = {folder: data_of(read_run(folder), None) for folder in (small, broken)}
     monkeypatch.setattr(page, "data_of", lambda run, moved: loaded.get(run.folder, loaded[small]))  # quickly
     out, newer_run = tmp_path / "page", copy_of(small)
-    rows_altered(changed(0, after="another"))(newer_run)
-    write_report(newer_run, tmp_path / "newer")
-    write_report(small, tmp_path / "older")
-    for name in ("newer", "older"):
+    of_row_3(after="another")(newer_run)
+    pages = {}
+    for name, run in {"newer": newer_run, "older": small}.items():
+        write_report(run, tmp_path / name)
         (tmp_path / name / "notes.txt").write_text("mine")
-    pages = {name: files(tmp_path / name) for name in ("newer", "older")}
-    found, step, killed = [], 0, True
+        pages[name] = files(tmp_path / name)
+    found: list[str] = []
+    killed = True
     while killed:
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(tmp_path / "older", out)
-        step += 1
-        killed = killed_at(step, lambda: write_report(newer_run, out))
-        with pytest.raises(FGVEditError, match="do not decode"):
+        killed = killing.killed_before(len(found), lambda: write_report(newer_run, out))
+        with pytest.raises(FGVEditError, match=r"image 'image-0'.*do not decode"):
             write_report(broken, out)  # the next call, though it fails
-        found += [name for name, held in pages.items() if files(out) == held] or [f"neither, killed at {step}"]
+        found.append(next((name for name, held in pages.items() if files(out) == held), "neither"))
         assert not list(tmp_path.glob(".page*"))
     assert found == sorted(found, reverse=True) and set(found) == {"newer", "older"}
-
-
-def killed_at(step: int, work: Callable[[], object]) -> bool:
-    """Whether `work`, done by a process that is killed at its `step`th change of a name of a file, was so."""
-    child = os.fork()
-    if child == 0:
-        left = [step]
-
-        def count(event: str, arguments: tuple[Any, ...]) -> None:
-            if event in ("os.rename", "os.rmdir", "os.link", "shutil.rmtree"):
-                left[0] -= 1
-                if left[0] == 0:
-                    os._exit(9)
-
-        sys.addaudithook(count)
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-
-
-def test_a_page_that_fails_leaves_nothing(broken: Path, tmp_path: Path) -> None:
-    with pytest.raises(FGVEditError, match=r"image 'image-0'.*do not decode"):
-        write_report(broken, tmp_path / "page")
-    assert list(tmp_path.iterdir()) == []

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from made_runs import RECORDS, Rows, editor, opened, read_rows, rows_of, shows, wait_for_focus
+from made_runs import Rows, editor, read_rows, rows_of, shows, wait_for_focus, write_data
 from pages import DESKTOP, PHONE, SCRIPT, Opened
 from rows import make_probe, make_row
 
-from builders.parquet import write_rows
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.probes import changes, described, metrics
 from fgvedit.viewers.report import overview
 from fgvedit.viewers.report.page import write_report
 
 SHOWN = ("edit", "rephrase", "in_scope", "out_of_scope", "text_locality", "other_image")  # kinds of `make_row`
+
+
+def choose(page: Opened, label: str, option: str) -> None:
+    page.tab.get_by_label(label, exact=True).select_option(option)
 
 
 def shown_ids(page: Opened) -> list[str]:
@@ -39,11 +41,11 @@ def test_filters_show_what_the_rows_hold(page: Opened, run: Path) -> None:
     rows = read_rows(run)
     wait_for_count(page, rows)
     for show in ("wrong", "missed", "falsely", "answer", "all"):
-        page.tab.get_by_label("Show", exact=True).select_option(show)
+        choose(page, "Show", show)
         wait_for_count(page, rows, show)
-    page.tab.get_by_label("of kind").select_option("in_scope")
-    page.tab.get_by_label("Show", exact=True).select_option("missed")
-    page.tab.get_by_label("Protocol").select_option("generation")
+    choose(page, "of kind", "in_scope")
+    choose(page, "Show", "missed")
+    choose(page, "Protocol", "generation")
     wait_for_count(page, rows, "missed", "in_scope", "generation")
     assert page.tab.locator(".probes tbody tr").count() == len(shown_ids(page))  # one in_scope probe a record
     first = page.tab.locator(".card").first
@@ -61,7 +63,7 @@ def test_metrics_are_said_as_the_registry_says_them(page: Opened) -> None:
         assert ("needs eyes" in line) == metric.needs_eyes and "retired" not in line
     for name, protocol in protocols().items():
         if name in ("paper", "generation"):
-            page.tab.get_by_label("Protocol").select_option(name)
+            choose(page, "Protocol", name)
             page.until("text => document.querySelector('#protocol-meaning').textContent === text", protocol.meaning)
 
 
@@ -107,82 +109,79 @@ def test_the_router_s_confusion_and_where_its_numbers_lead(page: Opened, run: Pa
     wait_for_count(page, rows)
 
 
-def test_deep_links(browser: Any, run: Path) -> None:
+def test_deep_links(open_page: Callable[..., Opened], run: Path) -> None:
     rows = read_rows(run)
-    page = opened(browser, run / "report", "protocol=generation&show=wrong&record=record-27")
+    page = open_page("protocol=generation&show=wrong&record=record-27")
     wait_for_focus(page, "record-27")
     own_link = page.tab.get_by_role("link", name="record-27", exact=True)
     assert own_link.get_attribute("href") == "#protocol=generation&record=record-27"
-    own = {row["record_id"] for row in rows if row["protocol"] == "generation" and shows(row, "wrong")}
-    ids = [f"record-{number}" for number in range(RECORDS) if f"record-{number}" in own]
-    assert shown_ids(page) == ids[ids.index("record-27") // 10 * 10 :][:10]
+    own = {row["record_id"]: None for row in rows if row["protocol"] == "generation" and shows(row, "wrong")}
+    assert shown_ids(page) == [*own][[*own].index("record-27") // 10 * 10 :][:10]
     assert page.tab.locator("#protocol").input_value() == "generation"
-    page.close()
-    right = next(id for id in (row["record_id"] for row in rows) if not any(
-        row["record_id"] == id and row["protocol"] == "paper" and row["kind"] == "edit" and shows(row, "missed")
-        for row in rows
-    ))  # fmt: skip
-    page = opened(browser, run / "report", f"show=missed&kind=edit&record={right}")
+    edits = [row for row in rows if row["protocol"] == "paper" and row["kind"] == "edit"]
+    right = next(row["record_id"] for row in edits if not shows(row, "missed"))
+    page = open_page(f"show=missed&kind=edit&record={right}")
     wait_for_focus(page, right)  # a record that the filter does not show is shown without it
     assert page.tab.locator("#show").input_value() == "all"
-    page.close()
-    page = opened(browser, run / "report", "record=nobody&show=bogus&kind=toString")
+    page = open_page("record=nobody&show=bogus&kind=toString")
     page.tab.get_by_role("alert").get_by_text("There is no record 'nobody' in this run.").wait_for()
     wait_for_count(page, rows)
-    page.close()
 
 
-def test_keys(fresh: Opened) -> None:
-    fresh.press("n")
-    wait_for_focus(fresh, "record-0")
-    fresh.press("nn")
-    wait_for_focus(fresh, "record-2")
-    fresh.press("p")
-    wait_for_focus(fresh, "record-1")
-    assert fresh.tab.url.endswith("#record=record-1")
+def test_keys(open_page: Callable[..., Opened]) -> None:
+    page = open_page()
+    page.press("n")
+    wait_for_focus(page, "record-0")
+    page.press("nn")
+    wait_for_focus(page, "record-2")
+    page.press("p")
+    wait_for_focus(page, "record-1")
+    assert page.tab.url.endswith("#record=record-1")
     for number in range(2, 27):  # over two pages of the list, into the second script of records
-        fresh.press("n")
-        wait_for_focus(fresh, f"record-{number}")
+        page.press("n")
+        wait_for_focus(page, f"record-{number}")
     for number in reversed(range(19, 26)):
-        fresh.press("p")
-        wait_for_focus(fresh, f"record-{number}")
-    card = fresh.tab.locator('.card[data-record="record-19"]')
+        page.press("p")
+        wait_for_focus(page, f"record-{number}")
+    card = page.tab.locator('.card[data-record="record-19"]')
     picked = int(card.locator(".pick input:checked").get_attribute("value"))
-    fresh.press("j" if picked < 5 else "k")
+    page.press("j" if picked < 5 else "k")
     moved = picked + 1 if picked < 5 else picked - 1
     assert int(card.locator(".pick input:checked").get_attribute("value")) == moved
-    fresh.press("h")
+    page.press("h")
     assert not card.locator("canvas").first.is_visible()
-    fresh.press("h")
+    page.press("h")
     assert card.locator("canvas").first.is_visible()
-    fresh.tab.get_by_text("Keys, and what the words mean").click()
-    fresh.tab.get_by_role("checkbox", name="Use these keys").uncheck()
-    fresh.press("nh")
-    assert fresh.tab.url.endswith("#record=record-19") and card.locator("canvas").first.is_visible()
+    page.tab.get_by_text("Keys, and what the words mean").click()
+    page.tab.get_by_role("checkbox", name="Use these keys").uncheck()
+    page.press("nh")
+    assert page.tab.url.endswith("#record=record-19") and card.locator("canvas").first.is_visible()
 
 
-def test_a_view_is_small_whatever_the_run(fresh: Opened) -> None:
-    assert len(shown_ids(fresh)) == 10
-    scripts = [Path(url).name[:4] for url in fresh.requests if "/records/" in url]
+def test_a_view_is_small_whatever_the_run(open_page: Callable[..., Opened]) -> None:
+    page = open_page()
+    assert len(shown_ids(page)) == 10
+    scripts = [Path(url).name[:4] for url in page.requests if "/records/" in url]
     assert scripts == ["0000"]
-    assert set(fresh.tab.evaluate("[...document.querySelectorAll('#list img')].map(image => image.loading)")) == {
-        "lazy"
-    }
-    fresh.tab.get_by_role("button", name="Next page").first.click()
-    wait_for_focus(fresh, "record-10")
-    fresh.tab.get_by_role("button", name="Next page").last.click()
-    wait_for_focus(fresh, "record-20")
-    assert [Path(url).name[:4] for url in fresh.requests if "/records/" in url] == ["0000", "0001"]
-    scripts = fresh.tab.evaluate("[...document.querySelectorAll('script[src^=records]')].map(script => script.src)")
+    loading = page.tab.evaluate("[...document.querySelectorAll('#list img')].map(image => image.loading)")
+    assert set(loading) == {"lazy"}
+    page.tab.get_by_role("button", name="Next page").first.click()
+    wait_for_focus(page, "record-10")
+    page.tab.get_by_role("button", name="Next page").last.click()
+    wait_for_focus(page, "record-20")
+    assert [Path(url).name[:4] for url in page.requests if "/records/" in url] == ["0000", "0001"]
+    scripts = page.tab.evaluate("[...document.querySelectorAll('script[src^=records]')].map(script => script.src)")
     assert sorted(Path(url).name[:4] for url in scripts) == ["0000", "0001"]
-    assert fresh.tab.get_by_role("button", name="Next page").first.is_disabled()
+    assert page.tab.get_by_role("button", name="Next page").first.is_disabled()
 
 
-def test_records_that_did_not_come_are_asked_for_again(browser: Any, run: Path, tmp_path: Path) -> None:
+def test_records_that_did_not_come_are_asked_for_again(
+    open_page: Callable[..., Opened], run: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "page"
     write_report(run, folder)
     (script,) = (folder / "records").glob("0001-*")
-    page = opened(browser, folder)
+    page = open_page(folder=folder)
     script.rename(tmp_path / script.name)
     page.tab.get_by_label("Record id").fill("record-27")
     page.tab.get_by_role("alert").get_by_text("The folder records is not beside this page").wait_for()
@@ -191,7 +190,6 @@ def test_records_that_did_not_come_are_asked_for_again(browser: Any, run: Path, 
     page.until("() => document.querySelector('.card').dataset.record === 'record-28'")
     assert page.tab.locator("#trouble").text_content() == ""
     assert len(page.complaints) == 1 and "ERR_FILE_NOT_FOUND" in page.complaints.pop()
-    page.close()
 
 
 def test_answers_scores_and_routes(page: Opened, run: Path) -> None:
@@ -210,13 +208,12 @@ def test_answers_scores_and_routes(page: Opened, run: Path) -> None:
 
 
 @pytest.mark.parametrize("viewport, scheme", [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
-def test_anyone_can_read_it(browser: Any, run: Path, scheme: str, viewport: dict[str, int]) -> None:
-    page = opened(browser, run / "report", color_scheme=scheme, viewport=viewport)
+def test_anyone_can_read_it(open_page: Callable[..., Opened], scheme: str, viewport: dict[str, int]) -> None:
+    page = open_page(color_scheme=scheme, viewport=viewport)
     page.tab.wait_for_selector("#rho-plot svg .bars")
     page.tab.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
     assert page.fits()
     assert page.findings() == []
-    page.close()
 
 
 RHO_TABLE = (
@@ -259,15 +256,12 @@ def test_texts_are_text(show: Callable[..., Opened], tmp_path: Path) -> None:
     probes = [make_probe("in_scope", SCRIPT, image_id="image-0", question=SCRIPT)]
     row = make_row(0, id="__proto__", question=SCRIPT, answer=f"a{SCRIPT}", target=SCRIPT, probes=probes)
     row["entity"]["name"] = SCRIPT
-    write_rows([row, make_row(1, id="</script><b>x</b>")], tmp_path / "hostile", "test")
-    rows = rows_of(tmp_path / "hostile")
-    for one in rows:
-        one.update(
-            {"before": SCRIPT, "after": f"\u2028{SCRIPT}", "route": SCRIPT, "protocol": f"{one['protocol']}{SCRIPT}"}
-        )
+    data = write_data(tmp_path / "hostile", row, make_row(1, id="</script><b>x</b>"))
+    texts = {"before": SCRIPT, "after": f"\u2028{SCRIPT}", "route": SCRIPT}
+    rows = [{**one, **texts, "protocol": f"{one['protocol']}{SCRIPT}"} for one in rows_of(data)]
     named = {**editor(x=SCRIPT, __proto__={"clip": SCRIPT}), "name": SCRIPT}
     protocols = [f"paper{SCRIPT}", f"generation{SCRIPT}"]
-    page = show(tmp_path / "hostile", rows, editor=named, protocols=protocols)
+    page = show(data, rows, editor=named, protocols=protocols)
     page.tab.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
     text = page.tab.locator("body").inner_text()
     assert text.count(SCRIPT) > 12 and "</script><b>x</b>" in text
@@ -291,7 +285,7 @@ def test_an_editor_without_a_router(show: Callable[..., Opened], data: Path, tmp
     assert not page.tab.locator("#router-section").is_visible() and not page.tab.locator("#rho-section").is_visible()
     assert not page.tab.get_by_text("Heat map", exact=True).is_visible()
     assert page.tab.get_by_label("Show", exact=True).locator("option").all_inner_texts() == ["all probes", "wrong"]
-    page.tab.get_by_label("Show", exact=True).select_option("wrong")
+    choose(page, "Show", "wrong")
     wait_for_count(page, rows, "wrong")
     assert page.tab.locator("img.thumb").count() == page.tab.locator('tr[data-probe="4"]').count() > 0
     assert page.tab.locator("canvas").count() == 0
@@ -312,7 +306,7 @@ def test_sequential_editing(show: Callable[..., Opened], data: Path) -> None:
     wait_for_count(page, end, "wrong")
     card = page.tab.locator(".card").first
     assert card.get_by_role("link").first.get_attribute("href") == f"#at=%40end&record={shown_ids(page)[0]}"
-    page.tab.get_by_label("Evaluated").select_option("right after its own edit")
+    choose(page, "Evaluated", "right after its own edit")
     wait_for_count(page, first, "wrong")
     page.tab.get_by_role("button", name="Show all", exact=True).click()
     wait_for_count(page, first)
@@ -322,9 +316,6 @@ def test_sequential_editing(show: Callable[..., Opened], data: Path) -> None:
     wait_for_count(page, first)
     text = page.tab.locator('.card[data-record="record-2"]').inner_text()
     assert "edit 3 of 4" in text
-    others = [
-        row for row in first
-        if row["record_id"] == "record-2" and row["protocol"] == "paper"
-        and row["route"] != "base" and row["stored_edit"] != 2
-    ]  # fmt: skip
+    own = [row for row in first if row["record_id"] == "record-2" and row["protocol"] == "paper"]
+    others = [row for row in own if row["route"] != "base" and row["stored_edit"] != 2]
     assert text.count("another record's") == len(others) > 0
