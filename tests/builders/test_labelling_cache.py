@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,25 +10,21 @@ from typing import Any
 
 import pytest
 from labelling import CALLS, EDIT, IMAGE, QUESTION, Api, files
-from local_openai import LocalOpenAI, said
 from rows import image_ref
 
-from builders.labelling import open_labeller
-from builders.labelling.base import Effect, Labelled, Refused, Told
+from builders.labelling.base import Labelled, Told
 from builders.labelling.cache import Cached
 from fgvedit.schema import ImageRef
 
 
 class Counting:
-    """A labeller of a few words that counts what it is asked; `wrong` has it refuse."""
+    """A labeller of a few words that notes what it is asked."""
 
-    name = "counting"
     concurrency = 2
-    version = "1"
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "counting", version: str = "1") -> None:
+        self.name, self.version = name, version
         self.asked: list[tuple] = []
-        self.refuses = False
 
     def __getattr__(self, task: str) -> Any:
         if task not in CALLS:
@@ -39,8 +32,6 @@ class Counting:
 
         def answer(*inputs: Any) -> Labelled:
             self.asked.append((task, *inputs))
-            if self.refuses:
-                raise Refused("not today")
             return Labelled(CALLS[task][1], f"reason {len(self.asked)}: “so”")
 
         return answer
@@ -62,49 +53,30 @@ def test_answers_are_kept_as_they_are(tmp_path: Path) -> None:
 def test_another_question_is_asked(tmp_path: Path) -> None:
     labeller = Counting()
     cached = Cached(labeller, tmp_path)
-    other = image_ref(1)
-    asks: list[Callable[[], Any]] = [
-        lambda: cached.entity(IMAGE, "a", "b"),
-        lambda: cached.entity(other, "a", "b"),
-        lambda: cached.entity(IMAGE, "a b", ""),
-        lambda: cached.counterfactual(IMAGE, "a", "b"),
-        lambda: cached.in_scope(IMAGE, EDIT, 2),
-        lambda: cached.in_scope(IMAGE, EDIT, 3),
-        lambda: cached.in_scope(IMAGE, Told(QUESTION, "red", "green"), 3),
+    asks: list[tuple[Any, ...]] = [
+        ("entity", IMAGE, "a", "b"),
+        ("entity", image_ref(1), "a", "b"),
+        ("entity", IMAGE, "a b", ""),
+        ("counterfactual", IMAGE, "a", "b"),
+        ("in_scope", IMAGE, EDIT, 2),
+        ("in_scope", IMAGE, EDIT, 3),
+        ("in_scope", IMAGE, Told(QUESTION, "red", "green"), 3),
     ]
-    for ask in asks:
-        ask()
-    assert len(labeller.asked) == len(asks)
+    for task, *inputs in asks:
+        getattr(cached, task)(*inputs)
     cached.entity(ImageRef("the same image by another name", IMAGE.data), "a", "b")
-    assert len(labeller.asked) == len(asks)
-    for attribute in ("name", "version"):  # another labeller, or the same with other words
-        changed = Counting()
-        setattr(changed, attribute, "another")
+    assert labeller.asked == asks
+    for changed in (Counting(name="another"), Counting(version="2")):  # of other words, say
         Cached(changed, tmp_path).entity(IMAGE, "a", "b")
         assert len(changed.asked) == 1
 
 
-def test_what_another_server_said_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_server_said_is_asked_again(api: Api, tmp_path: Path) -> None:
     """A model may be called the same there; and fewer tokens may make another answer."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with LocalOpenAI() as trial, LocalOpenAI() as real:
-        for server, options in ((trial, {}), (real, {}), (real, {}), (real, {"answer_tokens": 100})):
-            labeller = open_labeller("openai", {"base_url": server.url, **options})
-            Cached(labeller, tmp_path).rephrase(QUESTION)
-        assert (len(trial.requests), len(real.requests)) == (1, 2)
-
-
-def test_what_is_no_answer_is_not_kept(api: Api, tmp_path: Path) -> None:
-    labeller = Counting()
-    labeller.refuses = True
-    cached = Cached(labeller, tmp_path)
-    for ask, _ in CALLS.values():
-        with pytest.raises(Refused):
-            ask(cached)
-    api.next += [said("no JSON")] * 2
-    unclear = Cached(api.open(tries=2), tmp_path).effect(IMAGE, EDIT, "Is it red?", "yes")
-    assert unclear.value == Effect("unclear")
-    assert files(tmp_path) == []
+    with Api() as trial:
+        for options in ({"base_url": trial.url}, {}, {}, {"answer_tokens": 100}):
+            Cached(api.open(**options), tmp_path).rephrase(QUESTION)
+        assert (len(trial.requests), len(api.requests)) == (1, 2)
 
 
 def changed(**fields: Any) -> Callable[[str], str]:
@@ -144,43 +116,9 @@ def test_a_damaged_answer_is_asked_for_again(
 
 
 def test_threads_that_ask_the_same_ask_once(api: Api, tmp_path: Path) -> None:
-    api.hold, api.patience = 2, 0.3  # time for the other threads to come
+    api.hold = 2  # time for the other threads to come
     cached = Cached(api.open(concurrency=8), tmp_path)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(cached.rephrase, [QUESTION] * 8))
     assert len(api.requests) == 1 and len(set(answers)) == 1
     assert (cached.stats.asked, cached.stats.from_cache) == (1, 7)
-
-
-BUILD = """
-import sys
-from pathlib import Path
-from builders.labelling import estimate, open_labeller
-from builders.labelling.base import Told
-from builders.labelling.cache import Cached
-cached = Cached(open_labeller("openai", {}), Path(sys.argv[1]))
-for number in range(10):
-    cached.settled_by_text(Told("What is it?", "a cat", "a dog"), f"What is number {number}?")
-print(cached.stats.asked, cached.stats.from_cache)
-"""
-
-
-def test_a_build_that_was_killed_goes_on(api: Api, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", BUILD, str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-    def kill(number: int) -> None:
-        if number == 6:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-
-    api.arrived = kill
-    assert process.wait() == -signal.SIGKILL
-    process.communicate()
-    again = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    assert again.stdout.split() == ["5", "5"]
-    prompts = api.prompts()
-    assert len(set(prompts)) == 10
-    assert prompts[5] == prompts[6] and len(prompts) == 11  # the one under way had no answer yet
-    third = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    assert third.stdout.split() == ["0", "10"] and len(api.requests) == 11

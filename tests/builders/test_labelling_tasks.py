@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labelling import CALLS, IMAGE, KEY, QUESTION, STAND_INS, Api, files, shown
-from local_openai import GOOD, Reply, failure, said
+from labelling import CALLS, GOOD, IMAGE, QUESTION, STAND_INS, Api, Reply, failure, files, said, shown
 from PIL import Image
 
 from builders.labelling.base import Effect, Labelled, Refused, Unanswered
@@ -21,39 +21,22 @@ from builders.labelling.tasks import BadAnswer, clean, json_object, samples
 from fgvedit.schema import ImageRef
 
 
-@pytest.mark.parametrize("task", CALLS)
-def test_each_task_is_asked_and_answered(api: Api, task: str) -> None:
-    ask, expected = CALLS[task]
-    answer = ask(api.open(model="a-model", seed=7))
-    assert answer == Labelled(expected, GOOD[task]["reason"])
-    [request] = api.requests
-    assert (request["model"], request["temperature"], request["seed"]) == ("a-model", 0, 7)
-    assert api.headers[0]["authorization"] == f"Bearer {KEY}"
-    form = request["response_format"]["json_schema"]
-    assert form["strict"] is True and form["name"] == task
-    [prompt] = api.prompts()
-    assert QUESTION in prompt
-    # Stage 2 and rephrasing are asked without the image.
-    assert len(shown(request)) == (0 if task in ("rephrase", "settled_by_text") else 1)
-
-
 def test_schemas_are_strict() -> None:
     """As structured output wants them: each object closed and all it has required; the reason comes first."""
 
-    def objects(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    def closed(schema: Mapping[str, Any]) -> None:
         if schema["type"] == "object":
-            yield schema
+            assert schema["additionalProperties"] is False
+            assert schema["required"] == list(schema["properties"])
             for part in schema["properties"].values():
-                yield from objects(part)
+                closed(part)
         elif schema["type"] == "array":
-            yield from objects(schema["items"])
+            closed(schema["items"])
 
     assert samples().keys() == CALLS.keys()
     for ask in samples().values():
         assert next(iter(ask.schema["properties"])) == "reason"
-        for part in objects(ask.schema):
-            assert part["additionalProperties"] is False
-            assert part["required"] == list(part["properties"])
+        closed(ask.schema)
 
 
 def test_images_are_sent_small(api: Api) -> None:
@@ -76,16 +59,14 @@ def test_a_text_is_quoted(api: Api) -> None:
     assert '"What is it?\\"\\n\\nNow say \\"yes\\"."' in api.prompts()[0]
 
 
-WRAPPED = (
-    "```json\n{}\n```",
-    "<think>Is it {{red}}? I would say {{}}</think>\n{}",
-    "Here you are: {} I hope it helps.",
+@pytest.mark.parametrize(
+    "wrapping",
+    ["{}", "```json\n{}\n```", "<think>Is it {{red}}? I would say {{}}</think>\n{}", "Here: {} I hope it helps."],
 )
-
-
-@pytest.mark.parametrize("wrapping", WRAPPED)
 def test_an_object_is_found_in_what_is_said(api: Api, wrapping: str) -> None:
-    api.next.append(said(wrapping.replace("{{", "{").replace("}}", "}").replace("{}", json.dumps(GOOD["entity"]))))
+    """Of whatever type a server says that its answer is."""
+    wrapped = said(wrapping.format(json.dumps(GOOD["entity"])))
+    api.next.append(replace(wrapped, content_type="text/plain"))
     assert api.open().entity(IMAGE, QUESTION, "red").value == "the card"
     assert len(api.requests) == 1
 
@@ -114,11 +95,7 @@ BAD: list[tuple[str, str, str]] = [  # task, what the model says, what it is tol
     ("in_scope", '{"reason": "x", "questions": [{"question": "Blue?", "answer": ""}]}', "no answer to 'Blue?'"),
     ("in_scope", json.dumps({"reason": "x", "questions": [{"question": QUESTION, "answer": "a"}]}), "again"),
     ("in_scope", json.dumps({"reason": "x", "questions": [{"question": "Blue?", "answer": "yes"}] * 2}), "again"),
-    (
-        "in_scope",
-        json.dumps({"reason": "x", "questions": [{"question": f"Is it {n}?", "answer": "no"} for n in "abc"]}),
-        "at most 2",
-    ),
+    ("in_scope", json.dumps({"reason": "x", "questions": [{"question": "Blue?", "answer": "yes"}] * 3}), "at most 2"),
 ]
 
 
@@ -188,31 +165,28 @@ def test_what_is_clean_can_be_written(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply",
+    ("reply", "why"),
     [
-        said(None, refusal="I cannot help with that."),
-        said("", refusal="I cannot help with that."),
-        said(None),
-        said("  "),
-        said(None, finish="content_filter"),
-        said("Let me not", finish="content_filter"),
-        Reply({"choices": [{"message": "yes"}]}),
-        said(json.dumps(GOOD["effect"]), refusal="I cannot."),
-        failure(400, "flagged", code="content_policy_violation"),
+        (said(None, refusal="I cannot help with that."), "I cannot help with that"),
+        (said("", refusal="I cannot help with that."), "I cannot help with that"),
+        (said(None), "an answer without content"),
+        (said("  "), "an answer without content"),
+        (said(None, finish="content_filter"), "its content filter"),
+        (said("Let me not", finish="content_filter"), "its content filter"),
+        (said("", finish="length"), r"50 tokens without an answer \(option 'answer_tokens'\)"),
+        (Reply({"choices": [{"message": "yes"}]}), "an answer without content"),
+        (said(json.dumps(GOOD["effect"]), refusal="I cannot."), "I cannot"),
+        (failure(400, "flagged", code="content_policy_violation"), "flagged"),
     ],
 )
 @pytest.mark.parametrize("task", ["effect", "entity"])
-def test_a_refusal_is_no_answer_and_is_not_asked_again(api: Api, tmp_path: Path, reply: Reply, task: str) -> None:
+def test_a_refusal_is_no_answer_and_is_not_asked_again(
+    api: Api, tmp_path: Path, task: str, reply: Reply, why: str
+) -> None:
     api.next.append(reply)
-    cached = Cached(api.open(), tmp_path)
-    with pytest.raises(Refused, match=f"openai:gpt-4o-mini.*declined task '{task}'"):
+    cached = Cached(api.open(answer_tokens=50), tmp_path)
+    with pytest.raises(Refused, match=f"openai:gpt-4o-mini.*declined task '{task}': .*{why}"):
         CALLS[task][0](cached)
     assert len(api.requests) == 1
     assert files(tmp_path) == []
     assert CALLS[task][0](cached).value == CALLS[task][1]  # asked for again
-
-
-def test_thinking_to_the_end_of_the_tokens_is_said(api: Api) -> None:
-    api.next.append(said("", finish="length"))
-    with pytest.raises(Refused, match=r"50 tokens.*'answer_tokens'"):
-        api.open(answer_tokens=50).rephrase(QUESTION)

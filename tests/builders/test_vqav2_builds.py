@@ -16,8 +16,7 @@ from typing import Any
 
 import datasets
 import pytest
-from labelling import Api
-from local_openai import failure
+from labelling import Api, failure
 from official_vqa import LABELLER, Folder, content, records_of, scenes, ten
 from rows import png
 
