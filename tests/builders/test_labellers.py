@@ -14,7 +14,7 @@ import pytest
 from labelling import CALLS, GOOD, IMAGE, KEY, QUESTION, STAND_INS, Api, files, shown
 
 from builders.labelling import open_labeller
-from builders.labelling.base import Labelled, Refused
+from builders.labelling.base import Labelled, Refused, Unanswered
 from builders.labelling.cache import Cached
 from builders.labelling.local import Local, Options
 from fgvedit.schema import ImageRef
@@ -181,9 +181,11 @@ def test_a_local_model_that_talks_nonsense(random_blip2: Path, tmp_path: Path) -
     assert cached.name == "local:random-model"
     for task, (ask, _) in CALLS.items():
         if task in STAND_INS:
-            assert ask(cached).value == STAND_INS[task]
+            answer = ask(cached)
+            assert isinstance(answer, Unanswered) and answer.value == STAND_INS[task]
+            assert f"'{task}' in 2 tries" in answer.reason
         else:
-            with pytest.raises(Refused, match=f"local:random-model.*'{task}'"):
+            with pytest.raises(Refused, match=f"local:random-model.*'{task}' in 2 tries"):
                 ask(cached)
     assert files(tmp_path / "cache") == []
 
