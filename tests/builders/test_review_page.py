@@ -86,19 +86,27 @@ def other_page(browser: Any, folder: Path, rows: list[dict[str, Any]], **labels:
 
 
 def test_marks_by_keyboard(page: Page, records: Path, tmp_path: Path) -> None:
+    """But for when one types, and when the keys are turned off."""
     page.press("r")  # the edit; then probes 0, 1 and 2
     page.press("wur")
     page.press("kx")  # back up, to take back the mark of probe 2
     page.press("jw")  # and probe 3 is wrong
     page.press("n")
     page.press("jjw")  # probe 1 of the next record: from its edit, two down
-    marks = page.export(tmp_path / "marks.json")
-    assert marks == {
+    page.press("nt")
+    page.press("wrunt")
+    page.tab.keyboard.press("Escape")
+    page.press("u")  # where Escape goes: the last probe
+    page.tab.get_by_text("Keys", exact=True).click()
+    page.tab.get_by_role("checkbox", name="Use these keys").uncheck()
+    page.press("rw")
+    assert page.export(tmp_path / "marks.json") == {
         "format": 1,
         "data": revision_of(records),
         "marks": {
             "record-0": {"edit": "right", "probes": {"0": "wrong", "1": "unsure", "3": "wrong"}},
             "record-1": {"probes": {"1": "wrong"}},
+            "record-2": {"note": "wrunt", "probes": {"4": "unsure"}},
         },
     }
 
@@ -120,19 +128,6 @@ def test_marks_by_mouse(page: Page, tmp_path: Path) -> None:
         "record-1": {"probes": {"0": "right"}},
     }
     assert not page.item(3).get_by_role("button", name="take back").is_visible()
-
-
-def test_keys_are_left_alone_while_one_types_and_when_turned_off(page: Page, tmp_path: Path) -> None:
-    page.press("t")
-    page.press("wrunt")
-    page.tab.keyboard.press("Escape")
-    page.press("u")  # where Escape goes: the last probe
-    page.tab.get_by_text("Keys", exact=True).click()
-    page.tab.get_by_role("checkbox", name="Use these keys").uncheck()
-    page.press("rw")
-    assert page.export(tmp_path / "marks.json")["marks"] == {
-        "record-0": {"note": "wrunt", "probes": {"4": "unsure"}},
-    }
 
 
 def test_a_reload_keeps_marks_notes_and_place(page: Page, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_other_images_are_those_with_the_same_question_and_another_answer(built:
 def test_probes_that_text_settles_go_where_there_are_harder_ones(tmp_path: Path) -> None:
     card = ("What color is the card?", ten("red"))
     hard, easy = ("unaffected and hard?", ten("yes")), ("unaffected and easy?", ten("no"))
-    folder = Folder(tmp_path, {1: [card, hard, easy], 2: [card, easy], 3: [card, hard], **scenes(range(4, 30))})
+    folder = Folder(tmp_path, {1: [card, hard, easy], 2: [card, easy], 3: [card, hard], **scenes(range(4, 16))})
     for option, expected in ((["--keep-easy"], [hard[0], easy[0]]), ([], [hard[0]])):
         out = folder.build(f"out{len(option)}", *option)
         of = by_id(out)
@@ -109,17 +109,17 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
         5: [("What color?", ["red"] * 9 + ["violet"]), UNAFFECTED],
         6: [("What color?", ten("red")), ("Who knows?", ten("violet"))],
         7: [("What color?", ten("red")), UNAFFECTED],
-        **scenes(range(8, 30)),
+        **scenes(range(8, 20)),
     }
     about_nothing = [question for about in asked.values() for question, _ in about if "color" not in question]
     counts = json.loads((Folder(tmp_path, asked).build("out") / "build.json").read_text())["counts"]
-    assert counts["all"] == {"questions": 14 + 22 * 4, "unanswerable": 1, "not agreed on": 1}
+    assert counts["all"] == {"questions": 14 + 12 * 4, "unanswerable": 1, "not agreed on": 1}
     found = Counter(counts["train"]) + Counter(counts["test"])
     assert found["left out: the labeller gave no answer"] == 1
     assert found["left out: about no one entity"] == len(about_nothing)
     assert found["left out: an annotator gave the counterfactual answer"] == 1
     assert found["left out: the counterfactual answer is named in another question about the image"] == 1
-    assert found["records"] >= 23
+    assert found["records"] >= 13
 
 
 def test_a_text_question_in_other_letters_is_the_same(small: Folder) -> None:
@@ -134,7 +134,7 @@ def test_untidy_input_makes_valid_records(tmp_path: Path) -> None:
     asked = {
         1: [("What color is the card? ", ten(" red\tish")), ("What color is a card?", ten("red ish")), *unaffected],
         2: [("What color is it?", ten("?")), *unaffected],
-        **scenes(range(3, 30)),
+        **scenes(range(3, 16)),
     }
     folder = Folder(tmp_path, asked)
     pairs = [{"question": f"nq question\n{n} ", "answer": f"answer\t{n}"} for n in range(400)]
@@ -183,7 +183,7 @@ def test_a_limit_keeps_three_to_one(small: Folder, built: Folder) -> None:
 
 def test_a_bound_for_each_image(tmp_path: Path) -> None:
     cards = [(f"What color is card {n}?", ten("red")) for n in range(3)]
-    folder = Folder(tmp_path, {n: [*cards, UNAFFECTED] for n in range(1, 20)})
+    folder = Folder(tmp_path, {n: [*cards, UNAFFECTED] for n in range(1, 13)})
     for bound, expected in ((0, 3), (1, 1), (2, 2)):
         found = records_of(folder.build(f"out{bound}", "--per-image", str(bound)))
         assert set(Counter(r.image.image_id for rows in found.values() for r in rows).values()) == {expected}
