@@ -13,8 +13,7 @@ from official_vqa import Folder, scenes
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """A server that labellers ask; the environment has its address and a key."""
-    api = Api()
-    with api:
+    with Api() as api:
         monkeypatch.setenv("OPENAI_BASE_URL", api.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -11,35 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labelling import CALLS, IMAGE, QUESTION, STAND_INS, Api, files
-from local_openai import GOOD
+from labelling import CALLS, GOOD, IMAGE, KEY, QUESTION, STAND_INS, Api, files, shown
 
 from builders.labelling import open_labeller
-from builders.labelling.base import Labelled, Refused
+from builders.labelling.base import Labelled, Refused, Unanswered
 from builders.labelling.cache import Cached
 from builders.labelling.local import Local, Options
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError
 
-OWN = """
+TASKS = "".join(f"    def {task}(self, *inputs): ...\n" for task in CALLS)
+OWN = f"""
 from dataclasses import dataclass
 
 class Echo:
     concurrency = 1
     def __init__(self, config):
-        self.name = f"echo:{config.word}"
+        self.name = "echo:" + config.word
     @dataclass
     class Config:
         word: str
         strength: float = 0.5
         most: int | None = None
-    def entity(self, image, question, answer): ...
-    def counterfactual(self, image, question, answer): ...
-    def rephrase(self, question): ...
-    def effect(self, image, edit, question, answer): ...
-    def settled_by_text(self, edit, question): ...
-    def in_scope(self, image, edit, count): ...
-
+{TASKS}
 class Plain(Echo):
     Config = None
     name = "plain"
@@ -98,7 +92,7 @@ def test_names_and_options_that_are_none(own: str, name: str, options: dict[str,
         open_labeller(name.replace("own:", f"{own}:"), options)
 
 
-# A model on this machine
+# A model, on a server or on this machine
 
 
 class Stub:
@@ -122,20 +116,27 @@ class Stub:
         return [self.answers.pop(0) for _ in prompts]
 
 
-def local(stub: Any, **options: Any) -> Local:
-    return Local(Options(model="owner/stub", **options), stub)
+def local(stub: Any) -> Local:
+    return Local(Options(model="owner/stub"), stub)
 
 
 @pytest.mark.parametrize("task", CALLS)
-def test_a_local_model_that_answers_well(api: Api, task: str) -> None:
-    stub = Stub(f"```json\n{json.dumps(GOOD[task])}\n```")
-    labeller = local(stub)
-    assert labeller.name == "local:owner/stub" and labeller.concurrency == 1
+def test_each_task_is_asked_and_answered(api: Api, task: str) -> None:
+    """Of a server and of a local model in the same words; stage 2 and rephrasing without the image."""
     ask, expected = CALLS[task]
-    assert ask(labeller) == Labelled(expected, GOOD[task]["reason"])
-    assert stub.images == [None if task in ("rephrase", "settled_by_text") else IMAGE]
-    ask(api.open())
-    assert stub.prompts == api.prompts()  # a server is asked in the same words
+    stub = Stub(f"```json\n{json.dumps(GOOD[task])}\n```")
+    here = local(stub)
+    assert here.name == "local:owner/stub" and here.concurrency == 1
+    for labeller in (api.open(model="a-model", seed=7), here):
+        assert ask(labeller) == Labelled(expected, GOOD[task]["reason"])
+    [request] = api.requests
+    assert (request["model"], request["temperature"], request["seed"]) == ("a-model", 0, 7)
+    assert api.headers[0]["authorization"] == f"Bearer {KEY}"
+    form = request["response_format"]["json_schema"]
+    assert form["strict"] is True and form["name"] == task
+    assert api.prompts() == stub.prompts and QUESTION in stub.prompts[0]
+    seen = task not in ("rephrase", "settled_by_text")
+    assert len(shown(request)) == seen and stub.images == [IMAGE if seen else None]
 
 
 def test_a_local_model_is_told_once_what_was_wrong() -> None:
@@ -167,27 +168,24 @@ def test_one_question_at_a_time() -> None:
     assert most == [True] * 8
 
 
-@pytest.fixture
-def nonsense(random_blip2: Path, tmp_path: Path) -> Path:
-    """A BLIP-2 of random weights that takes prompts of some length."""
+def test_a_local_model_that_talks_nonsense(random_blip2: Path, tmp_path: Path) -> None:
+    """What is no answer is not kept. The model has random weights; it is made to take prompts of some length."""
     from transformers import Blip2Config, Blip2ForConditionalGeneration
 
     folder = shutil.copytree(random_blip2, tmp_path / "random-model")
     config = Blip2Config.from_pretrained(folder)
     config.text_config.max_position_embeddings = 4096
     Blip2ForConditionalGeneration(config).save_pretrained(folder)
-    return folder
-
-
-def test_a_local_model_that_talks_nonsense(nonsense: Path, tmp_path: Path) -> None:
-    options = {"model": str(nonsense), "device": "cpu", "dtype": "float32", "answer_tokens": 12}
+    options = {"model": str(folder), "device": "cpu", "dtype": "float32", "answer_tokens": 12}
     cached = Cached(open_labeller("local", options), tmp_path / "cache")
     assert cached.name == "local:random-model"
     for task, (ask, _) in CALLS.items():
         if task in STAND_INS:
-            assert ask(cached).value == STAND_INS[task]
+            answer = ask(cached)
+            assert isinstance(answer, Unanswered) and answer.value == STAND_INS[task]
+            assert f"'{task}' in 2 tries" in answer.reason
         else:
-            with pytest.raises(Refused, match=f"local:random-model.*'{task}'"):
+            with pytest.raises(Refused, match=f"local:random-model.*'{task}' in 2 tries"):
                 ask(cached)
     assert files(tmp_path / "cache") == []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import Opened
+from pages import SCRIPT, Opened
 from PIL import Image
 from reviews import contrast, label, revision_of, write_marks, write_records
 from rows import image_ref, make_probe, make_row
@@ -17,8 +17,6 @@ from rows import image_ref, make_probe, make_row
 from builders.parquet import write_rows
 from builders.review.page import write_page
 from fgvedit.probes import changes, probe_kinds
-
-SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
 
 
 class Page(Opened):
@@ -88,19 +86,27 @@ def other_page(browser: Any, folder: Path, rows: list[dict[str, Any]], **labels:
 
 
 def test_marks_by_keyboard(page: Page, records: Path, tmp_path: Path) -> None:
+    """But for when one types, and when the keys are turned off."""
     page.press("r")  # the edit; then probes 0, 1 and 2
     page.press("wur")
     page.press("kx")  # back up, to take back the mark of probe 2
     page.press("jw")  # and probe 3 is wrong
     page.press("n")
     page.press("jjw")  # probe 1 of the next record: from its edit, two down
-    marks = page.export(tmp_path / "marks.json")
-    assert marks == {
+    page.press("nt")
+    page.press("wrunt")
+    page.tab.keyboard.press("Escape")
+    page.press("u")  # where Escape goes: the last probe
+    page.tab.get_by_text("Keys", exact=True).click()
+    page.tab.get_by_role("checkbox", name="Use these keys").uncheck()
+    page.press("rw")
+    assert page.export(tmp_path / "marks.json") == {
         "format": 1,
         "data": revision_of(records),
         "marks": {
             "record-0": {"edit": "right", "probes": {"0": "wrong", "1": "unsure", "3": "wrong"}},
             "record-1": {"probes": {"1": "wrong"}},
+            "record-2": {"note": "wrunt", "probes": {"4": "unsure"}},
         },
     }
 
@@ -122,19 +128,6 @@ def test_marks_by_mouse(page: Page, tmp_path: Path) -> None:
         "record-1": {"probes": {"0": "right"}},
     }
     assert not page.item(3).get_by_role("button", name="take back").is_visible()
-
-
-def test_keys_are_left_alone_while_one_types_and_when_turned_off(page: Page, tmp_path: Path) -> None:
-    page.press("t")
-    page.press("wrunt")
-    page.tab.keyboard.press("Escape")
-    page.press("u")  # where Escape goes: the last probe
-    page.tab.get_by_text("Keys", exact=True).click()
-    page.tab.get_by_role("checkbox", name="Use these keys").uncheck()
-    page.press("rw")
-    assert page.export(tmp_path / "marks.json")["marks"] == {
-        "record-0": {"note": "wrunt", "probes": {"4": "unsure"}},
-    }
 
 
 def test_a_reload_keeps_marks_notes_and_place(page: Page, tmp_path: Path) -> None:
@@ -243,24 +236,6 @@ def test_what_is_marked_is_counted_and_filtered(page: Page) -> None:
     assert page.shows("record-0")
 
 
-def test_an_import_goes_on_from_exported_marks(page: Page, browser: Any, written: Path, tmp_path: Path) -> None:
-    page.press("rw")
-    page.export(tmp_path / "marks.json")
-    other = Page(browser, written)
-    assert not other.radio(0, "right").is_checked()
-    other.press("n")
-    other.press("u")
-    other.tab.get_by_label("Go on with exported marks").set_input_files(tmp_path / "marks.json")
-    other.tab.get_by_text("Marks of 1 records read").wait_for()
-    other.reload()
-    marks = other.export(tmp_path / "more.json")
-    assert marks["marks"] == {
-        "record-0": {"edit": "right", "probes": {"0": "wrong"}},
-        "record-1": {"edit": "unsure", "probes": {}},
-    }
-    other.close()
-
-
 COUNTED = """() => {
   globalThis.made = { transactions: 0, puts: 0 };
   for (const [kind, method, name] of [[IDBDatabase, "transaction", "transactions"], [IDBObjectStore, "put", "puts"]]) {
@@ -273,16 +248,30 @@ COUNTED = """() => {
 }"""
 
 
-def test_an_import_is_stored_in_one_go(page: Page, records: Path, tmp_path: Path) -> None:
-    marks = {f"record-{number}": {"edit": "right"} for number in range(3)}
-    page.tab.evaluate(COUNTED)
-    file = write_marks(tmp_path / "marks.json", records, marks, reviewer="Ada")
-    page.tab.get_by_label("Go on with exported marks").set_input_files(file)
-    page.tab.get_by_text("Marks of 3 records read").wait_for()
-    assert page.tab.evaluate("made") == {"transactions": 1, "puts": 4}
-    page.reload()
-    found = page.export(tmp_path / "more.json")
-    assert (found["marks"], found["reviewer"]) == (marks, "Ada")
+def test_an_import_goes_on_from_exported_marks_and_is_stored_in_one_go(
+    page: Page, browser: Any, written: Path, tmp_path: Path
+) -> None:
+    page.press("rwnnr")
+    page.tab.get_by_role("textbox", name="Your name").fill("Ada")
+    page.export(tmp_path / "marks.json")
+    other = Page(browser, written)
+    assert not other.radio(0, "right").is_checked()
+    other.press("nu")
+    other.kept()
+    other.tab.evaluate(COUNTED)
+    other.tab.get_by_label("Go on with exported marks").set_input_files(tmp_path / "marks.json")
+    other.tab.get_by_text("Marks of 2 records read").wait_for()
+    other.kept()
+    assert other.tab.evaluate("made") == {"transactions": 1, "puts": 3}
+    other.reload()
+    marks = other.export(tmp_path / "more.json")
+    assert marks["reviewer"] == "Ada"
+    assert marks["marks"] == {
+        "record-0": {"edit": "right", "probes": {"0": "wrong"}},
+        "record-1": {"edit": "unsure", "probes": {}},
+        "record-2": {"edit": "right", "probes": {}},
+    }
+    other.close()
 
 
 def test_an_import_of_other_marks_is_refused(page: Page, records: Path, tmp_path: Path) -> None:
@@ -322,14 +311,9 @@ def test_texts_of_the_data_are_text(browser: Any, tmp_path: Path) -> None:
 
 
 def test_what_is_to_be_right_stands_beside_each_question(browser: Any, tmp_path: Path) -> None:
-    other = {"bytes": image_ref(5).data, "path": None}
-    probes = [
-        make_probe(
-            kind, answer=f"says-{kind}", **({"image": other} if kind == "other_image" else {}), image_id=image_id
-        )
-        for kind in probe_kinds()
-        for image_id in ["" if kind == "text_locality" else "image-5" if kind == "other_image" else "image-0"]
-    ]
+    other = {"image": {"bytes": image_ref(5).data, "path": None}, "image_id": "image-5"}
+    shows: dict[str, dict[str, Any]] = {"text_locality": {}, "other_image": other}
+    probes = [make_probe(kind, f"says-{kind}", **shows.get(kind, {"image_id": "image-0"})) for kind in probe_kinds()]
     row = make_row(0, probes=probes)
     page = other_page(browser, tmp_path, [row], labels=json.dumps(label("record-0", "of a rule")))
     edit = page.tab.get_by_role("group", name="The edit", exact=True).inner_text()
@@ -347,24 +331,9 @@ def test_what_is_to_be_right_stands_beside_each_question(browser: Any, tmp_path:
     page.close()
 
 
-@pytest.mark.parametrize("width", [400, 1400])
-def test_layout(browser: Any, written: Path, width: int) -> None:
-    page = Page(browser, written, viewport={"width": width, "height": 800})
-    page.press("rw")
-    assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
-    image, box = page.tab.locator(".sight img").bounding_box(), page.tab.locator(".sight rect.over").bounding_box()
-    assert image["width"] > 300
-    for side in ("width", "height"):  # the box is 0, 0, 8, 8 in an image of 16 pixels
-        assert box[side] == pytest.approx(image[side] / 2, abs=4)
-    assert (box["x"], box["y"]) == (pytest.approx(image["x"], abs=4), pytest.approx(image["y"], abs=4))
-    beside = page.item(0).bounding_box()["x"] > image["x"] + image["width"]
-    assert beside == (width == 1400)
-    page.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_contrast(browser: Any, written: Path, scheme: str) -> None:
-    page = Page(browser, written, color_scheme=scheme)
+@pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (1400, "dark")])
+def test_layout_and_contrast(browser: Any, written: Path, width: int, scheme: str) -> None:
+    page = Page(browser, written, viewport={"width": width, "height": 800}, color_scheme=scheme)
     colours = {
         name: page.tab.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{name}').trim()")
         for name in ("ink", "paper", "soft", "edge", "focus", "right", "wrong", "unsure")
@@ -375,6 +344,16 @@ def test_contrast(browser: Any, written: Path, scheme: str) -> None:
         assert contrast(colours[name], colours["paper"]) > 3
     ink = page.tab.evaluate("getComputedStyle(document.querySelector('.question')).color")
     assert ink == f"rgb({', '.join(str(value) for value in bytes.fromhex(colours['ink'][1:]))})"
+
+    page.press("rw")
+    assert page.fits()
+    image, box = page.tab.locator(".sight img").bounding_box(), page.tab.locator(".sight rect.over").bounding_box()
+    assert image["width"] > 300
+    for side in ("width", "height"):  # the box is 0, 0, 8, 8 in an image of 16 pixels
+        assert box[side] == pytest.approx(image[side] / 2, abs=4)
+    assert (box["x"], box["y"]) == (pytest.approx(image["x"], abs=4), pytest.approx(image["y"], abs=4))
+    beside = page.item(0).bounding_box()["x"] > image["x"] + image["width"]
+    assert beside == (width == 1400)
     page.close()
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from official_vqa import OTHERS, Folder, content, labels_of, records_of, scenes, ten, write_official
+from official_vqa import COLOURS, OTHERS, Folder, by_id, labels_of, photo, records_of, scenes, ten, write_official
 from PIL import Image
-from rows import png
 
 from builders.coco import Images
 from builders.validate.__main__ import main as validate
@@ -22,7 +21,9 @@ from builders.vqav2.locality import divided, read_pairs
 from builders.vqav2.official import VQAQuestion, question_key, read_questions
 from builders.vqav2.plan import SPLITS, Plan
 from fgvedit.backbones.answering import Query
-from fgvedit.schema import Record
+
+BUILT = {"rephrase", "in_scope", "out_of_scope", "text_locality", "other_image"}
+UNAFFECTED = (OTHERS[1][0], ten("yes"))
 
 
 @pytest.fixture(scope="module")
@@ -34,46 +35,40 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 def test_a_record_is_what_the_labeller_said(built: Folder) -> None:
-    colours = {n: about[0][1][0] for n, about in scenes(range(1, 41)).items()}
-    found = records_of(built.path / "out")
-    everything = found["train"] + found["test"]
-    assert sorted(record.id for record in everything) == sorted(f"scripted-{n * 1000}" for n in range(1, 41))
-    for record in everything:
+    found = by_id(built.path / "out")
+    assert found.keys() == {f"scripted-{n * 1000}" for n in range(1, 41)}
+    for record in found.values():
         number = int(record.id.split("-")[1]) // 1000
-        assert record.image.data == png((number * 37 % 256, number % 256, 60))
-        assert (record.answer, record.target, record.entity) == (colours[number], "violet", "the card")
-        said = {kind: [(p.question, p.answer) for p in record.probes_of(kind)] for kind in ("rephrase", "in_scope")}
+        assert record.image.data == photo(number)
+        assert (record.answer, record.target, record.entity) == (COLOURS[number % 4], "violet", "the card")
+        said = {kind: [(p.question, p.answer) for p in record.probes_of(kind)] for kind in BUILT}
         assert said["rephrase"] == [(f"Tell me: {record.question}", "violet")]
         assert said["in_scope"] == [("Is an entailed thing so?", "violet"), ("Is it violet (0)?", "yes")]
-        assert [(p.question, p.answer) for p in record.probes_of("out_of_scope")] == [OTHERS[1]]
+        assert said["out_of_scope"] == [OTHERS[1]]
         (other,) = record.probes_of("other_image")
         assert other.question == record.question
         assert other.image is not None
         seen = int(other.image.image_id.rsplit("_", 1)[1])
-        assert other.image.data == png((seen * 37 % 256, seen % 256, 60))
-        assert other.answer == colours[seen] != record.answer
-        assert len(record.probes_of("text_locality")) == 1
+        assert other.image.data == photo(seen)
+        assert other.answer == COLOURS[seen % 4] != record.answer
+        assert len(said["text_locality"]) == 1
 
 
 def test_no_photo_and_no_text_question_is_in_both_splits(built: Folder) -> None:
     shown, asked = {}, {}
     for split, records in records_of(built.path / "out").items():
-        shown[split] = {p.image.image_id for r in records for p in r.probes if p.image} | {
-            r.image.image_id for r in records
-        }
+        images = [image for r in records for image in (r.image, *(p.image for p in r.probes))]
+        shown[split] = {image.image_id for image in images if image}
         texts = [p.question for r in records for p in r.probes_of("text_locality")]
-        assert len(set(texts)) == len(texts)  # there are enough: each is used once
         asked[split] = set(texts)
-        assert len(records) > 3
+        assert len(asked[split]) == len(texts) > 3  # there are enough: each is used once
     assert shown["train"].isdisjoint(shown["test"])
     assert asked["train"].isdisjoint(asked["test"])
 
 
 def test_every_record_has_its_label(built: Folder) -> None:
-    out = built.path / "out"
-    labels = labels_of(out)
-    ids = [record.id for records in records_of(out).values() for record in records]
-    assert [label["id"] for label in labels] == ids
+    labels = labels_of(built.path / "out")
+    assert [label["id"] for label in labels] == list(by_id(built.path / "out"))
     for label in labels:
         assert (label["labeller"], label["policy"]) == ("scripted", "counterfactual")
         kinds = {reason["question"]: reason["kind"] for reason in label["reasons"]["probes"]}
@@ -83,24 +78,21 @@ def test_every_record_has_its_label(built: Folder) -> None:
 
 def test_other_images_are_those_with_the_same_question_and_another_answer(built: Folder) -> None:
     plan = Plan(read_questions([built.questions], [built.annotations]), 7, 0)
-    colours = {n: about[0][1][0] for n, about in scenes(range(1, 41)).items()}
-    for split in SPLITS:
-        for work in plan.work(split):
-            others = dict(zip((asked.id for asked in work.candidates), work.others, strict=True))
-            for number in (asked.id // 1000 for asked in work.candidates if asked.id % 1000 == 0):
-                found = {int(other.file_name.split("_")[2][:-4]): other.answer for other in others[number * 1000]}
-                assert found
-                assert found.items() <= colours.items()
-                assert colours[number] not in found.values()
+    for work in (work for split in SPLITS for work in plan.work(split)):
+        others = {asked.id: others for asked, others in zip(work.candidates, work.others, strict=True)}
+        for number in (key // 1000 for key in others if key % 1000 == 0):
+            found = {int(other.file_name.split("_")[2][:-4]): other.answer for other in others[number * 1000]}
+            assert found
+            assert all(answer == COLOURS[image % 4] != COLOURS[number % 4] for image, answer in found.items())
 
 
 def test_probes_that_text_settles_go_where_there_are_harder_ones(tmp_path: Path) -> None:
     card = ("What color is the card?", ten("red"))
     hard, easy = ("unaffected and hard?", ten("yes")), ("unaffected and easy?", ten("no"))
-    folder = Folder(tmp_path, {1: [card, hard, easy], 2: [card, easy], 3: [card, hard], **scenes(range(4, 30))})
+    folder = Folder(tmp_path, {1: [card, hard, easy], 2: [card, easy], 3: [card, hard], **scenes(range(4, 16))})
     for option, expected in ((["--keep-easy"], [hard[0], easy[0]]), ([], [hard[0]])):
         out = folder.build(f"out{len(option)}", *option)
-        of = {r.id: r for records in records_of(out).values() for r in records}
+        of = by_id(out)
         assert [p.question for p in of["scripted-1000"].probes_of("out_of_scope")] == expected
         assert [p.question for p in of["scripted-2000"].probes_of("out_of_scope")] == [easy[0]]
         (label,) = [label for label in labels_of(out) if label["id"] == "scripted-1000"]
@@ -109,31 +101,25 @@ def test_probes_that_text_settles_go_where_there_are_harder_ones(tmp_path: Path)
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
-    unaffected = ("Is an unaffected thing so?", ten("yes"))
     asked = {
-        **{
-            1: [("What season is it?", ten("red")), unaffected],
-            2: [("What color to refuse?", ten("red")), unaffected],
-            3: [("What color?", ten("red", 6)), unaffected],
-            4: [("What color?", ten("unknown")), unaffected],
-            5: [("What color?", ["red"] * 9 + ["violet"]), unaffected],
-            6: [("What color?", ten("red")), ("Who knows?", ten("violet"))],
-            7: [("What color?", ten("red")), unaffected],
-        },
-        **scenes(range(8, 30)),
+        1: [("What season is it?", ten("red")), UNAFFECTED],
+        2: [("What color to refuse?", ten("red")), UNAFFECTED],
+        3: [("What color?", ten("red", 6)), UNAFFECTED],
+        4: [("What color?", ten("unknown")), UNAFFECTED],
+        5: [("What color?", ["red"] * 9 + ["violet"]), UNAFFECTED],
+        6: [("What color?", ten("red")), ("Who knows?", ten("violet"))],
+        7: [("What color?", ten("red")), UNAFFECTED],
+        **scenes(range(8, 20)),
     }
-    folder = Folder(tmp_path, asked)
     about_nothing = [question for about in asked.values() for question, _ in about if "color" not in question]
-    counts = json.loads((folder.build("out") / "build.json").read_text())["counts"]
-    left_out: Counter[str] = Counter()
-    for split in SPLITS:
-        left_out.update(counts[split])
-    assert counts["all"] == {"questions": 14 + 22 * 4, "unanswerable": 1, "not agreed on": 1}
-    assert left_out["left out: the labeller gave no answer"] == 1
-    assert left_out["left out: about no one entity"] == len(about_nothing)
-    assert left_out["left out: an annotator gave the counterfactual answer"] == 1
-    assert left_out["left out: the counterfactual answer is named in another question about the image"] == 1
-    assert left_out["records"] >= 23
+    counts = json.loads((Folder(tmp_path, asked).build("out") / "build.json").read_text())["counts"]
+    assert counts["all"] == {"questions": 14 + 12 * 4, "unanswerable": 1, "not agreed on": 1}
+    found = Counter(counts["train"]) + Counter(counts["test"])
+    assert found["left out: the labeller gave no answer"] == 1
+    assert found["left out: about no one entity"] == len(about_nothing)
+    assert found["left out: an annotator gave the counterfactual answer"] == 1
+    assert found["left out: the counterfactual answer is named in another question about the image"] == 1
+    assert found["records"] >= 13
 
 
 def test_a_text_question_in_other_letters_is_the_same(small: Folder) -> None:
@@ -148,23 +134,21 @@ def test_untidy_input_makes_valid_records(tmp_path: Path) -> None:
     asked = {
         1: [("What color is the card? ", ten(" red\tish")), ("What color is a card?", ten("red ish")), *unaffected],
         2: [("What color is it?", ten("?")), *unaffected],
-        **scenes(range(3, 30)),
+        **scenes(range(3, 16)),
     }
     folder = Folder(tmp_path, asked)
     pairs = [{"question": f"nq question\n{n} ", "answer": f"answer\t{n}"} for n in range(400)]
     pairs += [{"question": "nothing", "answer": "---"}, {"question": "?!", "answer": "nothing"}]
     folder.locality.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     out = folder.build("out")
-    found = {record.id: record for records in records_of(out).values() for record in records}
+    found = by_id(out)
     (first,) = (found[name] for name in ("scripted-1000", "scripted-1001") if name in found)
     assert first.answer == "red ish"
-    assert [(p.question, p.answer) for p in first.probes_of("out_of_scope")] == [("Is an unaffected thing so?", "yes")]
+    assert [(p.question, p.answer) for p in first.probes_of("out_of_scope")] == [OTHERS[1]]
     counts = json.loads((out / "build.json").read_text())["counts"]
     assert sum(counts[split].get("left out: asked twice about its image", 0) for split in SPLITS) == 1
     assert counts["all"]["unanswerable"] == 1
-    assert not any(
-        "nothing" in probe.question or "nothing" in probe.answer for record in found.values() for probe in record.probes
-    )
+    assert not any("nothing" in p.question + p.answer for record in found.values() for p in record.probes)
     report = tmp_path / "report.json"
     validate([str(out), "--report", str(report)])
     errors = {c["check"]: c["examples"] for c in json.loads(report.read_text())["checks"] if c["severity"] == "error"}
@@ -175,29 +159,19 @@ def test_untidy_input_makes_valid_records(tmp_path: Path) -> None:
 def test_a_record_does_not_depend_on_other_images(small: Folder, built: Folder) -> None:
     """Without every third image, the others' records, but for probes drawn from other images, are the same."""
 
-    def own(records: dict[str, list[Record]]) -> dict[str, Any]:
+    def own(folder: Path) -> dict[str, Any]:
         return {
-            r.id: (split, r.target, [p for p in r.probes if p.kind not in ("other_image", "text_locality")])
-            for split, rows in records.items()
-            for r in rows
+            r.id: (split, r.target, [(p.kind, p.question, p.answer) for kind in of_itself for p in r.probes_of(kind)])
+            for split, records in records_of(folder).items()
+            for r in records
         }
 
-    whole = own(records_of(built.path / "out"))
+    of_itself = ("rephrase", "in_scope", "out_of_scope")
+    whole = own(built.path / "out")
     write_official(small.path, scenes(n for n in range(1, 41) if n % 3))
-    part = own(records_of(small.build("part")))
+    part = own(small.build("part"))
     assert len(part) == sum(n % 3 > 0 for n in range(1, 41))
-
-    def texts(record: Any) -> Any:
-        return record[:2], [(p.kind, p.question, p.answer) for p in record[2]]
-
-    assert {name: texts(record) for name, record in part.items()} == {name: texts(whole[name]) for name in part}
-
-
-def test_the_seed_decides(small: Folder, built: Folder) -> None:
-    again, other = (content(small.build(f"out{seed}", "--seed", seed)) for seed in "01")
-    first = content(built.path / "out")
-    assert first == again
-    assert first["train-00000.parquet"] != other["train-00000.parquet"]
+    assert part == {name: whole[name] for name in part}
 
 
 def test_a_limit_keeps_three_to_one(small: Folder, built: Folder) -> None:
@@ -208,9 +182,8 @@ def test_a_limit_keeps_three_to_one(small: Folder, built: Folder) -> None:
 
 
 def test_a_bound_for_each_image(tmp_path: Path) -> None:
-    unaffected = ("Is an unaffected thing so?", ten("yes"))
     cards = [(f"What color is card {n}?", ten("red")) for n in range(3)]
-    folder = Folder(tmp_path, {n: [*cards, unaffected] for n in range(1, 20)})
+    folder = Folder(tmp_path, {n: [*cards, UNAFFECTED] for n in range(1, 13)})
     for bound, expected in ((0, 3), (1, 1), (2, 2)):
         found = records_of(folder.build(f"out{bound}", "--per-image", str(bound)))
         assert set(Counter(r.image.image_id for rows in found.values() for r in rows).values()) == {expected}
@@ -246,10 +219,9 @@ def test_real_photos_give_records_of_every_kind(real_data: Path, tmp_path: Path)
     }
     arguments = [text for name, values in given.items() for text in (name, *map(str, values))]
     main([*arguments, "--out", str(tmp_path / "all")])
-    found = [record for records in records_of(tmp_path / "all").values() for record in records]
+    found = by_id(tmp_path / "all").values()
     assert len(found) >= 60
-    kinds = Counter(probe.kind for record in found for probe in record.probes)
-    assert set(kinds) == {"rephrase", "in_scope", "out_of_scope", "text_locality", "other_image"}
+    assert {probe.kind for record in found for probe in record.probes} == BUILT
     texts = [p.question for record in found for p in record.probes_of("text_locality")]
     assert len(set(texts)) == len(texts)
 
@@ -319,11 +291,10 @@ def test_the_policy_model_wrong_corrects_a_backbone(small: Folder, random_blip2:
     from fgvedit.backbones import open_backbone
 
     out = small.build("out", "--policy", "model-wrong", "--backbone", str(random_blip2), "--device", "cpu")
-    found = [record for records in records_of(out).values() for record in records]
+    found = list(by_id(out).values())
     assert found
-    colours = {f"scripted-{n * 1000}": about[0][1][0] for n, about in scenes(range(1, 41)).items()}
     backbone = open_backbone(str(random_blip2))
     for record in found[:3]:
-        assert record.target == colours[record.id]
+        assert record.target == COLOURS[int(record.id.split("-")[1]) // 1000 % 4]
         assert [record.answer] == backbone.generate([Query(record.question, record.image)])
     assert {label["policy"] for label in labels_of(out)} == {"model-wrong"}

@@ -34,6 +34,15 @@ def zipped(path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 and so on")
 
 
+def photo(folder: Folder) -> Path:
+    return folder.path / "train2014" / "COCO_train2014_000000000004.jpg"
+
+
+def annotated(**fields: Any) -> Callable[[Folder], None]:
+    """The annotation number 3 with other fields."""
+    return lambda folder: edited(folder.annotations, lambda data: data["annotations"][3].update(fields))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -51,29 +60,20 @@ def zipped(path: Path) -> None:
         (lambda f: edited(f.questions, lambda d: d["questions"].pop()), "question_id 8003 of .* is not in"),
         (lambda f: edited(f.annotations, lambda d: d["annotations"].pop()), "question_id 8003 of .* is not in"),
         (lambda f: edited(f.questions, lambda d: d["questions"].append(d["questions"][0])), "1000 comes twice"),
-        (lambda f: edited(f.annotations, lambda d: d["annotations"][0].update(image_id=9)), "about image_id 1 in .* 9"),
-        (
-            lambda f: edited(f.annotations, lambda d: d["annotations"][3].update(answers="x")),
-            "number 3, field 'answers'",
-        ),
-        (lambda f: edited(f.annotations, lambda d: d["annotations"][3].update(answers=["x"])), "annotation number 3"),
-        (lambda f: edited(f.annotations, lambda d: d["annotations"][3].update(answers=[])), "number 3 has no answers"),
+        (annotated(image_id=9), "question_id 1003 is about image_id 1 in .* 9"),
+        (annotated(answers="x"), "number 3, field 'answers'"),
+        (annotated(answers=["x"]), "annotation number 3"),
+        (annotated(answers=[]), "number 3 has no answers"),
         (lambda f: edited(f.questions, lambda d: d["questions"][2].pop("question")), "number 2, field 'question'"),
         (lambda f: f.locality.write_text('{"question": "a", "answer": "b"}\n{"question": 1}\n'), "nq.jsonl', line 2"),
         (lambda f: f.locality.write_text(""), "found 0 questions"),
+        (lambda f: f.locality.write_bytes(b'{"question": "caf\xe9", "answer": "b"}'), "nq.jsonl', line 1.*in UTF-8"),
+        (lambda f: f.locality.write_text('{"question": "a \\ud83d", "answer": "b"}'), "nq.jsonl', line 1.*ud83d"),
         (
-            lambda f: f.locality.write_bytes(b'{"question": "A caf\xe9?", "answer": "b"}\n'),
-            "nq.jsonl', line 1.*in UTF-8",
+            lambda f: photo(f).write_bytes(b"no"),
+            "000000000004': .*found 2 bytes that do not decode .of no known format",
         ),
-        (
-            lambda f: f.locality.write_text('{"question": "a \\ud83d", "answer": "b"}'),
-            "nq.jsonl', line 1.*ud83d",
-        ),
-        (
-            lambda f: (f.path / "train2014/COCO_train2014_000000000004.jpg").write_bytes(b"no"),
-            r"000000000004': .*found 2 bytes that do not decode \(of no known format\)",
-        ),
-        (lambda f: (f.path / "train2014/COCO_train2014_000000000004.jpg").unlink(), "000000000004.jpg' is not there"),
+        (lambda f: photo(f).unlink(), "000000000004.jpg' is not there"),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(
@@ -121,12 +121,17 @@ def test_bad_options_are_named(given: Folder, more: list[str], message: str) -> 
     assert not (given.path / "out").exists()
 
 
-def test_a_zip_of_images_and_a_folder_of_something_else_are_refused(small: Folder) -> None:
+def test_what_is_there_but_of_another_form_is_refused(small: Folder) -> None:
     zipped(small.path / "train2014.zip")
-    with pytest.raises(FGVEditError, match=r"train2014\.zip"):
-        small.build("out", "--images", str(small.path / "train2014.zip"))
-    with pytest.raises(FGVEditError, match="is a folder"):
-        small.build("out", "--questions", str(small.path))
+    (small.path / "marks.json").write_text("{")
+    for option, there, message in (
+        ("--images", small.path / "train2014.zip", r"train2014\.zip"),
+        ("--questions", small.path, "is a folder"),
+        ("--apply-review", small.path / "marks.json", "marks.json' is damaged"),
+    ):
+        with pytest.raises(FGVEditError, match=message):
+            small.build("out", option, str(there))
+        assert not (small.path / "out").exists()
     (small.path / "out").mkdir()
     (small.path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(FGVEditError, match="holds something else"):

@@ -55,9 +55,8 @@ class Scripted:
         return so([(f"Is it {edit.target} ({n})?", "yes") for n in range(count)])
 """
 
-
 OTHERS = (("Is an entailed thing so?", "no"), ("Is an unaffected thing so?", "yes"), ("Who knows?", "me"))
-
+COLOURS = ("red", "green", "blue", "white")
 
 Asked = Mapping[int, Sequence[tuple[str, Sequence[str]]]]  # image id -> its questions with ten answers each
 
@@ -66,12 +65,16 @@ def ten(answer: str, agreed: int = 10) -> list[str]:
     return [answer] * agreed + [f"other {n}" for n in range(10 - agreed)]
 
 
+def photo(image: int) -> bytes:
+    return png((image * 37 % 256, image % 256, 60))
+
+
 def write_official(folder: Path, asked: Asked, subtype: str = "train2014") -> tuple[Path, Path]:
     """The two files in the official form, with a photo for each image."""
     questions, annotations = [], []
     (folder / subtype).mkdir(parents=True, exist_ok=True)
     for image, about in asked.items():
-        (folder / subtype / f"COCO_{subtype}_{image:012d}.jpg").write_bytes(png((image * 37 % 256, image % 256, 60)))
+        (folder / subtype / f"COCO_{subtype}_{image:012d}.jpg").write_bytes(photo(image))
         for number, (question, answers) in enumerate(about):
             ids = {"image_id": image, "question_id": image * 1000 + number}
             questions.append({**ids, "question": question})
@@ -86,9 +89,8 @@ def write_official(folder: Path, asked: Asked, subtype: str = "train2014") -> tu
 
 def scenes(images: Iterable[int]) -> Asked:
     """Each image's first question may become an edit; the same question is asked about all, with four answers."""
-    colours = ("red", "green", "blue", "white")
     others = [(question, ten(answer)) for question, answer in OTHERS]
-    return {n: [("What color is the card?", ten(colours[n % 4], 9)), *others] for n in images}
+    return {n: [("What color is the card?", ten(COLOURS[n % 4], 9)), *others] for n in images}
 
 
 class Folder:
@@ -121,6 +123,11 @@ class Folder:
 
 def records_of(folder: Path) -> dict[str, list[Record]]:
     return {split: list(load_records(str(folder), split).records) for split in SPLITS}
+
+
+def by_id(folder: Path) -> dict[str, Record]:
+    """The records of both splits."""
+    return {record.id: record for records in records_of(folder).values() for record in records}
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -22,13 +22,18 @@ def write_records(folder: Path) -> Path:
     return folder
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    """All files in it and in the folders below."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def label(name: str, reason: str) -> dict[str, Any]:
     probes = [{"question": "A in_scope question?", "kind": "in_scope", "reason": f"in scope {reason}"}]
     return {"id": name, "labeller": "rules", "policy": "plain", "reasons": {"target": reason, "probes": probes}}
 
 
-def write_marks(path: Path, folder: Path, marks: dict[str, Any], **changes: Any) -> Path:
-    revision = open_source(str(folder)).revision
+def write_marks(path: Path, folder: Path, marks: dict[str, Any], config: str | None = None, **changes: Any) -> Path:
+    revision = open_source(str(folder), config).revision
     path.write_text(json.dumps({"format": 1, "data": revision, "marks": marks, **changes}))
     return path
 
