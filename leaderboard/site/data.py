@@ -13,6 +13,7 @@ import yaml
 
 from fgvedit import probes
 from fgvedit.evaluation.metrics import metrics_from_rows
+from fgvedit.evaluation.protocols import OWN as OWN_PROTOCOLS
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.rows import AnyRow
 from fgvedit.util.words import listed
@@ -99,6 +100,7 @@ def registry(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, A
     names = [name for run in runs for name in run.sampled.values]
     names += [name for paper in reported for row in paper.rows for name in row["metrics"]]
     there = {parts_of(name)[1]: None for name in names}
+    asked = {parts_of(name)[0] for name in names}
     score = {
         "name": SCORE,
         "meaning": f"the harmonic mean of {listed(SCORED)}",
@@ -116,7 +118,9 @@ def registry(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, A
         "kinds": described["kinds"],
         "metrics": metrics,
         "protocols": [
-            {"name": name, "meaning": one.meaning, "checked": one.checked} for name, one in protocols().items()
+            {"name": name, "meaning": protocols()[name].meaning, "checked": protocols()[name].checked}
+            for name in protocols()
+            if name in asked or name in OWN_PROTOCOLS  # others need not even be loadable here
         ],
         "statuses": STATUSES,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from importlib.metadata import EntryPoint
 
 import pytest
 import torch
@@ -12,12 +13,13 @@ from rows import image_ref
 
 from fgvedit.backbones.answering import TOP_K, Forced, Query
 from fgvedit.backbones.base import Backbone
-from fgvedit.evaluation.protocols import open_protocols
+from fgvedit.evaluation.protocols import GROUP, open_protocols
 from fgvedit.evaluation.protocols import protocols as all_protocols
 from fgvedit.evaluation.protocols.generation import normalise
-from fgvedit.probes import EDIT, changes, kinds, probe_kinds
+from fgvedit.probes import EDIT, ProbeKind, changes, kinds, probe_kinds
 from fgvedit.util.errors import FGVEditError
 
+OWN_PAPER = "fgvedit.evaluation.protocols.paper"
 PAPER, GENERATION = all_protocols()["paper"], all_protocols()["generation"]
 
 
@@ -146,3 +148,28 @@ def test_protocols_are_opened_once_each_in_their_order():
         open_protocols("papers")
     with pytest.raises(FGVEditError, match="paper, generation"):
         open_protocols(" , ")
+
+
+def test_a_protocol_that_cannot_be_loaded_is_nothing_to_the_others(monkeypatch):
+    modules = {"broken": "nowhere", "paper": OWN_PAPER}
+    points = [EntryPoint(name, f"{module}:Paper", GROUP) for name, module in modules.items()]
+    monkeypatch.setattr("fgvedit.evaluation.protocols.entry_points", lambda group: points)
+    found = all_protocols.__wrapped__()
+    assert list(found) == ["paper", "broken"] and found["paper"].name == "paper"
+    with pytest.raises(FGVEditError, match="protocol 'broken' needs the module 'nowhere'"):
+        found["broken"]
+    points[:] = [EntryPoint("wrong", f"{OWN_PAPER}:Paper", GROUP)]
+    with pytest.raises(FGVEditError, match=r"protocol 'wrong' \(.*\) is called 'paper' by its class"):
+        all_protocols.__wrapped__()["wrong"]
+    points.clear()
+    with pytest.raises(FGVEditError, match=r"no protocol is registered .* install fgvedit again"):
+        all_protocols.__wrapped__()
+
+
+def test_a_kind_is_scored_by_its_rule_or_refused(monkeypatch):
+    kept = ProbeKind("kept", "", "as before", "kept_kind", rules={"paper": "top-1", "generation": "top-10"})
+    monkeypatch.setitem(kinds(), "kept", kept)
+    before, after = forced([[1, 2], [3, 4]], [3]), forced([[1, 9], [3, 9]], [3])
+    assert PAPER.score("kept", "", before, after) == 1 and PAPER.score("out_of_scope", "", before, after) == 0.5
+    with pytest.raises(FGVEditError, match="kind of probe 'kept' is to be scored by the rule 'top-10' under protocol"):
+        GENERATION.score("kept", "blue", "red", "red")
