@@ -82,11 +82,8 @@ def test_folders_of_the_users_own_are_not_in_the_way(own: Path, is_package: bool
         with (own / "baselines" / "mine.py").open("a") as file:
             file.write("from baselines import HELPER\n")
     registry = "from fgvedit.editors.registry import editor_class as c; "
-    for names in (
-        ("lora", "none", "mscke-mend"),
-        ("baselines.mine:Mine", "none", "lora"),
-        ("baselines.grace.editor:GRACE",),
-    ):
+    own_first = (("baselines.mine:Mine", "none", "lora"), ("baselines.grace.editor:GRACE",))
+    for names in own_first if is_package else (("lora", "none", "mscke-mend", "baselines.mine:Mine"),):
         code = f"{registry}print(*(c(name).name for name in {names}))"
         done = subprocess.run([sys.executable, "-c", code], cwd=own, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

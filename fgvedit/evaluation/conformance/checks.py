@@ -240,10 +240,13 @@ def company_does_not_matter(bench: Bench) -> None:
     editor = bench.editor()
     queries, answers = bench.queries, bench.answers
     together = answers_in(bench, editor, [range(len(queries))])
-    alone = answers_in(bench, editor, [[row] for row in reversed(range(len(queries)))])
+    *rest, last = range(len(queries))
+    apart = [[last], rest[:0:-1], [0]]  # the first and the last alone, the others without these, backwards
+    alone = answers_in(bench, editor, apart)
+    company = {row: len(rows) - 1 for rows in apart for row in rows}
     for row, query in enumerate(queries):
         (written, forced, route), (written_alone, forced_alone, route_alone) = together[row], alone[row]
-        told = f"{described(query)}, asked with {len(queries) - 1} others and alone,"
+        told = f"{described(query)}, asked with {len(queries) - 1} others and with {company[row]},"
         if written != written_alone:
             raise Broken(f"{told} is answered '{written}' and '{written_alone}'")
         if (route.to, route.edit) != (route_alone.to, route_alone.edit):
