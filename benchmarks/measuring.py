@@ -153,6 +153,7 @@ def one_record() -> Record:
     image = ImageRef("picture", picture.getvalue())
     return Record(
         id="record",
+        group="picture",
         image=image,
         question="What colour is the bus behind the cyclist?",
         answer="red",

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from fgvedit.schema import Record, features, record_from_row
+from fgvedit.schema import OPTIONAL, Record, features, record_from_row
 from fgvedit.util.errors import FGVEditError, one_line, unknown
 from fgvedit.util.revision import content_hash
 
@@ -69,11 +69,13 @@ class Loaded:
     revision: str
 
     @property
-    def image_ids(self) -> list[str]:
-        """Each record's, without reading an image."""
+    def groups(self) -> list[str]:
+        """Each record's group, without reading an image."""
         if isinstance(self.records, Rows):
-            return list(self.records.table["image_id"])
-        return [record.image.image_id for record in self.records]
+            table = self.records.table
+            named = table["group"] if "group" in table.column_names else [None] * len(table)
+            return [group or image for group, image in zip(named, table["image_id"], strict=True)]
+        return [record.group for record in self.records]
 
     def pick(self, indices: Sequence[int]) -> Loaded:
         """The records at these indices alone, in this order."""
@@ -243,10 +245,18 @@ def _read_files(name: str, split: str, files: Sequence[Path]) -> datasets.Datase
     import datasets
 
     rows = 0
+    columns = list(features())
     for file in files:
         with parquet_file(file) as parquet:
-            _check_columns(parquet.schema_arrow.names, str(file))
+            found = _check_columns(parquet.schema_arrow.names, f"data file '{file}'")
             rows += parquet.metadata.num_rows
+        if file != files[0] and found != columns:
+            odd = next(column for column in OPTIONAL if (column in found) != (column in columns))
+            raise FGVEditError(
+                f"data set '{name}': column '{odd}' is in one of '{files[0]}' and '{file}' alone; expected it in every "
+                "file of a split, or in none"
+            )
+        columns = found
     if rows == 0:
         raise FGVEditError(f"data set '{name}': split '{split}' has no records; expected at least 1")
     try:
@@ -254,8 +264,8 @@ def _read_files(name: str, split: str, files: Sequence[Path]) -> datasets.Datase
             "parquet",
             data_files={split: [str(file) for file in files]},
             split=split,
-            columns=list(features()),
-            features=_undecoded(),
+            columns=columns,
+            features=_undecoded(columns),
         )
     except datasets.exceptions.DatasetGenerationError as error:
         raise FGVEditError(
@@ -278,8 +288,8 @@ def _open_hub(name: str, split: str) -> tuple[datasets.Dataset, str, str]:
         raise
     except Exception as error:  # the hub's client raises many types: no network, no such data set, no permission
         raise not_on_hub(name, error) from error
-    _check_columns(table.column_names, f"hub data set '{name}'")
-    return table.select_columns(list(features())).cast(_undecoded()), table.info.config_name, revision or ""
+    columns = _check_columns(table.column_names, f"hub data set '{name}'")
+    return table.select_columns(columns).cast(_undecoded(columns)), table.info.config_name, revision or ""
 
 
 def not_on_hub(name: str, error: BaseException) -> FGVEditError:
@@ -290,21 +300,23 @@ def not_on_hub(name: str, error: BaseException) -> FGVEditError:
     )
 
 
-def _undecoded() -> datasets.Features:
-    """The columns with images as they are stored: {"bytes", "path"}."""
+def _undecoded(columns: Sequence[str]) -> datasets.Features:
+    """These columns with images as they are stored: {"bytes", "path"}."""
     import datasets
 
-    columns = features()
     image = datasets.Image(decode=False)
-    columns["image"] = image
-    columns["probes"].feature["image"] = image
-    return columns
+    every = features()
+    every["image"] = image
+    every["probes"].feature["image"] = image
+    return datasets.Features({column: every[column] for column in columns})
 
 
-def _check_columns(found: Sequence[str], where: str) -> None:
-    missing = [column for column in features() if column not in found]
+def _check_columns(found: Sequence[str], where: str) -> list[str]:
+    """The columns to be read of those that were found: all of them, but what data may lack."""
+    missing = [column for column in features() if column not in found and column not in OPTIONAL]
     if missing:
         raise FGVEditError(f"{where}: column '{missing[0]}' is missing; expected the columns {', '.join(features())}")
+    return [column for column in features() if column in found]
 
 
 @contextmanager

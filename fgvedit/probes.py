@@ -43,9 +43,10 @@ class ProbeKind:
     """One kind of probe.
 
     `asks`: what it is about, in one line; `right`: what is right after the edit; `metric`: the metric that is the mean
-    score of its probes; `image`: whether it shows the edit's own image, another one or none; `needs_eyes`: whether it
-    asks what only an image settles; `rules`: protocol -> how it is scored there, one of `RULES`: `EXACT` where the edit
-    changes the answer, else another one (a protocol that is not named scores it as the project's own kinds);
+    score of its probes; `image`: whether it shows the edit's own image, another one or none; `against`: the kind that
+    it has to be told from, which asks likewise and has the other thing right ("": all that have); `needs_eyes`: whether
+    only an image tells the two apart; `rules`: protocol -> how it is scored there, one of `RULES`: `EXACT` where it
+    changes, else another one (a protocol that is not named scores it as the project's own kinds);
     `required`: whether every split has to have it; `retired`: read, verified and shown in old data and runs, never
     built again. Raises `FGVEditError` for a field of another value.
     """
@@ -56,6 +57,7 @@ class ProbeKind:
     metric: str
     image: Shown = "own"
     needs_eyes: bool = False
+    against: str = ""
     rules: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
     retired: bool = False
@@ -113,45 +115,118 @@ class Metric:
 
 
 OWN_KINDS = (
-    ProbeKind(EDIT, "the edit's question", "the new answer", "reliability", rules=_NEW),
+    ProbeKind(EDIT, "the edit's question", "the new answer", "reliability", rules=_NEW, against="worded_out"),
     ProbeKind(
-        "rephrase", "the edit's question in other words", "the new answer", "generality", rules=_NEW, required=True
+        "rephrase",
+        "the edit's question in other words",
+        "the new answer",
+        "generality",
+        rules=_NEW,
+        against="worded_out",
+        required=True,
     ),
     ProbeKind(
         "in_scope",
-        "what the edit entails about the same entity",
+        "what the edit entails about the same entity; only the image tells that it is the same",
         "the entailed answer",
         "in_scope",
         needs_eyes=True,
         rules=_NEW,
+        against="out_of_scope",
         required=True,
     ),
     ProbeKind(
         "out_of_scope",
-        "another entity, or another attribute, in the same image",
+        "another entity, or another attribute, in the same image; only the image tells",
         "as before",
         "retention",
         needs_eyes=True,
         rules=_KEPT,
+        against="in_scope",
         required=True,
     ),
     ProbeKind(
         "text_locality",
-        "a question without an image",
+        "a question about something else, without an image",
         "as before",
         "locality",
         image="none",
         rules={**_KEPT, "paper": TOP_1},
+        against="rephrase",
         required=True,
     ),
     ProbeKind(
+        "worded_in",
+        "what the edit entails about the same entity, named in the edit's words",
+        "the entailed answer",
+        "worded_in",
+        rules=_NEW,
+        against="worded_out",
+    ),
+    ProbeKind(
+        "worded_out",
+        "another entity, or another attribute, in the same image, as the words tell",
+        "as before",
+        "worded_out",
+        rules=_KEPT,
+        against="worded_in",
+    ),
+    ProbeKind(
+        "other_view",
+        "the edit's question about another picture of the same scene",
+        "the new answer",
+        "other_view",
+        image="other",
+        needs_eyes=True,
+        rules=_NEW,
+        against="other_image",
+    ),
+    ProbeKind(
         "other_image",
-        "the edit's question about another image",
+        "the edit's question about another image; in half of them its old answer is right",
         "as before",
         "other_image",
         image="other",
         needs_eyes=True,
         rules=_KEPT,
+        against="other_view",
+    ),
+    ProbeKind(
+        "other_value",
+        "the edit's question about its own scene with just this value changed",
+        "as before",
+        "other_value",
+        image="other",
+        needs_eyes=True,
+        rules=_KEPT,
+        against="other_view",
+    ),
+    ProbeKind(
+        "no_image",
+        "the edit's question without an image",
+        "as before",
+        "no_image",
+        image="none",
+        rules=_KEPT,
+        against=EDIT,
+    ),
+    ProbeKind(
+        "portability",
+        "what follows only from edit and image together, and changes",
+        "the entailed answer",
+        "portability",
+        needs_eyes=True,
+        rules=_NEW,
+        against="portability_same",
+    ),
+    ProbeKind(
+        "portability_same",
+        "such a question, which the edit leaves alone",
+        "as before",
+        "portability_same",
+        needs_eyes=True,
+        rules=_KEPT,
+        against="portability",
     ),
     ProbeKind(
         "reference_in",
@@ -160,6 +235,8 @@ OWN_KINDS = (
         "reference_in",
         needs_eyes=True,
         rules=_NEW,
+        against="reference_out",
+        retired=True,
     ),
     ProbeKind(
         "reference_out",
@@ -168,6 +245,8 @@ OWN_KINDS = (
         "reference_out",
         needs_eyes=True,
         rules=_KEPT,
+        against="reference_in",
+        retired=True,
     ),
 )
 OWN_METRICS = (Metric("specificity", ("in_scope", "out_of_scope"), "the mean of in_scope and retention"),)
@@ -273,10 +352,13 @@ def described() -> dict[str, list[dict[str, Any]]]:
 
 
 def as_markdown() -> str:
-    """The table of metrics as it stands in README.md: how each is scored under the project's own protocols, too."""
+    """The table of metrics as it stands in README.md: how each is scored under the project's own protocols, too. Those
+    of retired kinds are left out."""
     header = ["metric", "asks", "right", "needs eyes", *(f"`{protocol}`" for protocol in _NEW)]
     lines = [header, ["---"] * len(header)]
     for metric in metrics().values():
+        if metric.retired:
+            continue
         own = [kinds()[kind] for kind in metric.kinds]
         of = "" if len(own) > 1 or own[0].name in (EDIT, metric.name) else f" (`{own[0].name}`)"
         asks, right = (own[0].asks, own[0].right) if len(own) == 1 else (metric.meaning, "")

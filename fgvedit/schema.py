@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import datasets
 
 
+OPTIONAL = ("group",)  # columns that data may lack
+
+
 @dataclass(frozen=True, eq=False)
 class ImageRef:
     """An encoded image that is decoded when it is opened.
@@ -81,9 +84,11 @@ class Probe:
 
 @dataclass(frozen=True)
 class Record:
-    """One edit with its probes. `box` is (x, y, width, height) in pixels, empty where it is not known."""
+    """One edit with its probes. `group`: of records that were drawn together, and so are not independent (a quad of
+    scenes, a photo). `box` is (x, y, width, height) in pixels, empty where it is not known."""
 
     id: str
+    group: str
     image: ImageRef
     question: str
     answer: str
@@ -108,13 +113,14 @@ class Record:
 
 
 def features() -> datasets.Features:
-    """The columns of every configuration, as `datasets.Features`."""
+    """The columns of every configuration, as `datasets.Features`. Older data lack `group`: see `OPTIONAL`."""
     import datasets
 
     text = datasets.Value("string")
     return datasets.Features(
         {
             "id": text,
+            "group": text,
             "image_id": text,
             "image": datasets.Image(),
             "question": text,
@@ -138,7 +144,7 @@ def record_from_row(row: Mapping[str, Any], index: int = 0) -> Record:
     """A row of a data set, with its images undecoded (`{"bytes": …, "path": …}`), as a `Record`.
 
     Raises `FGVEditError`, naming the record and the field, for a missing or empty field, an unknown probe kind,
-    a target that is the answer, or an image that is not there.
+    a target that is the answer, or an image that is not there. A row without a `group` is one of its image's.
     """
     name = f"record '{row['id']}'" if row.get("id") else f"record number {index}"
     for column in ("id", "image_id", "image", "question", "answer", "target", "entity", "probes"):
@@ -154,6 +160,7 @@ def record_from_row(row: Mapping[str, Any], index: int = 0) -> Record:
     entity = row["entity"]
     return Record(
         id=row["id"],
+        group=row.get("group") or row["image_id"],
         image=image,
         question=row["question"],
         answer=row["answer"],

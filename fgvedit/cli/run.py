@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     kind = editor_class(options.editor)
     data = load_records(options.dataset, options.split, options.limit)
     if options.sequence is not None:
-        sequential_groups(data.image_ids, options.sequence)  # whatever is wrong is said before the backbone opens
+        sequential_groups(data.groups, options.sequence)  # whatever is wrong is said before the backbone opens
     backbone = open_backbone(**request)
     editor = open_editor(options.editor, backbone, overrides, options.checkpoint)
     checkpoint = checkpoint_folder(kind, backbone.name, options.checkpoint)

@@ -21,7 +21,7 @@ COLOURS = ("red", "blue", "green", "white")
 
 
 def write_dataset(folder: Path, records: int) -> Path:
-    """A `test` split with one probe of every kind a record; two records share an image, and its neighbour's too."""
+    """A `test` split with one probe of every current kind a record; two records share an image, and its neighbour's too."""
     import datasets
 
     from fgvedit.schema import features
@@ -39,9 +39,14 @@ def write_dataset(folder: Path, records: int) -> Path:
             make_probe("in_scope", "yes", image_id=row["image_id"]),
             make_probe("out_of_scope", "two", image_id=row["image_id"]),
             make_probe("text_locality", "Paris", question=f"Where is tower {number % 3}?"),
-            make_probe("other_image", "red", other_image, f"image-{other}", question=row["question"]),
-            make_probe("reference_in", row["target"], image_id=row["image_id"]),
-            make_probe("reference_out", "left", image_id=row["image_id"]),
+            make_probe("worded_in", "yes", image_id=row["image_id"]),
+            make_probe("worded_out", "left", image_id=row["image_id"]),
+            make_probe("other_view", row["target"], other_image, f"image-{other}", question=row["question"]),
+            make_probe("other_image", "red", other_image, f"image-{other}", question=f"Which colour has {number}?"),
+            make_probe("other_value", "red", other_image, f"image-{other}", question=f"What colour has {number}?"),
+            make_probe("no_image", "unanswerable", question=row["question"]),
+            make_probe("portability", "two", image_id=row["image_id"]),
+            make_probe("portability_same", "four", image_id=row["image_id"]),
         ]
         rows.append(row)
     folder.mkdir()

@@ -33,6 +33,7 @@ def make_row(number: int = 0, **changes: Any) -> dict[str, Any]:
     other = {"bytes": image_ref(number + 1).data, "path": None}
     row: dict[str, Any] = {
         "id": f"record-{number}",
+        "group": image_id,
         "image_id": image_id,
         "image": image,
         "question": "What colour is the card?",

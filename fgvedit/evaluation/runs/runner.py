@@ -59,7 +59,7 @@ def run(
     the data cannot be used.
     """
     if sequence is not None:
-        data = data.pick([index for group in sequential_groups(data.image_ids, sequence) for index in group])
+        data = data.pick([index for group in sequential_groups(data.groups, sequence) for index in group])
     plan = Plan(data.records, sequence)
     this_run = identity(
         editor, data, protocols, plan.kinds, seed=seed, limit=limit, checkpoint=checkpoint, sequence=sequence
