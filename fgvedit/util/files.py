@@ -168,15 +168,16 @@ def _holds_something(path: Path) -> bool:
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
-def between_markers(path: Path, text: str, start: str, end: str) -> str:
-    """What a file holds, with `text` between its markers. Raises `FGVEditError` where each is not there once."""
+def between_markers(path: Path, text: str, start: str, end: str, option: str = "--write") -> str:
+    """What a file holds, with `text` between its markers. Raises `FGVEditError`, naming the command line's `option`, where
+    each is not there once."""
     if not path.is_file():
-        raise FGVEditError(f"--write: there is no file '{path}'; expected one that holds '{start}' and '{end}'")
+        raise FGVEditError(f"{option}: there is no file '{path}'; expected one that holds '{start}' and '{end}'")
     content = path.read_bytes().decode("utf-8")
     first, last = content.find(start), content.find(end)
     if content.count(start) != 1 or content.count(end) != 1 or last < first:
         raise FGVEditError(
-            f"--write: '{path}' holds '{start}' {content.count(start)} times and '{end}' {content.count(end)} times; "
+            f"{option}: '{path}' holds '{start}' {content.count(start)} times and '{end}' {content.count(end)} times; "
             "expected each once, in this order"
         )
     return f"{content[: first + len(start)]}\n\n{text.strip()}\n\n{content[last:]}"

@@ -1,0 +1,1 @@
+"""What of a data set can be had without looking: every shortcut that is known, measured, and a verdict for each metric."""

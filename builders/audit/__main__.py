@@ -1,0 +1,89 @@
+"""`python -m builders.audit`: what of a data set can be had without looking; a table, a report, a section of its card."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+from builders.audit.card import check_card, write_section
+from fgvedit.cli.options import add_backbone_options, backbone_request, check_counts
+from fgvedit.dataset import Source
+from fgvedit.util.arguments import ArgumentParser
+from fgvedit.util.errors import command_line, printable
+from fgvedit.util.files import write_json
+
+EXAMPLES = """examples:
+  python -m builders.audit scenes --split test
+  python -m builders.audit scenes --backbone tiny --report audit.json
+      and what the base model's own answers give away
+  python -m builders.audit out/rules --card out/rules/README.md
+      and a section of the data card, between <!-- audit --> and <!-- /audit -->
+  python -m builders.audit owner/name --config rules --limit 1000
+
+The exit code is 0 whatever the verdicts, 2 for bad input. What is measured, and how: docs/audit.md
+"""
+
+
+def parser() -> ArgumentParser:
+    """The options of `python -m builders.audit`."""
+    options = ArgumentParser(prog="python -m builders.audit", description=__doc__, epilog=EXAMPLES)
+    options.add_argument(
+        "data",
+        metavar="NAME_OR_FOLDER",
+        help="a configuration of the embedded data, a folder of Parquet, JSON or JSONL, or a hub id (OWNER/NAME)",
+    )
+    options.add_argument("--config", metavar="NAME", help="of a data set with several configurations; default: its own")
+    options.add_argument("--split", metavar="NAME", help="default: every split")
+    options.add_argument("--limit", type=int, metavar="N", help="only the first N records of each split")
+    options.add_argument("--report", type=Path, metavar="FILE.json", help="write what was found as JSON, too")
+    options.add_argument("--card", type=Path, metavar="FILE.md", help="write a section of this data card, too")
+    add_backbone_options(options)
+    options.set_defaults(backbone=None)
+    return options
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Audit, print the table and, with --report and --card, write the report and the card's section."""
+    options = parser().parse_args(argv)
+    check_counts(options, "limit")
+    if options.card is not None:
+        check_card(options.card)
+
+    from builders.audit.table import card_section, table
+    from builders.validate.sources import open_source
+
+    found = _audited(open_source(options.data, options.config), options)
+    print(printable(table(found)))
+    if options.report is not None:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
+        write_json(options.report, found)
+    if options.card is not None:
+        write_section(options.card, card_section(found, _command(options)))
+
+
+def _audited(source: Source, options: argparse.Namespace) -> dict[str, Any]:
+    from builders.audit.base import asker, described
+    from builders.audit.report import audit
+
+    splits = list(source.files) if options.split is None else [options.split]
+    for split in splits:
+        source.files_of(split)  # a split that is not there is said before a backbone is opened
+    if options.backbone is None:
+        return audit(source, splits, options.limit)
+    from fgvedit.backbones import open_backbone
+
+    backbone = open_backbone(**backbone_request(options))
+    return audit(source, splits, options.limit, asker(backbone), described(backbone))
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What makes the same figures again."""
+    given = {name: getattr(options, name) for name in ("config", "split", "limit", "backbone")}
+    named = [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
+    return shlex.join(["python", "-m", "builders.audit", options.data, *named])
+
+
+if __name__ == "__main__":
+    command_line(main)

@@ -1,0 +1,190 @@
+"""An audit in words: tables of at most `WIDTH` characters a line, and the short section of a data card."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from builders.audit.exact import VIEWS
+from builders.audit.figures import Figure
+from builders.audit.learned import BOTH, FOLDS, PICTURES, WORDS
+from builders.audit.verdicts import NOT_CONTESTED, RULES, text_figure
+from fgvedit.util.words import listed
+
+WIDTH = 120
+NONE = "-"
+HEAD = """\
+Percent, with 95 % intervals over groups. Each contest sets probes that the edit has to change (before the colon) \
+against probes that have to stay; each label counts a half, so that guessing is right on 50 %."""
+EXACT = """\
+exact: the best that any rule can do that is given this much, counted over values that come up more than once \
+(repeats: on how many probes they do; not testable where none does, or those of one side alone do). chance: what the same count gives where labels are drawn. bits: of the label \
+that are left (of 1)"""
+LEARNED = f"""\
+learned: right on groups that were not trained on ({FOLDS} folds; the better of a regression and of trees). \
+*: wrong more often than right, turned round"""
+BASE = """\
+base answers: "in scope if the answer to the probe is the one to the edit's question" (rule), how often it agrees, and \
+how often the answer is what an unedited, faultless model says"""
+NO_BASE = "base answers: not asked; --backbone NAME asks a model, such as tiny, what its own answers give away"
+ANSWERS = "answers: the most frequent one, bits, how often yes is right, and how often the first of two choices is"
+REPEATED = """\
+probes: different ones (question and image), how many all equally frequent ones they are worth, and how often the right \
+answer is the edit's target though nothing may change"""
+PLACE = "place in the record and length in words: what the best rule reaches, and what it does by chance"
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """A whole report."""
+    limit = f", the first {report['limit']:,} records of each split" if report["limit"] else ""
+    lines = [f"{report['data']} ({report['config']}), files {report['revision'][:12]}{limit}", *_wrapped(HEAD)]
+    for name, split in report["splits"].items():
+        lines += ["", *_split(name, split, report["backbone"])]
+    if report["shared"]:
+        lines += ["", *_shared(report["shared"])]
+    return "\n".join([*lines, "", *(line for rule in RULES.splitlines() for line in _wrapped(rule))])
+
+
+def figure_text(figure: Figure | None) -> str:
+    """A value with its interval."""
+    return f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]" if figure else NONE
+
+
+def card_section(report: Mapping[str, Any], command: str) -> str:
+    """What a data card says of an audit: kind by kind, what text and images alone reach, and the verdict."""
+    lines = [
+        "## What can be had without looking",
+        "",
+        *textwrap.wrap(f"{HEAD} Made by `{command}`, of files with the content hash `{report['revision'][:12]}`.", WIDTH),
+    ]
+    for name, split in report["splits"].items():
+        lines += ["", f"| {name}: kind | told from | text alone | images alone | verdict |", "|---|---|---|---|---|"]
+        lines += [f"| `{kind}` | {' | '.join(_card_cells(kind, one, split))} |" for kind, one in split["kinds"].items()]
+    return "\n".join([*lines, "", *(f"- {rule}" for rule in RULES.splitlines())])
+
+
+def _card_cells(kind: str, one: Mapping[str, Any], split: Mapping[str, Any]) -> list[str]:
+    if not one["contest"]:
+        return [NONE, NONE, NONE, NOT_CONTESTED]
+    contest = split["contests"][one["contest"]]
+    against = contest["outside"] if kind in contest["inside"] else contest["inside"]
+    names = f"`{against[0]}`" if len(against) == 1 else listed([f"`{name}`" for name in against])
+    learned = contest["learned"] or {}
+    texts = [figure_text(text_figure(contest)), figure_text(learned.get(PICTURES))]
+    return [names, *texts, verdict_text(contest["verdict"], contest["other_ways"])]
+
+
+def verdict_text(verdict: str, other_ways: Sequence[str]) -> str:
+    """A verdict, and what settles it beside text."""
+    return f"{verdict}; {listed(other_ways)} settle it" if other_ways else verdict
+
+
+def _split(name: str, split: Mapping[str, Any], backbone: Mapping[str, str] | None) -> Iterator[str]:
+    counts = [f"{split[what]:,} {what}" for what in ("records", "groups", "images")]
+    yield f"{name}: {', '.join(counts)}, {split['probes']:,} probes, edits included"
+    yield from ["", *_verdicts(split)]
+    yield from ["", *_wrapped(EXACT), *_exact(split["contests"])]
+    yield from ["", *_wrapped(LEARNED), *_learned(split["contests"])]
+    yield from ["", *(_base(split, backbone["name"]) if backbone else [NO_BASE])]
+    yield from ["", *_wrapped(ANSWERS), *_answers(split["kinds"])]
+    yield from ["", *_wrapped(REPEATED), *_repeated(split["kinds"])]
+    yield from ["", *_wrapped(PLACE), *_places(split["contests"])]
+
+
+def _verdicts(split: Mapping[str, Any]) -> list[str]:
+    rows = [["metric", "text alone", "verdict"]]
+    for name, metric in split["metrics"].items():
+        contests = [split["contests"][contest] for contest in metric["contests"]]
+        figures = [figure for contest in contests if (figure := text_figure(contest))]
+        ways = dict.fromkeys(way for contest in contests for way in contest["other_ways"])
+        best = max(figures, key=lambda figure: figure["value"], default=None)
+        rows.append([name, figure_text(best), verdict_text(metric["verdict"], list(ways))])
+    return _columns(rows)
+
+
+def _exact(contests: Mapping[str, Any]) -> list[str]:
+    rows = [["contest", "probes", "given", "repeats", "best", "chance", "bits"]]
+    for name, contest in contests.items():
+        for view in VIEWS:
+            exact = contest["exact"][view]
+            cells = ["not testable: no value repeats", "", ""]
+            if exact["best"]:
+                cells = [figure_text(exact["best"]), f"{exact['chance']['mean']:.2f}", f"{exact['entropy']:.2f}"]
+            first = [name, _sides(contest)] if view == next(iter(VIEWS)) else ["", ""]
+            rows.append([*first, view, f"{exact['coverage']:.1f}", *cells])
+    return _columns(rows)
+
+
+def _learned(contests: Mapping[str, Any]) -> list[str]:
+    rows = [["contest", "probes", WORDS, f"images ({PICTURES})", BOTH]]
+    for name, contest in contests.items():
+        cells = ["too few probes or groups", "", ""]
+        if contest["learned"]:
+            cells = [figure_text(one) + "*" * one["inverted"] for one in contest["learned"].values()]
+        rows.append([name, f"{contest['learned_from']:,}", *cells])
+    return _columns(rows)
+
+
+def _base(split: Mapping[str, Any], backbone: str) -> list[str]:
+    rows = [["contest", "best rule by agreement"]]
+    rows += [[name, figure_text(contest["agreement"])] for name, contest in split["contests"].items()]
+    kinds = [["kind", "agrees", "rule is right", "as an unedited, faultless model"]]
+    for kind, one in split["kinds"].items():
+        kinds.append([kind, *(figure_text(one["base"][what]) for what in ("agrees", "rule", "as_unedited"))])
+    scores = [["metric", "not edited at all"]]
+    scores += [[name, figure_text(metric["unedited"])] for name, metric in split["metrics"].items()]
+    title = BASE.replace("base answers", f"base answers of {backbone}")
+    return [*_wrapped(title), *_columns(rows), "", *_columns(kinds), "", *_columns(scores)]
+
+
+def _answers(kinds: Mapping[str, Any]) -> list[str]:
+    rows = [["kind", "form", "probes", "different", "most frequent", "bits", "yes", "first"]]
+    for kind, one in kinds.items():
+        for form in one["answers"]:
+            frequent = f"{form['share']:.1f} {textwrap.shorten(form['frequent'], 30, placeholder='…')}"
+            more = [f"{form[what]:.1f}" if form[what] is not None else NONE for what in ("yes", "first")]
+            counts = [f"{form['probes']:,}", f"{form['different']:,}"]
+            rows.append([kind, form["form"], *counts, frequent, f"{form['entropy']:.2f}", *more])
+    return _columns(rows)
+
+
+def _repeated(kinds: Mapping[str, Any]) -> list[str]:
+    rows = [["kind", "probes", "different", "effective", "truth is the target"]]
+    for kind, one in kinds.items():
+        counts = [f"{one['probes']:,}", f"{one['different']:,}", f"{one['effective']:,.1f}"]
+        rows.append([kind, *counts, figure_text(one["truth_is_target"])])
+    return _columns(rows)
+
+
+def _places(contests: Mapping[str, Any]) -> list[str]:
+    rows = [["contest", "place", "chance", "length", "chance"]]
+    for name, contest in contests.items():
+        cells = []
+        for exact in (contest["position"], contest["length"]):
+            best = exact["best"] if exact else None
+            cells += [figure_text(best), f"{exact['chance']['mean']:.2f}" if best else NONE]
+        rows.append([name, *cells])
+    return _columns(rows)
+
+
+def _shared(shared: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [["in both splits", "both", "of the first", "of the second"]]
+    for one in shared:
+        counts = [f"{number:,}" for number in (one["both"], *one["different"])]
+        rows.append([f"{' and '.join(one['splits'])}: {one['what']}", *counts])
+    return _columns(rows)
+
+
+def _sides(contest: Mapping[str, Any]) -> str:
+    return " : ".join(f"{number:,}" for number in contest["probes"])
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Cells below each other; numbers, and what stands above them, to the right."""
+    widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(len(rows[0]))]
+    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _wrapped(text: str) -> Iterable[str]:
+    return textwrap.wrap(text, WIDTH)
