@@ -1,1 +1,1 @@
-"""What of a data set can be had without looking: every shortcut that is known, measured, and a verdict for each metric."""
+"""What of a data set can be had without looking: known shortcuts, measured, and a verdict for each metric."""

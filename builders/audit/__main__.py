@@ -1,4 +1,4 @@
-"""`python -m builders.audit`: what of a data set can be had without looking; a table, a report, a section of its card."""
+"""`python -m builders.audit`: what of a data set can be had without looking; a table, a report, part of its card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from builders.audit.card import check_card, write_section
 from fgvedit.cli.options import add_backbone_options, backbone_request, check_counts
 from fgvedit.dataset import Source
 from fgvedit.util.arguments import ArgumentParser
@@ -48,12 +47,13 @@ def main(argv: list[str] | None = None) -> None:
     """Audit, print the table and, with --report and --card, write the report and the card's section."""
     options = parser().parse_args(argv)
     check_counts(options, "limit")
-    if options.card is not None:
-        check_card(options.card)
 
-    from builders.audit.table import card_section, table
+    from builders.audit.card import card_section, check_card, write_section
+    from builders.audit.table import table
     from builders.validate.sources import open_source
 
+    if options.card is not None:
+        check_card(options.card)
     found = _audited(open_source(options.data, options.config), options)
     print(printable(table(found)))
     if options.report is not None:

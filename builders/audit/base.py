@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builders.audit.cases import Ask, Case
 from builders.audit.exact import best_rule
 from builders.audit.figures import Figure, mean_of_kinds, share
-from fgvedit.backbones.answering import Query
-from fgvedit.backbones.base import Backbone
 from fgvedit.evaluation.normalise import normalise
 from fgvedit.probes import Metric, kind_of
 from fgvedit.schema import Record
 
+if TYPE_CHECKING:
+    from fgvedit.backbones.base import Backbone
+
 
 def asker(backbone: Backbone) -> Ask:
     """Asks a backbone as a run does: all of a record's questions in one batch, answered freely."""
+    from fgvedit.backbones.answering import Query  # which needs torch, as nothing else here does
 
     def ask(records: Sequence[Record]) -> list[list[str]]:
         shown = {probe.image.key: probe.image for record in records for probe in record.asked if probe.image}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from builders.audit.cases import Case
 from builders.audit.figures import balanced
 
-SHUFFLES = 200  # of the labels, for what chance gives
+SHUFFLES = 100  # of the labels, for what chance gives
 
 View = Callable[[Case], Hashable]
 
@@ -29,32 +29,53 @@ def best_rule(cases: Sequence[Case], view: View) -> dict[str, Any]:
     one that comes up once nothing can be said.
 
     `coverage`: the percent of cases with such a value; `best`: balanced accuracy, at least 50; `chance`: what the same
-    rule reaches on average, and at most in 97.5 of 100 draws, where labels are drawn instead; `entropy`: bits of the
-    label that are left when the view is known (1: all); `most`: percent that no rule can surpass over all cases, those
-    whose value comes up once taken as known. The last four are None where no value of one label or the other repeats.
+    count gives, on average, where labels are drawn instead; `entropy`: bits of the label that are left when the view is
+    known (1: all); `most`: percent that no rule can surpass over all cases, those whose value comes up once taken as
+    known. The last four are None where no value of one label or the other repeats.
     """
-    _, at, counts = np.unique(_numbers([view(case) for case in cases]), return_inverse=True, return_counts=True)
-    repeats = counts[at] > 1
-    found: dict[str, Any] = {"coverage": round(100 * float(repeats.mean()), 2)}
-    kept = [case for case, again in zip(cases, repeats, strict=True) if again]
-    inside = np.array([case.inside for case in kept], dtype=bool)
+    values = _numbers(view(case) for case in cases)
+    repeats = np.bincount(values)[values] > 1
+    inside = np.array([case.inside for case in cases])[repeats]
+    found: dict[str, Any] = {"coverage": _percent(repeats)}
     if not inside.any() or inside.all():
         return {**found, "best": None, "chance": None, "entropy": None, "most": None}
-    values = np.unique(at[repeats], return_inverse=True)[1]
+    kept, values = [case for case, again in zip(cases, repeats, strict=True) if again], _numbers(values[repeats])
     weights = _weights(inside, values)
     best = balanced(kept, (weights[0] >= weights[1])[values] == inside)
-    shuffled = _by_chance(inside, values)
-    most = float(repeats.mean()) * best["value"] + 100 * float(1 - repeats.mean())
     return {
         **found,
         "best": best,
-        "chance": {"mean": round(float(shuffled.mean()), 2), "high": round(float(np.percentile(shuffled, 97.5)), 2)},
+        "chance": round(_by_chance(inside, values), 2),
         "entropy": round(_entropy(weights), 4),
-        "most": round(most, 2),
+        "most": round(best["value"] * repeats.mean() + 100 * (1 - repeats.mean()), 2),
     }
 
 
-def _numbers(values: Sequence[Hashable]) -> np.ndarray:
+def known_elsewhere(cases: Sequence[Case], view: View) -> dict[str, Any]:
+    """What the rule "as it is in the other groups" reaches, over the cases whose value comes up in another group.
+
+    `coverage`: the percent of cases of which it does; `figure`: balanced accuracy, None where it does of none of one
+    label or the other. A value that is as often in scope as not is taken for out of scope.
+    """
+    values, groups = _numbers(view(case) for case in cases), _numbers(case.group for case in cases)
+    inside = np.array([case.inside for case in cases])
+    own = _numbers(zip(values.tolist(), groups.tolist(), strict=True))
+    others = np.bincount(values)[values] - np.bincount(own)[own]
+    told = others > 0
+    if not inside[told].any() or inside[told].all():
+        return {"coverage": _percent(told), "figure": None}
+    weights = np.where(inside, 0.5 / inside.sum(), -0.5 / (~inside).sum())
+    lean = np.bincount(values, weights)[values] - np.bincount(own, weights)[own]
+    said = lean[told].round(12) > 0
+    kept = [case for case, tell in zip(cases, told, strict=True) if tell]
+    return {"coverage": _percent(told), "figure": balanced(kept, said == inside[told])}
+
+
+def _percent(marks: np.ndarray) -> float:
+    return round(100 * float(marks.mean()), 2)
+
+
+def _numbers(values: Iterable[Hashable]) -> np.ndarray:
     """A number for each different value, in the order in which they come up."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values])
@@ -66,13 +87,14 @@ def _weights(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.array([np.bincount(values[side], minlength=size) / (2 * side.sum()) for side in (inside, ~inside)])
 
 
-def _by_chance(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(SHUFFLES,): the best rule's balanced accuracy in percent where labels say nothing."""
+def _by_chance(inside: np.ndarray, values: np.ndarray) -> float:
+    """The best rule's balanced accuracy in percent where labels say nothing."""
     rng = np.random.default_rng(0)
-    return np.array([100 * _weights(rng.permutation(inside), values).max(axis=0).sum() for _ in range(SHUFFLES)])
+    drawn = [_weights(rng.permutation(inside), values).max(axis=0).sum() for _ in range(SHUFFLES)]
+    return 100 * float(np.mean(drawn))
 
 
 def _entropy(weights: np.ndarray) -> float:
     share = weights / weights.sum(axis=0)
     bits = -np.where(share > 0, share * np.log2(np.where(share > 0, share, 1)), 0).sum(axis=0)
-    return float(abs((weights.sum(axis=0) * bits).sum()))
+    return abs(float((weights.sum(axis=0) * bits).sum()))

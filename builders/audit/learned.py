@@ -21,7 +21,7 @@ from builders.audit.pictures import Look, compared
 
 FOLDS = 5
 MOST = 6000  # cases that are learned from, of a contest
-WORDS, PICTURES, BOTH = VIEWS = ("words", "pictures", "both")
+WORDS, IMAGES, BOTH = VIEWS = ("words", "images", "both")
 LEARNERS: dict[str, Callable[[], Any]] = {
     "regression": lambda: LogisticRegression(max_iter=200, class_weight="balanced"),
     "trees": lambda: HistGradientBoostingClassifier(
@@ -65,7 +65,7 @@ def learned(
     labels = np.array([case.inside for case in cases])
     found = {}
     for view in VIEWS:
-        figures = []
+        figures: list[dict[str, Any]] = []
         for name, make in LEARNERS.items():
             right = _held_out(make, matrices[view, name], labels, [case.group for case in cases], progress) == labels
             inverted = bool(balanced(cases, right)["value"] < 50)
@@ -83,12 +83,19 @@ def _matrices(cases: Sequence[Case], looks: Mapping[str, Look]) -> dict[tuple[st
     scaled = StandardScaler().fit_transform(seen.astype(np.float64))
     return {
         (WORDS, "regression"): marks,
-        (WORDS, "trees"): common,
-        (PICTURES, "regression"): scaled,
-        (PICTURES, "trees"): seen,
+        (WORDS, "trees"): _varying(common),
+        (IMAGES, "regression"): scaled,
+        (IMAGES, "trees"): _varying(seen),
         (BOTH, "regression"): hstack([marks, csr_matrix(scaled)]).tocsr(),
-        (BOTH, "trees"): np.hstack([common, seen]),
+        (BOTH, "trees"): _varying(np.hstack([common, seen])),
     }
+
+
+def _varying(table: np.ndarray) -> np.ndarray:
+    """Without the columns, but the first, that say the same of every case."""
+    varies = table.min(axis=0) < table.max(axis=0)
+    varies[0] = True
+    return table[:, varies]
 
 
 def _held_out(

@@ -16,7 +16,7 @@ LEVELS = 2  # of each colour, in the histogram
 
 @dataclass(frozen=True)
 class Look:
-    """What an image is like: thumbnails and a histogram of colours, from 0 to 1, and log sizes (width, height, bytes)."""
+    """What an image is like: thumbnails, a histogram of colours, and the logs of width, height and bytes."""
 
     fine: np.ndarray
     coarse: np.ndarray
@@ -39,7 +39,10 @@ def _thumbnail(picture: Image.Image, side: int) -> np.ndarray:
 
 
 def compared(own: Look, shown: Look | None, same: bool) -> np.ndarray:
-    """Features of the edit's image, the probe's (None: it has none) and of how far they are apart; `same`: to the byte."""
+    """Features of the edit's image, of the probe's (None: it has none), and how far they are apart.
+
+    `same`: whether they are one, to the byte.
+    """
     other = shown or _NOTHING
     apart = np.abs(own.fine - other.fine)
     return np.concatenate(

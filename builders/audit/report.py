@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from builders.audit import base, hygiene, verdicts
 from builders.audit.cases import Ask, Case, Contest, Reading, contests, read
-from builders.audit.exact import VIEWS, best_rule
+from builders.audit.exact import VIEWS, best_rule, known_elsewhere
 from builders.audit.learned import FITS, drawn, learned
 from fgvedit.dataset import Source
 from fgvedit.probes import metrics
@@ -70,12 +70,14 @@ def _contest(contest: Contest, reading: Reading, asked: bool, bar: Any) -> dict[
     inside, groups = sum(case.inside for case in cases), len({case.group for case in cases})
     enough = min(inside, len(cases) - inside) >= verdicts.PROBES and groups >= verdicts.GROUPS
     some = drawn(cases) if enough else []
+    bar.update(0 if enough else FITS)
     found: dict[str, Any] = {
         "inside": list(contest.inside),
         "outside": list(contest.outside),
         "probes": [inside, len(cases) - inside],
         "groups": groups,
         "exact": {view: best_rule(cases, of) for view, of in VIEWS.items()},
+        "elsewhere": {view: known_elsewhere(cases, of) for view, of in VIEWS.items()},
         "learned_from": len(some),
         "learned": learned(some, reading.looks, bar.update) if enough else None,
         "position": hygiene.position(cases),
@@ -85,9 +87,7 @@ def _contest(contest: Contest, reading: Reading, asked: bool, bar: Any) -> dict[
     return {**found, "verdict": verdicts.of_contest(found), "other_ways": verdicts.other_ways(found)}
 
 
-def _kind(
-    reading: Reading, kind: str, contest: str | None, found: Mapping[str, Any], asked: bool
-) -> dict[str, Any]:
+def _kind(reading: Reading, kind: str, contest: str | None, found: Mapping[str, Any], asked: bool) -> dict[str, Any]:
     cases = [case for case in reading.cases if case.kind == kind]
     return {
         "contest": contest,

@@ -1,4 +1,4 @@
-"""An audit in words: tables of at most `WIDTH` characters a line, and the short section of a data card."""
+"""An audit in words: tables of at most `WIDTH` characters a line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from builders.audit.exact import VIEWS
 from builders.audit.figures import Figure
-from builders.audit.learned import BOTH, FOLDS, PICTURES, WORDS
-from builders.audit.verdicts import NOT_CONTESTED, RULES, text_figure
+from builders.audit.learned import BOTH, FOLDS, IMAGES, WORDS
+from builders.audit.verdicts import RULES, text_figure
 from fgvedit.util.words import listed
 
 WIDTH = 120
@@ -19,8 +19,9 @@ Percent, with 95 % intervals over groups. Each contest sets probes that the edit
 against probes that have to stay; each label counts a half, so that guessing is right on 50 %."""
 EXACT = """\
 exact: the best that any rule can do that is given this much, counted over values that come up more than once \
-(repeats: on how many probes they do; not testable where none does, or those of one side alone do). chance: what the same count gives where labels are drawn. bits: of the label \
-that are left (of 1)"""
+(repeats: on how many probes they do; not testable where none does, or those of one side alone do). chance: what the \
+same count gives where labels are drawn. bits: of the label that are left (of 1). elsewhere: a probe is taken for what \
+others with the same value are in other groups, where there are any (known: of how many probes)"""
 LEARNED = f"""\
 learned: right on groups that were not trained on ({FOLDS} folds; the better of a regression and of trees). \
 *: wrong more often than right, turned round"""
@@ -30,15 +31,16 @@ how often the answer is what an unedited, faultless model says"""
 NO_BASE = "base answers: not asked; --backbone NAME asks a model, such as tiny, what its own answers give away"
 ANSWERS = "answers: the most frequent one, bits, how often yes is right, and how often the first of two choices is"
 REPEATED = """\
-probes: different ones (question and image), how many all equally frequent ones they are worth, and how often the right \
-answer is the edit's target though nothing may change"""
+probes: different ones (question and image), how many all equally frequent ones they are worth, and how often the \
+right answer is the edit's target though nothing may change"""
 PLACE = "place in the record and length in words: what the best rule reaches, and what it does by chance"
 
 
 def table(report: Mapping[str, Any]) -> str:
     """A whole report."""
     limit = f", the first {report['limit']:,} records of each split" if report["limit"] else ""
-    lines = [f"{report['data']} ({report['config']}), files {report['revision'][:12]}{limit}", *_wrapped(HEAD)]
+    title = f"{report['data']} ({report['config']}), files {report['revision'][:12]}{limit}"
+    lines = [*_wrapped(title), *_wrapped(HEAD)]
     for name, split in report["splits"].items():
         lines += ["", *_split(name, split, report["backbone"])]
     if report["shared"]:
@@ -49,30 +51,6 @@ def table(report: Mapping[str, Any]) -> str:
 def figure_text(figure: Figure | None) -> str:
     """A value with its interval."""
     return f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]" if figure else NONE
-
-
-def card_section(report: Mapping[str, Any], command: str) -> str:
-    """What a data card says of an audit: kind by kind, what text and images alone reach, and the verdict."""
-    lines = [
-        "## What can be had without looking",
-        "",
-        *textwrap.wrap(f"{HEAD} Made by `{command}`, of files with the content hash `{report['revision'][:12]}`.", WIDTH),
-    ]
-    for name, split in report["splits"].items():
-        lines += ["", f"| {name}: kind | told from | text alone | images alone | verdict |", "|---|---|---|---|---|"]
-        lines += [f"| `{kind}` | {' | '.join(_card_cells(kind, one, split))} |" for kind, one in split["kinds"].items()]
-    return "\n".join([*lines, "", *(f"- {rule}" for rule in RULES.splitlines())])
-
-
-def _card_cells(kind: str, one: Mapping[str, Any], split: Mapping[str, Any]) -> list[str]:
-    if not one["contest"]:
-        return [NONE, NONE, NONE, NOT_CONTESTED]
-    contest = split["contests"][one["contest"]]
-    against = contest["outside"] if kind in contest["inside"] else contest["inside"]
-    names = f"`{against[0]}`" if len(against) == 1 else listed([f"`{name}`" for name in against])
-    learned = contest["learned"] or {}
-    texts = [figure_text(text_figure(contest)), figure_text(learned.get(PICTURES))]
-    return [names, *texts, verdict_text(contest["verdict"], contest["other_ways"])]
 
 
 def verdict_text(verdict: str, other_ways: Sequence[str]) -> str:
@@ -103,21 +81,26 @@ def _verdicts(split: Mapping[str, Any]) -> list[str]:
     return _columns(rows)
 
 
-def _exact(contests: Mapping[str, Any]) -> list[str]:
-    rows = [["contest", "probes", "given", "repeats", "best", "chance", "bits"]]
-    for name, contest in contests.items():
+def _exact(contests: Mapping[str, Any]) -> Iterator[str]:
+    rows = [["given", "repeats", "best", "chance", "bits", "known", "elsewhere"]]
+    for contest in contests.values():
         for view in VIEWS:
-            exact = contest["exact"][view]
+            exact, known = contest["exact"][view], contest["elsewhere"][view]
             cells = ["not testable: no value repeats", "", ""]
             if exact["best"]:
-                cells = [figure_text(exact["best"]), f"{exact['chance']['mean']:.2f}", f"{exact['entropy']:.2f}"]
-            first = [name, _sides(contest)] if view == next(iter(VIEWS)) else ["", ""]
-            rows.append([*first, view, f"{exact['coverage']:.1f}", *cells])
-    return _columns(rows)
+                cells = [figure_text(exact["best"]), f"{exact['chance']:.2f}", f"{exact['entropy']:.2f}"]
+            rows.append(
+                [view, f"{exact['coverage']:.1f}", *cells, f"{known['coverage']:.1f}", figure_text(known["figure"])]
+            )
+    first, *lines = [f"  {line}" for line in _columns(rows)]
+    yield first
+    for index, (name, contest) in enumerate(contests.items()):
+        yield f"  {name} ({_sides(contest)} probes)"
+        yield from lines[index * len(VIEWS) : (index + 1) * len(VIEWS)]
 
 
 def _learned(contests: Mapping[str, Any]) -> list[str]:
-    rows = [["contest", "probes", WORDS, f"images ({PICTURES})", BOTH]]
+    rows = [["contest", "learned from", WORDS, IMAGES, BOTH]]
     for name, contest in contests.items():
         cells = ["too few probes or groups", "", ""]
         if contest["learned"]:
@@ -163,7 +146,7 @@ def _places(contests: Mapping[str, Any]) -> list[str]:
         cells = []
         for exact in (contest["position"], contest["length"]):
             best = exact["best"] if exact else None
-            cells += [figure_text(best), f"{exact['chance']['mean']:.2f}" if best else NONE]
+            cells += [figure_text(best), f"{exact['chance']:.2f}" if best else NONE]
         rows.append([name, *cells])
     return _columns(rows)
 
@@ -181,9 +164,11 @@ def _sides(contest: Mapping[str, Any]) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Cells below each other; numbers, and what stands above them, to the right."""
-    widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(len(rows[0]))]
-    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    """Cells below each other."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def _wrapped(text: str) -> Iterable[str]:

@@ -26,7 +26,7 @@ def sparse(cases: Sequence[Case]) -> csr_matrix:
 
 
 def dense(cases: Sequence[Case]) -> np.ndarray:
-    """(cases, COMMON + some): the most common marks, and how much the texts have in common, rare words counting more."""
+    """(cases, COMMON + some): the most common marks, and how much the texts have in common, also by rare words."""
     marks = [_marks(case) for case in cases]
     frequent = sorted(Counter(mark for some in marks for mark in some).items(), key=lambda item: (-item[1], item[0]))
     columns = {mark: column for column, (mark, _) in enumerate(frequent[:COMMON])}

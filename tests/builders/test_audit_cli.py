@@ -1,0 +1,133 @@
+"""`python -m builders.audit`: what it prints and writes, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audits import quads, write_split
+from rows import make_row
+
+from builders.audit.__main__ import main
+from builders.audit.card import CLOSE, OPEN
+from fgvedit.util.errors import FGVEditError, command_line
+
+MARKS = f"{OPEN}\n{CLOSE}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two splits of so few records that nothing is learned from them."""
+    write_split(tmp_path / "data", quads(2), "train")
+    return write_split(tmp_path / "data", [make_row(number) for number in range(50, 53)], "test")
+
+
+def test_a_table_and_a_report(folder, tmp_path, capsys):
+    assert main([str(folder), "--report", str(tmp_path / "new/report.json")]) is None
+    printed = capsys.readouterr().out
+    report = json.loads((tmp_path / "new/report.json").read_text())
+    assert list(report["splits"]) == ["train", "test"] and report["backbone"] is None
+    assert "--backbone NAME asks a model" in printed and "train and test: images" in printed
+    assert "too little data to tell" in printed and "needs eyes: the high end is at most 55" in printed
+
+
+def test_one_split_and_the_first_records_of_it(folder, tmp_path, capsys):
+    main([str(folder), "--split", "test", "--limit", "2", "--report", str(tmp_path / "report.json")])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["limit"] == 2 and report["splits"]["test"]["records"] == 2 and list(report["splits"]) == ["test"]
+    assert report["shared"] == [] and "the first 2 records of each split" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_base_answers_give_away_of_the_shipped_backbone(folder, tmp_path, capsys):
+    main([str(folder), "--split", "test", "--backbone", "tiny", "--report", str(tmp_path / "report.json")])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["backbone"]["name"] == "tiny" and report["splits"]["test"]["kinds"]["edit"]["base"]
+    assert report["splits"]["test"]["metrics"]["retention"]["unedited"]["value"] == 100
+    assert "base answers of tiny" in capsys.readouterr().out
+
+
+def test_json_that_lies_in_a_folder(folder, tmp_path, capsys):
+    """The records of a user's own, in the other form."""
+    image = tmp_path / "own/one.png"
+    image.parent.mkdir()
+    image.write_bytes(make_row()["image"]["bytes"])
+    row: dict[str, Any] = {**make_row(), "image": "one.png", "probes": []}
+    del row["group"]
+    (tmp_path / "own/test.jsonl").write_text(json.dumps(row) + "\n")
+    main([str(tmp_path / "own")])
+    assert "test: 1 records, 1 groups, 1 images" in capsys.readouterr().out
+
+
+def test_a_section_of_the_card_is_written_once_and_replaced(folder, tmp_path, capsys):
+    card = tmp_path / "README.md"
+    card.write_text("---\nlicense: cc0-1.0\n---\n\n# Mine\n")
+    main([str(folder), "--split", "train", "--card", str(card)])
+    first = card.read_text()
+    assert first.startswith("---\nlicense: cc0-1.0\n---\n\n# Mine\n\n<!-- audit -->\n")
+    assert "| `in_scope` | `out_of_scope` | - | - | too little data to tell |" in first
+    assert f"python -m builders.audit {folder} --split train`" in " ".join(first.split())
+    main([str(folder), "--split", "train", "--card", str(card)])
+    assert card.read_text() == first
+    card.write_text(first + "\nMore.\n")
+    main([str(folder), "--split", "test", "--card", str(card)])
+    second = card.read_text()
+    assert second.endswith("<!-- /audit -->\n\nMore.\n") and second.count(OPEN) == 1 and "`other_image`" in second
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--split", "tset"], r"unknown split of data set .* 'tset': expected one of test, train; did you mean 'test'"),
+        (["--limit", "0"], r"--limit is 0; expected 1 or more"),
+        (["--config", "x"], r"unknown configuration .*'x'"),
+        (["--card", "nowhere.md"], r"--card: there is no file 'nowhere\.md'"),
+        (["--backbone", "tinny"], r"tinny.*did you mean 'tiny'"),
+        (["--backbone", "tiny", "--device", "gpu"], r"unknown device 'gpu'"),
+    ],
+)
+def test_bad_options_in_a_sentence(folder, options, message):
+    with pytest.raises(FGVEditError, match=message):
+        main([str(folder), *options])
+
+
+@pytest.mark.parametrize("text", [OPEN, CLOSE, f"{CLOSE}\n{OPEN}", MARKS * 2])
+def test_a_card_with_odd_markers_is_left_as_it_is(folder, tmp_path, text):
+    card = tmp_path / "README.md"
+    card.write_text(text)
+    with pytest.raises(FGVEditError, match=r"--card: '.*README\.md' holds '<!-- audit -->' \d times .* each once"):
+        main([str(folder), "--card", str(card)])
+    assert card.read_text() == text
+
+
+def damaged(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "image": {"bytes": b"no image", "path": None}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (damaged, r"image 'image-1': expected a readable PNG, JPEG or WebP image"),
+        (lambda row: {**row, "target": row["answer"]}, r"record 'record-1': field 'target' is 'red', the same"),
+    ],
+)
+def test_records_that_cannot_be_audited_are_named(
+    tmp_path, change: Callable[[dict[str, Any]], dict[str, Any]], message
+):
+    write_split(tmp_path / "data", [make_row(0), change(make_row(1))])
+    with pytest.raises(FGVEditError, match=message):
+        main([str(tmp_path / "data")])
+
+
+def test_exit_codes_of_the_program(folder, monkeypatch, capsys):
+    def code(argv: list[str]) -> Any:
+        with pytest.raises(SystemExit) as stopped:
+            command_line(lambda _: main(argv))
+        return stopped.value.code
+
+    assert code([str(folder)]) == 0
+    assert code([str(folder / "nowhere")]) == 2
+    assert code([str(folder), "--slit", "test"]) == 2
+    assert "did you mean '--split'" in capsys.readouterr().err
