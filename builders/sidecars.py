@@ -12,6 +12,8 @@ from fgvedit.util.files import write_bytes, write_text
 from fgvedit.util.revision import content_hash
 
 LABELS = "labels.jsonl"
+HASH_SHOWN = 12  # characters of a data set's hash that its audit says
+AUDIT, AUDIT_END = "<!-- audit -->", "<!-- /audit -->"  # what stands between them in a card is of `builders.audit`
 
 
 def label_files(source: Source) -> list[Path]:
@@ -32,6 +34,14 @@ def copy_labels(source: Source, to: Path) -> bool:
         to.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(to, b"\n".join(text.removesuffix(b"\n") for text in whole) + b"\n")
     return bool(whole)
+
+
+def audit_section(source: Source) -> str:
+    """What the card of a data set says of its audit; empty where it says nothing, or speaks of other files."""
+    card = source.folder / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    section = text.partition(AUDIT)[2].partition(AUDIT_END)[0].strip()
+    return section if source.revision[:HASH_SHOWN] in section else ""
 
 
 def write_card(folder: Path, source: Source, note: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from fgvedit.cli.options import add_backbone_options, backbone_request, check_counts
 from fgvedit.dataset import Source
 from fgvedit.util.arguments import ArgumentParser
-from fgvedit.util.errors import command_line, printable
+from fgvedit.util.errors import FGVEditError, command_line, printable
 from fgvedit.util.files import write_json
 
 EXAMPLES = """examples:
@@ -27,7 +27,9 @@ The exit code is 0 whatever the verdicts, 2 for bad input. What is measured, and
 
 def parser() -> ArgumentParser:
     """The options of `python -m builders.audit`."""
-    options = ArgumentParser(prog="python -m builders.audit", description=__doc__, epilog=EXAMPLES)
+    options = ArgumentParser(
+        prog="python -m builders.audit", description=__doc__, epilog=EXAMPLES, conflict_handler="resolve"
+    )
     options.add_argument(
         "data",
         metavar="NAME_OR_FOLDER",
@@ -39,7 +41,9 @@ def parser() -> ArgumentParser:
     options.add_argument("--report", type=Path, metavar="FILE.json", help="write what was found as JSON, too")
     options.add_argument("--card", type=Path, metavar="FILE.md", help="write a section of this data card, too")
     add_backbone_options(options)
-    options.set_defaults(backbone=None)
+    options.add_argument(  # in place of one that says another default
+        "--backbone", metavar="NAME", help="ask this one, too, what its own answers give away: a name, a folder, …"
+    )
     return options
 
 
@@ -47,6 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     """Audit, print the table and, with --report and --card, write the report and the card's section."""
     options = parser().parse_args(argv)
     check_counts(options, "limit")
+    if options.seed < 0:
+        raise FGVEditError(f"--seed is {options.seed}; expected 0 or more")
 
     from builders.audit.card import card_section, check_card, write_section
     from builders.audit.table import table
@@ -71,17 +77,17 @@ def _audited(source: Source, options: argparse.Namespace) -> dict[str, Any]:
     for split in splits:
         source.files_of(split)  # a split that is not there is said before a backbone is opened
     if options.backbone is None:
-        return audit(source, splits, options.limit)
+        return audit(source, splits, options.limit, seed=options.seed)
     from fgvedit.backbones import open_backbone
 
     backbone = open_backbone(**backbone_request(options))
-    return audit(source, splits, options.limit, asker(backbone), described(backbone))
+    return audit(source, splits, options.limit, asker(backbone), described(backbone), options.seed)
 
 
 def _command(options: argparse.Namespace) -> str:
     """What makes the same figures again."""
-    given = {name: getattr(options, name) for name in ("config", "split", "limit", "backbone")}
-    named = [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
+    given = {name: getattr(options, name) for name in ("config", "split", "limit", "backbone", "seed")}
+    named = [part for name, value in given.items() if value for part in (f"--{name}", str(value))]
     return shlex.join(["python", "-m", "builders.audit", options.data, *named])
 
 

@@ -10,28 +10,27 @@ from typing import Any
 from builders.audit.learned import IMAGES
 from builders.audit.table import HEAD, NONE, WIDTH, figure_text, verdict_text
 from builders.audit.verdicts import NOT_CONTESTED, RULES, text_figure
+from builders.sidecars import AUDIT, AUDIT_END, HASH_SHOWN
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import between_markers, write_text
 from fgvedit.util.words import listed
-
-OPEN, CLOSE = "<!-- audit -->", "<!-- /audit -->"
 
 
 def check_card(card: Path) -> None:
     """Raises `FGVEditError` where a card is not there, or a marker is there without the other or more than once."""
     if not card.is_file():
         raise FGVEditError(f"--card: there is no file '{card}'; expected a data card, such as a README.md")
-    if OPEN in card.read_text(encoding="utf-8") or CLOSE in card.read_text(encoding="utf-8"):
-        between_markers(card, "", OPEN, CLOSE, option="--card")
+    if AUDIT in card.read_text(encoding="utf-8") or AUDIT_END in card.read_text(encoding="utf-8"):
+        between_markers(card, "", AUDIT, AUDIT_END, option="--card")
 
 
 def write_section(card: Path, section: str) -> None:
     """Put a section between a card's markers, which are put at its end where it has none."""
     check_card(card)
     content = card.read_text(encoding="utf-8")
-    if OPEN not in content:
-        write_text(card, f"{content.rstrip()}\n\n{OPEN}\n{CLOSE}\n")
-    write_text(card, between_markers(card, section, OPEN, CLOSE, option="--card"))
+    if AUDIT not in content:
+        write_text(card, f"{content.rstrip()}\n\n{AUDIT}\n{AUDIT_END}\n")
+    write_text(card, between_markers(card, section, AUDIT, AUDIT_END, option="--card"))
 
 
 def card_section(report: Mapping[str, Any], command: str) -> str:
@@ -40,7 +39,7 @@ def card_section(report: Mapping[str, Any], command: str) -> str:
         "## What can be had without looking",
         "",
         *textwrap.wrap(
-            f"{HEAD} Made by `{command}`, of files with the content hash `{report['revision'][:12]}`.", WIDTH
+            f"{HEAD} Made by `{command}`, of files with the content hash `{report['revision'][:HASH_SHOWN]}`.", WIDTH
         ),
     ]
     for name, split in report["splits"].items():

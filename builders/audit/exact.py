@@ -24,14 +24,14 @@ VIEWS: dict[str, View] = {
 }
 
 
-def best_rule(cases: Sequence[Case], view: View) -> dict[str, Any]:
-    """What the best rule reaches that knows a view of each case alone, over the values that come up more than once: of
-    one that comes up once nothing can be said.
+def best_rule(cases: Sequence[Case], view: View, seed: int = 0) -> dict[str, Any]:
+    """What the best rule reaches that knows a view of each case alone.
 
+    Counted over the values that come up more than once: of one that comes up once nothing can be said.
     `coverage`: the percent of cases with such a value; `best`: balanced accuracy, at least 50; `chance`: what the same
-    count gives, on average, where labels are drawn instead; `entropy`: bits of the label that are left when the view is
-    known (1: all); `most`: percent that no rule can surpass over all cases, those whose value comes up once taken as
-    known. The last four are None where no value of one label or the other repeats.
+    count gives, on average, where labels are drawn instead (with `seed`); `entropy`: bits of the label that are left
+    when the view is known (1: all); `most`: percent that no rule can surpass over all cases, those whose value comes up
+    once taken as known. The last four are None where no value of one label or the other repeats.
     """
     values = _numbers(view(case) for case in cases)
     repeats = np.bincount(values)[values] > 1
@@ -45,7 +45,7 @@ def best_rule(cases: Sequence[Case], view: View) -> dict[str, Any]:
     return {
         **found,
         "best": best,
-        "chance": round(_by_chance(inside, values), 2),
+        "chance": round(_by_chance(inside, values, seed), 2),
         "entropy": round(_entropy(weights), 4),
         "most": round(best["value"] * repeats.mean() + 100 * (1 - repeats.mean()), 2),
     }
@@ -87,9 +87,9 @@ def _weights(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.array([np.bincount(values[side], minlength=size) / (2 * side.sum()) for side in (inside, ~inside)])
 
 
-def _by_chance(inside: np.ndarray, values: np.ndarray) -> float:
+def _by_chance(inside: np.ndarray, values: np.ndarray, seed: int) -> float:
     """The best rule's balanced accuracy in percent where labels say nothing."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     drawn = [_weights(rng.permutation(inside), values).max(axis=0).sum() for _ in range(SHUFFLES)]
     return 100 * float(np.mean(drawn))
 

@@ -75,14 +75,14 @@ def repeated(cases: Sequence[Case]) -> dict[str, Any]:
     return {"different": len(counts), "effective": round(len(cases) ** 2 / sum(count**2 for count in counts), 1)}
 
 
-def position(cases: Sequence[Case]) -> dict[str, Any] | None:
+def position(cases: Sequence[Case], seed: int = 0) -> dict[str, Any] | None:
     """What the place of a probe within its record tells; None where edits are among the cases, which have none."""
-    return None if any(case.kind == EDIT for case in cases) else best_rule(cases, lambda case: case.place)
+    return None if any(case.kind == EDIT for case in cases) else best_rule(cases, lambda case: case.place, seed)
 
 
-def length(cases: Sequence[Case]) -> dict[str, Any]:
+def length(cases: Sequence[Case], seed: int = 0) -> dict[str, Any]:
     """What the number of a probe's words tells."""
-    return best_rule(cases, lambda case: len(case.asked.split()))
+    return best_rule(cases, lambda case: len(case.asked.split()), seed)
 
 
 def shared(readings: Mapping[str, Reading]) -> list[dict[str, Any]]:

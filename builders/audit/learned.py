@@ -37,15 +37,15 @@ LEARNERS: dict[str, Callable[[], Any]] = {
 FITS = FOLDS * len(VIEWS) * len(LEARNERS)  # of a contest, for the bar
 
 
-def drawn(cases: Sequence[Case]) -> list[Case]:
-    """All cases, or those of so many groups, drawn, that there are at least `MOST`."""
+def drawn(cases: Sequence[Case], seed: int = 0) -> list[Case]:
+    """All cases, or those of so many groups, drawn with `seed`, that there are at least `MOST`."""
     groups = sorted({case.group for case in cases})
     counts = dict.fromkeys(groups, 0)
     for case in cases:
         counts[case.group] += 1
     kept: set[str] = set()
     total = 0
-    for number in np.random.default_rng(0).permutation(len(groups)):
+    for number in np.random.default_rng(seed).permutation(len(groups)):
         if total >= MOST:
             break
         kept.add(groups[number])

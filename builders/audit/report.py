@@ -24,10 +24,12 @@ def audit(
     limit: int | None = None,
     ask: Ask | None = None,
     backbone: Mapping[str, str] | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """What can be had without looking, of the first `limit` records of each of these splits.
 
     `ask`: puts questions to a base model, which `backbone` describes; None: what its answers give away is left out.
+    `seed`: of the groups that are learned from where there are many, and of what chance gives.
     Raises `FGVEditError` for a split that is not there or is empty, and for a record that cannot be read.
     """
     for split in splits:
@@ -42,17 +44,18 @@ def audit(
         "config": source.config,
         "revision": source.revision,
         "limit": limit,
+        "seed": seed,
         "backbone": None if backbone is None else dict(backbone),
-        "splits": {split: _split(split, reading, ask is not None) for split, reading in readings.items()},
+        "splits": {split: _split(split, reading, ask is not None, seed) for split, reading in readings.items()},
         "shared": hygiene.shared(readings),
     }
 
 
-def _split(name: str, reading: Reading, asked: bool) -> dict[str, Any]:
+def _split(name: str, reading: Reading, asked: bool, seed: int) -> dict[str, Any]:
     by_kind = contests(reading.kinds)
     different = list(dict.fromkeys(contest for contest in by_kind.values() if contest))
     with tqdm(total=FITS * len(different), desc=f"{name}: learners", unit="fit", disable=None) as bar:
-        found = {contest.name: _contest(contest, reading, asked, bar) for contest in different}
+        found = {contest.name: _contest(contest, reading, asked, seed, bar) for contest in different}
     names = {kind: contest.name if contest else None for kind, contest in by_kind.items()}
     return {
         "records": reading.records,
@@ -65,23 +68,23 @@ def _split(name: str, reading: Reading, asked: bool) -> dict[str, Any]:
     }
 
 
-def _contest(contest: Contest, reading: Reading, asked: bool, bar: Any) -> dict[str, Any]:
+def _contest(contest: Contest, reading: Reading, asked: bool, seed: int, bar: Any) -> dict[str, Any]:
     cases = contest.of(reading.cases)
     inside, groups = sum(case.inside for case in cases), len({case.group for case in cases})
     enough = min(inside, len(cases) - inside) >= verdicts.PROBES and groups >= verdicts.GROUPS
-    some = drawn(cases) if enough else []
+    some = drawn(cases, seed) if enough else []
     bar.update(0 if enough else FITS)
     found: dict[str, Any] = {
         "inside": list(contest.inside),
         "outside": list(contest.outside),
         "probes": [inside, len(cases) - inside],
         "groups": groups,
-        "exact": {view: best_rule(cases, of) for view, of in VIEWS.items()},
+        "exact": {view: best_rule(cases, of, seed) for view, of in VIEWS.items()},
         "elsewhere": {view: known_elsewhere(cases, of) for view, of in VIEWS.items()},
         "learned_from": len(some),
         "learned": learned(some, reading.looks, bar.update) if enough else None,
-        "position": hygiene.position(cases),
-        "length": hygiene.length(cases),
+        "position": hygiene.position(cases, seed),
+        "length": hygiene.length(cases, seed),
         "agreement": base.agreement(cases) if asked else None,
     }
     return {**found, "verdict": verdicts.of_contest(found), "other_ways": verdicts.other_ways(found)}

@@ -10,6 +10,7 @@ from builders.audit.exact import VIEWS
 from builders.audit.figures import Figure
 from builders.audit.learned import BOTH, FOLDS, IMAGES, WORDS
 from builders.audit.verdicts import RULES, text_figure
+from builders.sidecars import HASH_SHOWN
 from fgvedit.util.words import listed
 
 WIDTH = 120
@@ -39,7 +40,7 @@ PLACE = "place in the record and length in words: what the best rule reaches, an
 def table(report: Mapping[str, Any]) -> str:
     """A whole report."""
     limit = f", the first {report['limit']:,} records of each split" if report["limit"] else ""
-    title = f"{report['data']} ({report['config']}), files {report['revision'][:12]}{limit}"
+    title = f"{report['data']} ({report['config']}), files {report['revision'][:HASH_SHOWN]}{limit}"
     lines = [*_wrapped(title), *_wrapped(HEAD)]
     for name, split in report["splits"].items():
         lines += ["", *_split(name, split, report["backbone"])]

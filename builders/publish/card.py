@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from builders.publish.publication import Config, Publication
+from builders.sidecars import audit_section
 from builders.validate.report import ANSWER_TYPES
 from fgvedit.probes import kinds
 
@@ -71,6 +72,8 @@ def card(about: Publication, configs: Sequence[Config]) -> str:
     ]
     for config in configs:
         parts += [f"## The configuration `{config.name}`", _statistics(config), _checked(config)]
+        if audited := audit_section(config.report.source):
+            parts.append(f"#{audited}")  # its heading one level down
         if config.labels:
             parts.append(f"What was labelled by whom, and why, stands in `{config.labels}`, one line a record.")
     parts += [

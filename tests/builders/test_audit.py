@@ -227,7 +227,7 @@ def test_a_contest_of_many_is_learned_from_whole_groups():
     cases = [make_case(index % 2 == 0, f"group-{index // 8}") for index in range(MOST + 800)]
     some = drawn(cases)
     assert MOST <= len(some) < MOST + 8 and set(Counter(case.group for case in some).values()) == {8}
-    assert drawn(cases[:80]) == cases[:80]
+    assert drawn(cases[:80]) == cases[:80] and drawn(cases, seed=1) != some == drawn(cases)
 
 
 # -- what is told from what --------------------------------------------------------------------------------------------

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from audits import quads, write_split
-from rows import make_row
+from rows import make_probe, make_row
 
 from builders.audit.__main__ import main
-from builders.audit.card import CLOSE, OPEN
+from builders.publish.__main__ import main as publish
+from builders.sidecars import AUDIT, AUDIT_END
 from fgvedit.util.errors import FGVEditError, command_line
 
-MARKS = f"{OPEN}\n{CLOSE}\n"
+MARKS = f"{AUDIT}\n{AUDIT_END}\n"
 
 
 @pytest.fixture
@@ -74,7 +75,27 @@ def test_a_section_of_the_card_is_written_once_and_replaced(folder, tmp_path, ca
     card.write_text(first + "\nMore.\n")
     main([str(folder), "--split", "test", "--card", str(card)])
     second = card.read_text()
-    assert second.endswith("<!-- /audit -->\n\nMore.\n") and second.count(OPEN) == 1 and "`other_image`" in second
+    assert second.endswith("<!-- /audit -->\n\nMore.\n") and second.count(AUDIT) == 1 and "`other_image`" in second
+
+
+def test_a_section_goes_along_where_the_data_are_published_and_not_where_they_changed(tmp_path, capsys):
+    kinds = {"rephrase": "blue", "in_scope": "yes", "out_of_scope": "2", "text_locality": "Paris"}
+    rows = []
+    for number in range(3):
+        name = f"image-{number}"
+        probes = [
+            make_probe(kind, answer, image_id="" if kind == "text_locality" else name) for kind, answer in kinds.items()
+        ]
+        rows.append(make_row(number, probes=probes))
+    folder = write_split(tmp_path / "data", rows)
+    (folder / "README.md").write_text("# Mine\n")
+    main([str(folder), "--card", str(folder / "README.md")])
+    publication = [str(folder), "--repo", "me/mine", "--embed-images", "--out", str(tmp_path / "published")]
+    publish(publication)
+    assert "\n### What can be had without looking\n" in (tmp_path / "published/README.md").read_text()
+    write_split(folder, rows[:2])
+    publish(publication)
+    assert "without looking" not in (tmp_path / "published/README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -82,6 +103,7 @@ def test_a_section_of_the_card_is_written_once_and_replaced(folder, tmp_path, ca
     [
         (["--split", "tset"], r"unknown split of data set .* 'tset': expected one of test, train; did you mean 'test'"),
         (["--limit", "0"], r"--limit is 0; expected 1 or more"),
+        (["--seed", "-1"], r"--seed is -1; expected 0 or more"),
         (["--config", "x"], r"unknown configuration .*'x'"),
         (["--card", "nowhere.md"], r"--card: there is no file 'nowhere\.md'"),
         (["--backbone", "tinny"], r"tinny.*did you mean 'tiny'"),
@@ -93,7 +115,7 @@ def test_bad_options_in_a_sentence(folder, options, message):
         main([str(folder), *options])
 
 
-@pytest.mark.parametrize("text", [OPEN, CLOSE, f"{CLOSE}\n{OPEN}", MARKS * 2])
+@pytest.mark.parametrize("text", [AUDIT, AUDIT_END, f"{AUDIT_END}\n{AUDIT}", MARKS * 2])
 def test_a_card_with_odd_markers_is_left_as_it_is(folder, tmp_path, text):
     card = tmp_path / "README.md"
     card.write_text(text)
