@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fgvedit.evaluation.intervals import RESAMPLES
 from fgvedit.evaluation.metrics import metrics_from_rows, paired_differences, resampled_metrics
+from fgvedit.probes import metrics
 from leaderboard.ranking import (
     SCORED,
     Group,
@@ -23,6 +24,7 @@ from leaderboard.ranking import (
     ends,
     group_of,
     harmonic_mean,
+    is_control,
     parts_of,
     ranks,
     sample,
@@ -33,19 +35,19 @@ GROUP = group_of(make_result("any", make_rows(1.0, 1)))
 
 
 def sampled(rows: list[dict[str, Any]]) -> Sampled:
-    return sample(metrics_from_rows(rows), rows)
+    return sample(make_result("any", rows), rows)
 
 
-def drawn(values: list[float], name: str = "paper/specificity") -> Sampled:
+def drawn(values: list[float], name: str = "paper/specificity", control: bool = False) -> Sampled:
     """A run of which every resample is given."""
-    return Sampled({name: statistics.fmean(values)}, {name: np.array(values)}, {"paper": "same"})
+    return Sampled({name: statistics.fmean(values)}, {name: np.array(values)}, {"paper": "same"}, control)
 
 
 @pytest.mark.parametrize("sequence", [None, 4])
 def test_differences_are_those_of_the_pairwise_bootstrap(sequence: int | None):
     ours, theirs = (make_rows(right, 16, sequence, seed) for right, seed in ((0.8, 1), (0.6, 2)))
     expected = paired_differences(ours, theirs)
-    assert len(expected) == 18 * (2 if sequence else 1)
+    assert len(expected) == 2 * len(metrics()) * (2 if sequence else 1)
     for name, metric in expected.items():
         there, back = (
             differences(sampled(one), [sampled(other)], name)[0] for one, other in ((ours, theirs), (theirs, ours))
@@ -128,6 +130,15 @@ def test_only_runs_of_one_group_and_the_same_probes_are_ranked_together():
     rowless = Sampled({"paper/specificity": 99.0}, {}, {})
     assert ranks([*runs, (GROUP, rowless)], "paper/specificity") == [1, 2, None]
     assert ranks(runs, "generation/specificity") == [None, None]
+
+
+def test_the_control_has_no_rank_and_does_not_count_in_others():
+    runs = [drawn([value] * 5, control=value == 85.0) for value in (90.0, 85.0, 80.0)]
+    assert ranks([(GROUP, run) for run in runs], "paper/specificity") == [1, None, 2]
+    rows = make_rows(0.5, 3)
+    for named, control in (("baselines.none.editor:NoEdit", True), ("mine:NoEdit", False)):
+        result = make_result("none", rows, editor={"class": named})
+        assert is_control(result) == sample(result, rows).control == control
 
 
 def test_which_probes_were_asked_tells_runs_apart():
