@@ -153,10 +153,10 @@ def _by_point(rows: Iterable[AnyRow]) -> list[tuple[str, str, list[AnyRow]]]:
 
 def _by_protocol(rows: Iterable[AnyRow]) -> list[tuple[str, list[AnyRow]]]:
     """Rows of each protocol, sorted, so that sums do not depend on the order in which rows come."""
-    groups: dict[str, list[AnyRow]] = {}
+    found: dict[str, list[AnyRow]] = {}
     for row in rows:
-        groups.setdefault(row["protocol"], []).append(row)
+        found.setdefault(row["protocol"], []).append(row)
     return [
         (protocol, sorted(own, key=lambda row: (group_of(row), row["record_id"], row["probe"], row["score"])))
-        for protocol, own in sorted(groups.items())
+        for protocol, own in sorted(found.items())
     ]

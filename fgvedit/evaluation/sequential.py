@@ -18,7 +18,7 @@ class EvaluationPoint(NamedTuple):
 
 
 def sequences(groups: Sequence[str], edits: int) -> list[list[int]]:
-    """The records of each sequence of `edits` edits, by their indices. `groups`: each record's.
+    """The records of each sequence of `edits` edits, by their indices. `groups`: that of each record.
 
     The first record of each group, in their order, `edits` at a time; what is left over at the end is left out. No
     group is edited twice: a second edit may rightly change what the probes of the first one ask.

@@ -52,8 +52,8 @@ def run(
     """Run `editor` on `data`, in `out`, and return the result; a finished folder's result is returned as it is.
 
     `sequence`: how many edits are made one on top of the other, of the records that `sequences` chooses (None: one by
-    one); a chunk is then a sequence. `limit` and `checkpoint` (the folder that the editor was loaded
-    from) are only recorded here.
+    one); a chunk is then a sequence. `limit` and `checkpoint` (the folder that the editor was loaded from) are only
+    recorded here.
     Under `accelerate launch` or `torchrun` each process takes its share of the chunks and the first one merges them.
     Raises `FGVEditError` where `out` holds another run, where this one is under way there in another process, and where
     the data cannot be used.
