@@ -5,6 +5,8 @@ A run's rank is 1 more than the number of runs that are better beyond doubt, tha
 to it has an interval above 0. Runs that cannot be told apart from the best share rank 1. Being told apart is not
 transitive: where a is better than c beyond doubt and b can be told apart from neither, a and b share rank 1, and c has
 rank 2, though b and c are not told apart. A run of wide intervals can so have a better rank than a higher value.
+
+The control, the editor that does nothing, stands among the others without a rank and does not count in theirs.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from fgvedit.probes import PAPER, metrics
 
 SCORE = "score"
 SCORED = PAPER  # what <protocol>/score is the harmonic mean of
+CONTROL = "baselines.none.editor:NoEdit"  # the editor that does nothing, as result files name its class
 
 
 def ranked_by() -> tuple[str, ...]:
@@ -63,19 +66,27 @@ def group_of(result: Mapping[str, Any]) -> Group:
     )
 
 
+def is_control(result: Mapping[str, Any]) -> bool:
+    """Whether a run, by its result file, is one of the editor that does nothing."""
+    return result["manifest"]["editor"]["class"] == CONTROL
+
+
 @dataclass(frozen=True)
 class Sampled:
     """A run as the bootstrap sees it. `values` and `resampled`: by the name of a metric, `score` among them, in
-    percent; `probes`: protocol -> a hash of the probes asked, in which runs that are compared must agree."""
+    percent; `probes`: protocol -> a hash of the probes asked, in which runs that are compared must agree; `control`:
+    whether it is the control, which is not ranked."""
 
     values: dict[str, float]
     resampled: dict[str, np.ndarray]
     probes: dict[str, str]
+    control: bool = False
 
 
-def sample(figures: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Sampled:
-    """A run with its resamples. `figures`: the metrics of its result file; `rows`: its rows."""
-    return Sampled(with_score(values_of(figures)), with_score(resampled_metrics(rows)), probes_of(rows))
+def sample(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Sampled:
+    """A run with its resamples, from its result file and its rows."""
+    values, resampled = with_score(values_of(result["metrics"])), with_score(resampled_metrics(rows))
+    return Sampled(values, resampled, probes_of(rows), is_control(result))
 
 
 def values_of(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -134,11 +145,12 @@ def comparable(ours: Sampled, theirs: Sampled, name: str) -> bool:
 
 
 def ranks(runs: Sequence[tuple[Group, Sampled]], name: str) -> list[int | None]:
-    """The rank of each run in one metric among the runs of its group; None where it lacks the metric or its rows."""
+    """The rank of each run in one metric among the runs of its group; None where it lacks the metric or its rows, and
+    of the control, which does not count in the ranks of others."""
     protocol = parts_of(name)[0]
     together: dict[tuple[Group, str], list[int]] = {}
     for index, (group, run) in enumerate(runs):
-        if comparable(run, run, name):
+        if comparable(run, run, name) and not run.control:
             together.setdefault((group, run.probes[protocol]), []).append(index)
     found: list[int | None] = [None] * len(runs)
     for indices in together.values():
@@ -156,7 +168,7 @@ def probes_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """protocol -> a hash of which probes of which records were asked, and when."""
     keys: dict[str, list[Any]] = {}
     for row in rows:
-        key = [row[name] for name in ("record_id", "edits", "probe", "kind", "image_id", "question", "answer")]
+        key = [row[name] for name in ("record_id", "edits", "probe", "kind", "image_id", "group", "question", "answer")]
         keys.setdefault(row["protocol"], []).append(key)
     return {
         protocol: hashlib.sha256(json.dumps(sorted(own)).encode()).hexdigest() for protocol, own in sorted(keys.items())

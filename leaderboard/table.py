@@ -110,7 +110,7 @@ def read_table(folder: Path, sort: str | None = None, rank_by: str = SCORE, **on
     lines = []
     for run in runs:
         rows, metrics = run.rows(), run.result["metrics"]
-        sampled.append((group_of(run.result), sample(metrics, rows)))
+        sampled.append((group_of(run.result), sample(run.result, rows)))
         lines.append({**about(run), **_with_intervals(metrics, sampled[-1][1]), **cost(run.result)})
     lines += [{**_about_reported(paper, row), **with_score(row["metrics"])} for paper in reported for row in paper.rows]
     _add_ranks(lines, sampled, rank_by)

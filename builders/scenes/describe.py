@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
+from collections.abc import Iterable
 
-from builders.scenes.__main__ import DATA, IMAGES, SEED
+from builders.scenes.__main__ import DATA, GROUPS, SEED
 from builders.scenes.facts import facts_of
 from builders.scenes.language import PHRASINGS, phrasings
-from builders.scenes.records import draw, held_out, split_random
-from builders.scenes.scene import ATTRIBUTES, has_twins
+from builders.scenes.portability import COMPARISONS, TALLIES, known
+from builders.scenes.quads import held_out
+from builders.scenes.records import Group, draw
+from builders.scenes.scene import has_twins
 from fgvedit.dataset import load_records
-from fgvedit.probes import probe_kinds
+from fgvedit.probes import current_kinds
 from fgvedit.schema import Record
 from fgvedit.util.errors import command_line
 
-CLOSED = ("in_scope", "out_of_scope")  # the kinds that have yes-or-no questions
+# The kinds that have yes-or-no questions.
+CLOSED = ("in_scope", "out_of_scope", "worded_in", "worded_out", "portability", "portability_same")
 
 
 def counts(split: str) -> dict[str, str]:
@@ -27,11 +32,12 @@ def counts(split: str) -> dict[str, str]:
     shown = own | {probe.image.key for probe in probes if probe.image is not None}
     found = {
         "edits": str(len(records)),
+        "groups of four edits": str(len({record.group for record in records})),
         "images that are edited": str(len(own)),
         "images in all": str(len(shown)),
-        **_of_scenes(split),
+        **_of_groups(split),
         "text-only facts": str(len(facts_of(split))),
-        **{f"probes `{kind}`": str(numbers[kind]) for kind in probe_kinds() if numbers[kind]},
+        **{f"probes `{kind}`": str(numbers[kind]) for kind in current_kinds() if numbers[kind]},
     }
     for kind in CLOSED:
         yes, no = said[kind, "yes"], said[kind, "no"]
@@ -40,27 +46,48 @@ def counts(split: str) -> dict[str, str]:
     return found
 
 
-def _of_scenes(split: str) -> dict[str, str]:
+def _of_groups(split: str) -> dict[str, str]:
     """The files hold words and pictures alone; what they are of is known where they are made."""
-    drawn = draw(split_random(split, SEED), split, IMAGES[split], SEED)
-    scenes = [scene for scene, _ in drawn]
-    edited = [(scene, row["asked"]) for scene, rows in drawn for row in rows]
-    attributes = Counter(question.attribute for _, question in edited)
-    kinds_of = [scene.entities[question.entity].kind for scene, question in edited]
-    pairs = {(kind, question.attribute) for kind, (_, question) in zip(kinds_of, edited, strict=True)}
-    new = {text for attribute, form in PHRASINGS for text in phrasings(attribute, form, "new")}
-    alike = sum(bool(scene.alike(scene.entities[question.entity])) for scene, question in edited)
+    groups = list(itertools.islice(draw(split, SEED), GROUPS[split]))
+    scenes = [scene for group in groups for scene in group.quad.plan.scenes]
+    edits = [record.edited for group in groups for record in group.records]
+    pairs = {(edited.entity.kind, edited.attribute) for edited in edits}
+    alike = sum(bool(edited.scene.alike(edited.entity)) for edited in edits)
 
     return {
         "entities in an image, mean": f"{sum(len(scene.entities) for scene in scenes) / len(scenes):.2f}",
         "kinds of picture": str(len({entity.kind for scene in scenes for entity in scene.entities})),
         "images with two entities of one kind": percent(sum(map(has_twins, scenes)), len(scenes)),
-        "edits of one of two such entities": percent(alike, len(edited)),
-        **{f"edits of the {attribute}": str(attributes[attribute]) for attribute in ATTRIBUTES},
+        "edits of one of two such entities": percent(alike, len(edits)),
+        **_by_feature(groups),
         "(kind, attribute) pairs edited": str(len(pairs)),
         "(kind, attribute) pairs edited in test alone": str(sum(held_out(*pair) for pair in pairs)),
-        "phrasings": str(sum(len(phrasings(*key, split)) for key in PHRASINGS)),
-        "phrasings found in test alone": str(len(new) if split == "test" else 0),
+        "phrasings": str(_phrasings(split)),
+        "phrasings found in test alone": str(_phrasings(split) - _phrasings("train")),
+    }
+
+
+def _phrasings(split: str) -> int:
+    """How many a split may use."""
+    asked = [phrasings(*key, split) for key in PHRASINGS]
+    return sum(map(len, asked)) + sum(len(known(key, split)) for key in (*COMPARISONS, *TALLIES))
+
+
+def _by_feature(groups: Iterable[Group]) -> dict[str, str]:
+    """How many groups are of which sort."""
+    names = {
+        "attribute": "groups that edit the {}",
+        "offer": "groups whose hard questions {}",
+        "exchange": "groups whose images exchange two cards' {}s",
+        "edits named": "groups whose edits name by {}",
+        "questions named": "groups whose hard questions name by {}",
+    }
+    offers = {"open": "are open", "target": "offer the target", "old": "offer the old value"}
+    counted = Counter(feature for group in groups for feature in group.quad.plan.features)
+    return {
+        names[sort].format(offers.get(value, f"offer {value}") if sort == "offer" else value): str(number)
+        for (sort, value), number in sorted(counted.items())
+        if sort in names
     }
 
 
@@ -71,7 +98,7 @@ def percent(part: int, whole: int) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Print the counts of both splits as a table in Markdown."""
-    columns = {split: counts(split) for split in IMAGES}
+    columns = {split: counts(split) for split in GROUPS}
     print("| | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for name in columns["train"]:

@@ -104,12 +104,19 @@ NAMINGS = {
     "count": ("kind", "tint", "side", "neighbour", "color"),
     "place": ("kind", "tint", "color"),
 }
-# Names that only the image settles: by where the entity stands, or by what is beside it.
+# Names by where the entity stands, or by what is beside it.
 REFERENCES = {
     "kind": ("place", "beside"),
     "color": ("place", "beside"),
     "count": ("place", "beside"),
     "place": ("beside",),
+}
+# Every sort of name that stays true of an entity whose attribute is edited.
+NAMES = {
+    "kind": ("color", "count", "place", "beside"),
+    "color": ("kind", "side", "neighbour", "count", "place", "beside"),
+    "count": ("kind", "tint", "side", "neighbour", "color", "place", "beside"),
+    "place": ("kind", "tint", "color", "count"),
 }
 
 
@@ -142,31 +149,47 @@ def true_answer(scene: Scene, question: Question) -> str:
 
 
 def names(scene: Scene, entity: Entity) -> dict[str, str]:
+    """A way to name the entity that fits no other entity of the scene, by the sort of name."""
+    return {naming: texts[0] for naming, texts in all_names(scene, entity).items()}
+
+
+def all_names(scene: Scene, entity: Entity) -> dict[str, tuple[str, ...]]:
     """Every way to name the entity that fits no other entity of the scene, by the sort of name."""
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     twins = scene.alike(entity)
     if not twins:
-        found["kind"] = f"the {entity.kind} card"
+        found["kind"] = (f"the {entity.kind} card",)
     elif all(twin.color != entity.color for twin in twins):
-        found["tint"] = f"the {entity.color} {entity.kind} card"
+        found["tint"] = (f"the {entity.color} {entity.kind} card",)
     if len(twins) == 1:
-        if twins[0].column != entity.column:
-            side = "left" if entity.column < twins[0].column else "right"
-            found["side"] = f"the {side} {entity.kind} card"
-        else:
-            side = "upper" if entity.row < twins[0].row else "lower"
-            found["side"] = f"the {side} {entity.kind} card"
+        found["side"] = (f"the {_side(entity, twins[0])} {entity.kind} card",)
     if sum(other.color == entity.color for other in scene.entities) == 1:
-        found["color"] = f"the {entity.color} card"
-    found["place"] = f"the {entity.value('place')} card"
-    for relation in RELATIONS:
-        # `relation` is where this entity is, seen from the other: "the card above the dog card".
-        for anchor in scene.entities:
-            if scene.neighbour(anchor, relation) is entity and not scene.alike(anchor) and anchor.kind != entity.kind:
-                found.setdefault("beside", f"the card {relation} the {anchor.kind} card")
-                if twins:
-                    found.setdefault("neighbour", f"the {entity.kind} card {relation} the {anchor.kind} card")
+        found["color"] = (f"the {entity.color} card",)
+    if sum(other.count == entity.count for other in scene.entities) == 1:
+        found["count"] = (f"the card with {spoken('count', str(entity.count), 'verify')}",)
+    found["place"] = (f"the {entity.value('place')} card",)
+    beside = _beside(scene, entity)
+    if beside:
+        found["beside"] = tuple(f"the card {where}" for where in beside)
+    if beside and twins:
+        found["neighbour"] = tuple(f"the {entity.kind} card {where}" for where in beside)
     return found
+
+
+def _side(entity: Entity, twin: Entity) -> str:
+    if twin.column != entity.column:
+        return "left" if entity.column < twin.column else "right"
+    return "upper" if entity.row < twin.row else "lower"
+
+
+def _beside(scene: Scene, entity: Entity) -> list[str]:
+    """Where the entity is, seen from its neighbours: "above the dog card"."""
+    return [
+        f"{relation} the {anchor.kind} card"
+        for relation in RELATIONS
+        for anchor in scene.entities
+        if scene.neighbour(anchor, relation) is entity and not scene.alike(anchor) and anchor.kind != entity.kind
+    ]
 
 
 def spoken(attribute: str, value: str, form: str) -> str:

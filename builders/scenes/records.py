@@ -1,303 +1,180 @@
-"""From scenes to records: an edit of one attribute of one entity, and probes of each kind that is built."""
+"""From scenes to records: quads, the four edits of each, and probes of every kind around an edit."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from builders.scenes.edited import Edited
 from builders.scenes.facts import facts_of
-from builders.scenes.language import (
-    FORMS,
-    NAMINGS,
-    REFERENCES,
-    Question,
-    ask,
-    names,
-    offer,
-    phrasings,
-    put,
-    true_answer,
-)
-from builders.scenes.scene import ATTRIBUTES, KINDS, PLACES, Entity, Scene, encode, render, scene_stream
-from fgvedit.probes import current_kinds
+from builders.scenes.language import Question, true_answer
+from builders.scenes.pictures import Elsewhere, Picture, other_value, other_view, picture
+from builders.scenes.portability import Asked, portability
+from builders.scenes.quads import Balance, Quad, filled, plans
+from builders.scenes.scene import Scene, scene_stream
+from builders.scenes.worded import rephrased, worded_in, worded_out
+from fgvedit.schema import NO_ANSWER
 
-EDITS_PER_IMAGE = 2
-# (kind, attribute) pairs that are edited in the test split alone: one of every other kind, each attribute in turn.
-_HELD_OUT = {(kind, tuple(ATTRIBUTES)[number % len(ATTRIBUTES)]) for number, kind in enumerate(KINDS[::2])}
+EDITS = 4  # of a quad: two in each of its images
+GROUPS_AT_ONCE = 275  # quads whose images are each other's other images; a row group of a file
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A scene with its encoded image."""
+class Record:
+    """One edit of a quad, in image A (0) or B (1), and the probes that its own scene answers, as (kind, question,
+    answer). `changed`: the scene with another value, and that value."""
 
-    image_id: str
-    scene: Scene
-    data: bytes
-
-
-def held_out(kind: str, attribute: str) -> bool:
-    """Whether an edit of this attribute of this kind of entity is found in the test split alone."""
-    return (kind, attribute) in _HELD_OUT
+    image: int
+    edited: Edited
+    question: Question
+    probes: tuple[tuple[str, str, str], ...]
+    changed: tuple[Scene, str]
 
 
-def draw(rng: random.Random, split: str, images: int, seed: int) -> list[tuple[Scene, list[dict[str, Any]]]]:
-    """The scenes of a split, each with its `EDITS_PER_IMAGE` edits; scenes that offer fewer are passed over."""
-    stream = scene_stream(split, seed)
-    drawn: list[tuple[Scene, list[dict[str, Any]]]] = []
+@dataclass(frozen=True)
+class Group:
+    """A quad and its records, in an order that tells nothing."""
+
+    quad: Quad
+    records: tuple[Record, ...]
+
+
+def draw(split: str, seed: int) -> Iterator[Group]:
+    """Groups without end, each of another scene; scenes that have no quad are passed over."""
+    rng = random.Random(f"records/{split}/{seed}")
+    balance = Balance()
     seen: set[Scene] = set()
-    while len(drawn) < images:
-        scene = next(stream)
-        if scene in seen:
-            continue
-        seen.add(scene)
-        rows = scene_rows(rng, scene, split)
-        if len(rows) == EDITS_PER_IMAGE:
-            drawn.append((scene, rows))
-    return drawn
+    for scene in scene_stream(split, seed):
+        group = None if scene in seen else _group(rng, scene, balance, split)
+        if group is not None:
+            seen.update(group.quad.plan.scenes)
+            balance.use(group.quad.plan)
+            yield group
 
 
-def split_random(split: str, seed: int) -> random.Random:
-    """The random numbers of a split."""
-    return random.Random(f"records/{split}/{seed}")
-
-
-def split_rows(split: str, images: int, seed: int) -> list[dict[str, Any]]:
-    """The rows of a split ("train" or "test"), `EDITS_PER_IMAGE` for each of its images, in the record form."""
-    rng = split_random(split, seed)
-    drawn = draw(rng, split, images, seed)
-    pictures = [
-        Picture(f"scenes-{split}-{number:05d}", scene, encode(render(scene))) for number, (scene, _) in enumerate(drawn)
-    ]
-    elsewhere = _by_name(pictures)
-    return [
-        _finish(rng, row, picture, elsewhere, f"{picture.image_id}-{number}")
-        for picture, (_, rows) in zip(pictures, drawn, strict=True)
-        for number, row in enumerate(rows)
-    ]
-
-
-def scene_rows(rng: random.Random, scene: Scene, split: str) -> list[dict[str, Any]]:
-    """Up to `EDITS_PER_IMAGE` edits of different entities, each with its probes on this scene."""
-    rows = []
-    order = list(range(len(scene.entities)))
-    rng.shuffle(order)
-    # an entity with a twin is the harder one to edit alone, so it goes first
-    order.sort(key=lambda index: not scene.alike(scene.entities[index]))
-    for index in order:
-        attributes = list(ATTRIBUTES)
-        rng.shuffle(attributes)
-        for attribute in attributes:
-            if split == "train" and held_out(scene.entities[index].kind, attribute):
-                continue
-            row = _edit(rng, scene, index, attribute, split)
-            if row:
-                rows.append(row)
-                break
-        if len(rows) == EDITS_PER_IMAGE:
-            break
-    return rows
-
-
-def _edit(rng: random.Random, scene: Scene, index: int, attribute: str, split: str) -> dict[str, Any] | None:
-    """One edit with the probes that its own image answers, or None where the scene offers too few."""
-    entity = scene.entities[index]
-    question = ask(rng, scene, index, attribute, "open", NAMINGS[attribute], split)
-    reference = ask(rng, scene, index, attribute, "open", REFERENCES[attribute], split)
-    if question is None or reference is None:
-        return None
-    answer = entity.value(attribute)
-    taken = {other.value(attribute) for other in scene.entities} if attribute in ("kind", "place") else {answer}
-    target = rng.choice([value for value in ATTRIBUTES[attribute] if value not in taken])
-
-    after = _with_value(scene, index, attribute, target)
-    outside = _out_of_scope(rng, scene, after, question, split)
-    reference_out = _reference_out(rng, scene, after, question, split)
-    if outside is None or reference_out is None:
-        return None
-    probes = [
-        *(("rephrase", put_again, target) for put_again in _rephrased(rng, question, split)),
-        *(
-            ("in_scope", entailed, entailed.answer(target))
-            for entailed in _in_scope(rng, question, answer, target, split)
-        ),
-        *(("out_of_scope", other, true_answer(scene, other)) for other in outside),
-        ("reference_in", reference, target),
-        ("reference_out", reference_out, true_answer(scene, reference_out)),
-    ]
-    return {
-        "asked": question,
-        "question": question.text,
-        "answer": answer,
-        "target": target,
-        "entity": {"name": question.name, "box": list(map(float, entity.box))},
-        "probes": [{"kind": kind, "question": probe.text, "answer": right} for kind, probe, right in probes],
-    }
-
-
-def _with_value(scene: Scene, index: int, attribute: str, value: str) -> tuple[Scene, Entity]:
-    """The scene in which an attribute of one entity is changed, and that entity."""
-    changes: dict[str, Any] = {attribute: value}
-    if attribute == "place":
-        changes = {"cell": PLACES.index(value)}
-    elif attribute == "count":
-        changes = {"count": int(value)}
-    entity = replace(scene.entities[index], **changes)
-    entities = [*scene.entities[:index], entity, *scene.entities[index + 1 :]]
-    return Scene(tuple(sorted(entities, key=lambda one: one.cell)), scene.background), entity
-
-
-def _means_the_same(scene: Scene, after: tuple[Scene, Entity], edited: int, question: Question) -> bool:
-    """Whether the question's name fits the same entity where the edit is true: an edit to red makes two red cards."""
-    changed, entity = after
-    asked = entity if question.entity == edited else scene.entities[question.entity]
-    return names(changed, asked).get(question.naming) == question.name
-
-
-def _rephrased(rng: random.Random, question: Question, split: str) -> Iterator[Question]:
-    """The same question in two other phrasings; in test one of them is not found in train."""
-    known = [p for p in phrasings(question.attribute, "open", "train") if p != question.phrasing]
-    new = [p for p in phrasings(question.attribute, "open", "new") if p != question.phrasing]
-    chosen = [rng.choice(known), rng.choice(new)] if split == "test" else rng.sample(known, 2)
-    for phrasing in chosen:
-        yield put(question.entity, question.attribute, "open", question.naming, question.name, phrasing)
-
-
-def _in_scope(rng: random.Random, question: Question, answer: str, target: str, split: str) -> Iterator[Question]:
-    """A verify and a choice question about the edited attribute, whose answers follow from the edit."""
-    for form in ("verify", "choice"):
-        values = offer(rng, question.attribute, form, target, answer)
-        phrasing = rng.choice(phrasings(question.attribute, form, split))
-        yield put(question.entity, question.attribute, form, question.naming, question.name, phrasing, values)
-
-
-def _out_of_scope(
-    rng: random.Random, scene: Scene, after: tuple[Scene, Entity], question: Question, split: str
-) -> list[Question] | None:
-    """Three questions that the edit leaves alone; `after` is the scene, and the entity, as the edit has them.
-
-    Another attribute of the same entity; the same attribute of another entity, of the same kind where there is one;
-    any attribute of any other entity. Forms are mixed, so that no form tells that a question is in scope.
-    """
-    entity = scene.entities[question.entity]
-    twins = [scene.entities.index(twin) for twin in scene.alike(entity)]
-    others = [index for index in range(len(scene.entities)) if index != question.entity]
-    other_attributes = [a for a in ATTRIBUTES if a != question.attribute and question.naming in NAMINGS[a]]
-    other_attributes = other_attributes or [a for a in ATTRIBUTES if a != question.attribute]
-
-    def draw(indices: Sequence[int], attributes: Sequence[str], namings: tuple[str, ...] | None) -> Question | None:
-        for _ in range(20):
-            index, attribute = rng.choice(indices), rng.choice(attributes)
-            form = rng.choice((*FORMS, "open"))
-            found = ask(rng, scene, index, attribute, form, namings or NAMINGS[attribute], split)
-            if found and _means_the_same(scene, after, question.entity, found):
-                return found
-        return None
-
-    chosen = [
-        draw([question.entity], other_attributes, (question.naming,))
-        or draw([question.entity], other_attributes, None),
-        draw(twins or others, [question.attribute], None),
-        draw(others, tuple(ATTRIBUTES), None),
-    ]
-    found = [probe for probe in chosen if probe is not None]
-    return found if len(found) == 3 and len({probe.text for probe in found}) == 3 else None
-
-
-def _reference_out(
-    rng: random.Random, scene: Scene, after: tuple[Scene, Entity], question: Question, split: str
-) -> Question | None:
-    """The same attribute of another entity, named by its surroundings alone, which the edit leaves as they are."""
-    others = [other for other in range(len(scene.entities)) if other != question.entity]
-    rng.shuffle(others)
-    for other in others:
-        found = ask(rng, scene, other, question.attribute, "open", REFERENCES[question.attribute], split)
-        if found and _means_the_same(scene, after, question.entity, found):
-            return found
+def _group(rng: random.Random, scene: Scene, balance: Balance, split: str) -> Group | None:
+    """The rarest quad of a scene of which four records can be made."""
+    possible = list(plans(scene, split))
+    rng.shuffle(possible)
+    for plan in sorted(possible, key=balance.cost):
+        quad = filled(rng, plan, split)
+        records = quad and _records(rng, quad, split)
+        if quad and records:
+            return Group(quad, records)
     return None
 
 
-def _finish(
+def _records(rng: random.Random, quad: Quad, split: str) -> tuple[Record, ...] | None:
+    """The quad's four records; None where one of them cannot have a probe of every kind."""
+    first, turned = rng.randrange(2), rng.randrange(2)
+    found = []
+    for image in (first, 1 - first):
+        for number in (turned, 1 - turned):
+            record = _record(rng, quad, image, number, split)
+            if record is None:
+                return None
+            found.append(record)
+    return tuple(found)
+
+
+def _record(rng: random.Random, quad: Quad, image: int, number: int, split: str) -> Record | None:
+    edited, question = quad.edit(image, number), quad.edit_question(image, number)
+    outside = worded_out(rng, edited, question, split)
+    entailed = portability(rng, edited, question, split)
+    changed = other_value(rng, edited, question)
+    if outside is None or entailed is None or changed is None:
+        return None
+    probes = [
+        *(("rephrase", again.text, edited.target) for again in rephrased(rng, question, split)),
+        *_hard(edited, [quad.probe_question(image, one) for one in (0, 1)]),
+        *(("worded_in", asked.text, asked.answer(edited.target)) for asked in worded_in(rng, edited, question, split)),
+        *(("worded_out", asked.text, true_answer(edited.scene, asked)) for asked in outside),
+        *_ported(*entailed),
+    ]
+    texts = [text for _, text, _ in probes]
+    if len(set(texts)) < len(texts) or question.text in texts:
+        return None
+    return Record(image, edited, question, tuple(probes), changed)
+
+
+def _hard(edited: Edited, questions: list[Question]) -> Iterator[tuple[str, str, str]]:
+    """The quad's two questions in their order, of which one is about the edited entity."""
+    for asked in questions:
+        if asked.entity == edited.index:
+            yield "in_scope", asked.text, asked.answer(edited.target)
+        else:
+            yield "out_of_scope", asked.text, true_answer(edited.scene, asked)
+
+
+def _ported(changes: Asked, stays: Asked) -> Iterator[tuple[str, str, str]]:
+    yield "portability", changes.text, changes.after
+    yield "portability_same", stays.text, stays.before
+
+
+def split_rows(split: str, groups: int, seed: int) -> Iterator[list[Row]]:
+    """The rows of a split ("train" or "test") in the record form, four a group, in lists of at most `GROUPS_AT_ONCE`
+    groups' rows."""
+    stream = draw(split, seed)
+    for start in range(0, groups, GROUPS_AT_ONCE):
+        size = min(GROUPS_AT_ONCE, groups - start)
+        yield list(_rows([next(stream) for _ in range(size)], split, start, seed))
+
+
+def _rows(groups: list[Group], split: str, start: int, seed: int) -> Iterator[Row]:
+    rng = random.Random(f"around/{split}/{seed}/{start}")
+    names = [f"scenes-{split}-{number:05d}" for number in range(start, start + len(groups))]
+    own = [
+        [picture(f"{name}-{letter}", scene) for letter, scene in zip("ab", group.quad.plan.scenes, strict=True)]
+        for name, group in zip(names, groups, strict=True)
+    ]
+    elsewhere = Elsewhere([shown for pair in own for shown in pair], f"{split}/other/{start}", seed)
+    for name, group, pair in zip(names, groups, own, strict=True):
+        views = [other_view(rng, f"{shown.image_id}-view", shown.scene) for shown in pair]
+        old = [number % 2 == 0 for number in range(EDITS)]  # whose other image has the old answer
+        rng.shuffle(old)
+        for number, (record, alike) in enumerate(zip(group.records, old, strict=True)):
+            row_id = f"{name}-{number}"
+            other = elsewhere.find(rng, record.edited, record.question, alike, name, f"{row_id}-other")
+            yield _row(rng, record, row_id, name, split, (pair[record.image], views[record.image], *other))
+
+
+def _row(
     rng: random.Random,
-    row: dict[str, Any],
-    picture: Picture,
-    elsewhere: Mapping[str, Sequence[tuple[Picture, Entity]]],
-    record_id: str,
-) -> dict[str, Any]:
-    """Add what lies outside the scene, a fact and another image, and the columns that name the record; leave out probes
-    of a kind that is retired."""
-    probes = [{**probe, "image": None, "image_id": picture.image_id} for probe in row["probes"]]
-    split = picture.image_id.split("-")[1]
+    record: Record,
+    row_id: str,
+    group: str,
+    split: str,
+    shown: tuple[Picture, Picture, Picture, str],
+) -> Row:
+    """A record as a row. `shown`: its own image, another view of it, another image, and the right answer there."""
+    own, view, other, answer = shown
+    edited, question = record.edited, record.question.text
+    changed = picture(f"{row_id}-value", record.changed[0])
     fact, right = rng.choice(facts_of(split))
-    probes.append({"kind": "text_locality", "question": fact, "answer": right, "image": None, "image_id": ""})
-    other, right = _other_image(rng, row, picture, elsewhere, record_id)
-    probes.append(
-        {
-            "kind": "other_image",
-            "question": row["question"],
-            "answer": right,
-            "image": {"bytes": other.data, "path": f"{other.image_id}.png"},
-            "image_id": other.image_id,
-        }
-    )
+    probes = [_probe(kind, text, said, own.image_id) for kind, text, said in record.probes]
+    probes += [
+        _probe("text_locality", fact, right),
+        _probe("other_view", question, edited.target, view.image_id, view),
+        _probe("other_image", question, answer, other.image_id, other),
+        _probe("other_value", question, record.changed[1], changed.image_id, changed),
+        _probe("no_image", question, NO_ANSWER),
+    ]
     return {
-        "id": record_id,
-        "image_id": picture.image_id,
-        "image": {"bytes": picture.data, "path": f"{picture.image_id}.png"},
-        "question": row["question"],
-        "answer": row["answer"],
-        "target": row["target"],
-        "entity": row["entity"],
-        "probes": [probe for probe in probes if probe["kind"] in current_kinds()],
+        "id": row_id,
+        "group": group,
+        "image_id": own.image_id,
+        "image": own.stored,
+        "question": question,
+        "answer": edited.old,
+        "target": edited.target,
+        "entity": {"name": record.question.name, "box": list(map(float, edited.entity.box))},
+        "probes": probes,
     }
 
 
-def _by_name(pictures: Sequence[Picture]) -> dict[str, list[tuple[Picture, Entity]]]:
-    """Where each name of an entity is found."""
-    found: dict[str, list[tuple[Picture, Entity]]] = {}
-    for picture in pictures:
-        for entity in picture.scene.entities:
-            for name in names(picture.scene, entity).values():
-                found.setdefault(name, []).append((picture, entity))
-    return found
-
-
-def _other_image(
-    rng: random.Random,
-    row: dict[str, Any],
-    picture: Picture,
-    elsewhere: Mapping[str, Sequence[tuple[Picture, Entity]]],
-    record_id: str,
-) -> tuple[Picture, str]:
-    """Another image of the split in which the edit's question has another right answer.
-
-    Where no image of the split has an entity of that name, a copy of the edit's own scene in which just the edited
-    attribute of the entity is another one.
-    """
-    asked: Question = row["asked"]
-    said = (row["answer"], row["target"])
-    candidates = [
-        (other, entity)
-        for other, entity in elsewhere[asked.name]
-        if other is not picture and entity.value(asked.attribute) not in said
-    ]
-    if candidates:
-        other, entity = rng.choice(candidates)
-        return other, entity.value(asked.attribute)
-    scene, entity = _changed(rng, picture.scene, asked, said)
-    return Picture(f"{record_id}-other", scene, encode(render(scene))), entity.value(asked.attribute)
-
-
-def _changed(rng: random.Random, scene: Scene, asked: Question, said: tuple[str, str]) -> tuple[Scene, Entity]:
-    """The scene with another value of the attribute asked for, such that the name still fits that entity alone."""
-    taken = {entity.cell for entity in scene.entities}
-    values = [value for value in ATTRIBUTES[asked.attribute] if value not in said]
-    rng.shuffle(values)
-    for value in values:
-        if asked.attribute == "place" and PLACES.index(value) in taken:
-            continue
-        changed, entity = _with_value(scene, asked.entity, asked.attribute, value)
-        if names(changed, entity).get(asked.naming) == asked.name:
-            return changed, entity
-    raise AssertionError(f"no other scene answers {asked.text!r}")
+def _probe(kind: str, question: str, answer: str, image_id: str = "", shown: Picture | None = None) -> Row:
+    stored = shown.stored if shown else None
+    return {"kind": kind, "question": question, "answer": answer, "image": stored, "image_id": image_id}

@@ -6,8 +6,9 @@ import io
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -100,6 +101,29 @@ class Scene:
         return None
 
 
+def with_value(scene: Scene, index: int, attribute: str, value: str) -> tuple[Scene, Entity]:
+    """The scene in which an attribute of one entity is changed, and that entity."""
+    entity = _changed(scene.entities[index], attribute, value)
+    entities = [*scene.entities[:index], entity, *scene.entities[index + 1 :]]
+    return Scene(tuple(sorted(entities, key=lambda one: one.cell)), scene.background), entity
+
+
+def exchanged(scene: Scene, one: int, other: int, attribute: str) -> Scene:
+    """The scene in which two entities have each other's value of an attribute."""
+    entities = list(scene.entities)
+    values = entities[one].value(attribute), entities[other].value(attribute)
+    entities[one] = _changed(entities[one], attribute, values[1])
+    entities[other] = _changed(entities[other], attribute, values[0])
+    return Scene(tuple(sorted(entities, key=lambda entity: entity.cell)), scene.background)
+
+
+def _changed(entity: Entity, attribute: str, value: str) -> Entity:
+    if attribute == "place":
+        return replace(entity, cell=PLACES.index(value))
+    changes: dict[str, Any] = {attribute: int(value) if attribute == "count" else value}
+    return replace(entity, **changes)
+
+
 def sample_scene(rng: random.Random) -> Scene:
     """A scene of 3 to 6 entities; in half of all scenes exactly two of them are of the same kind."""
     number = rng.randint(3, 6)
@@ -114,11 +138,20 @@ def sample_scene(rng: random.Random) -> Scene:
             color=rng.choice(tuple(COLORS)),
             count=rng.choice(COUNTS),
             cell=cell,
-            offset=(rng.randint(-_JITTER, _JITTER), rng.randint(-_JITTER, _JITTER)),
+            offset=_offset(rng),
         )
         for kind, cell in zip(kinds, cells, strict=True)
     )
     return Scene(entities, rng.randrange(len(_BACKGROUNDS)))
+
+
+def moved(rng: random.Random, scene: Scene) -> Scene:
+    """The scene with every card moved by pixels."""
+    return replace(scene, entities=tuple(replace(entity, offset=_offset(rng)) for entity in scene.entities))
+
+
+def _offset(rng: random.Random) -> tuple[int, int]:
+    return rng.randint(-_JITTER, _JITTER), rng.randint(-_JITTER, _JITTER)
 
 
 def scene_stream(name: str, seed: int) -> Iterator[Scene]:
@@ -146,11 +179,16 @@ def _card(kind: str, color: str, count: int) -> Image.Image:
 
 def render(scene: Scene) -> Image.Image:
     """The scene as an RGB image of IMAGE_SIZE x IMAGE_SIZE pixels, with 64 colours, as it is stored."""
-    image = Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), _BACKGROUNDS[scene.background])
+    image = paste(scene, Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), _BACKGROUNDS[scene.background]))
+    return image.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+
+
+def paste(scene: Scene, background: Image.Image) -> Image.Image:
+    """The background with the scene's cards on it."""
     for entity in scene.entities:
         card = _card(entity.kind, entity.color, entity.count)
-        image.paste(card, entity.box[:2], card)
-    return image.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        background.paste(card, entity.box[:2], card)
+    return background
 
 
 def encode(image: Image.Image) -> bytes:

@@ -52,7 +52,7 @@ class Shown:
 
 def shown(entry: Entry, rows: Sequence[AnyRow]) -> Shown:
     """A submitted run and its rows as the site needs them."""
-    return Shown(entry, group_of(entry.result), sample(entry.result["metrics"], rows), curves(rows))
+    return Shown(entry, group_of(entry.result), sample(entry.result, rows), curves(rows))
 
 
 def curves(rows: Sequence[AnyRow]) -> Curves:

@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 
 from builders.scenes.language import PHRASINGS
+from builders.scenes.portability import COMPARISONS, TALLIES
 from builders.scenes.scene import CELL, COLORS, COLUMNS, COUNTS, GRID, KINDS, PLACES, ROWS, Entity, Scene, render
 from fgvedit.schema import ImageRef, Record
 
@@ -21,7 +22,7 @@ _KIND, _COLOR, _REL = "|".join(KINDS), "|".join(COLORS), "|".join(STEPS)
 _PLACE = "|".join(sorted(PLACES, key=len, reverse=True))
 _NAME = (
     rf"(?:the (?:(?:{_COLOR}|left|right|upper|lower) )?(?:{_KIND}) card|the (?:{_COLOR}) card|the (?:{_PLACE}) card"
-    rf"|the (?:(?:{_KIND}) )?card (?:{_REL}) the (?:{_KIND}) card)"
+    rf"|the (?:(?:{_KIND}) )?card (?:{_REL}) the (?:{_KIND}) card|the card with (?:1 picture|[234] pictures))"
 )
 _VALUE = {"kind": rf"an? (?:{_KIND})", "color": _COLOR, "count": "1 picture|[234] pictures", "place": _PLACE}
 
@@ -44,16 +45,73 @@ class Asked:
         return value
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A question of portability taken apart: of two cards, or of a value and a row or column."""
+
+    attribute: str
+    relation: str
+    phrasing: str
+    parts: dict[str, str]
+
+    def answer(self, scene: Scene, one: Entity | None, other: Entity | None) -> str:
+        """The right answer in a scene, in which `one` is the card that the first name means, and so on."""
+        if self.relation == "tally":
+            where, direction = self.parts["line"].split()
+            lines, step = (ROWS, GRID) if direction == "row" else (COLUMNS, 1)
+            cells = [entity for entity in scene.entities if lines[entity.cell // step % GRID] == where]
+            return str(sum(value(entity, self.attribute) == _bare(self.parts["v"]) for entity in cells))
+        assert one and other
+        holds = {
+            "same": value(one, self.attribute) == value(other, self.attribute),
+            "more": one.count > other.count,
+            "row": one.cell // GRID == other.cell // GRID,
+            "column": one.cell % GRID == other.cell % GRID,
+        }
+        opposite = {"different": "same", "other row": "row", "other column": "column"}.get(self.relation)
+        return "yes" if (not holds[opposite] if opposite else holds[self.relation]) else "no"
+
+
+_LINE = f"(?:{'|'.join(ROWS)}) row|(?:{'|'.join(COLUMNS)}) column"
+
+
+def _pattern(template: str, attribute: str) -> re.Pattern[str]:
+    pattern = re.escape(template).replace(r"\{X\}", r"\{x\}")
+    value = _VALUE[attribute]
+    for slot, what in (("x", _NAME), ("z", _NAME), ("line", _LINE), ("v", value), ("w", value)):
+        pattern = pattern.replace(rf"\{{{slot}\}}", f"(?P<{slot}>{what})")
+    return re.compile(pattern, re.IGNORECASE)
+
+
+def _bare(said: str) -> str:
+    return re.sub(r"^an? | pictures?$", "", said)
+
+
 @cache
 def _patterns() -> list[tuple[re.Pattern[str], str, str, str]]:
-    found = []
-    for (attribute, form), templates in PHRASINGS.items():
-        for template in templates:
-            pattern = re.escape(template).replace(r"\{X\}", r"\{x\}")
-            for slot, what in (("x", _NAME), ("v", _VALUE[attribute]), ("w", _VALUE[attribute])):
-                pattern = pattern.replace(rf"\{{{slot}\}}", f"(?P<{slot}>{what})")
-            found.append((re.compile(pattern, re.IGNORECASE), attribute, form, template))
-    return found
+    return [
+        (_pattern(template, attribute), attribute, form, template)
+        for (attribute, form), templates in PHRASINGS.items()
+        for template in templates
+    ]
+
+
+@cache
+def _compared() -> list[tuple[re.Pattern[str], str, str, str]]:
+    return [
+        (_pattern(template, attribute), attribute, relation, template)
+        for (attribute, relation), templates in (COMPARISONS | TALLIES).items()
+        for template in templates
+    ]
+
+
+@cache
+def compared(question: str) -> Compared:
+    """Fails unless the question can be read in one way."""
+    matches = [(pattern.fullmatch(question), *rest) for pattern, *rest in _compared()]
+    ((match, attribute, relation, phrasing),) = [match for match in matches if match[0]]
+    assert match
+    return Compared(attribute, relation, phrasing, match.groupdict())
 
 
 @cache
@@ -64,7 +122,7 @@ def take_apart(question: str) -> Asked:
         match = pattern.fullmatch(question)
         if match:
             parts = match.groupdict()
-            values = [re.sub(r"^an? | pictures?$", "", parts[slot]) for slot in "vw" if parts.get(slot)]
+            values = [_bare(parts[slot]) for slot in "vw" if parts.get(slot)]
             name = parts["x"][0].lower() + parts["x"][1:]
             readings.append(Asked(attribute, form, name, tuple(values), template))
     assert len(readings) == 1, (question, readings)
@@ -84,6 +142,8 @@ def fits(scene: Scene, name: str) -> list[Entity]:
         step = STEPS[relation]
         there = [e for e in scene.entities if divmod(e.cell, GRID) == (row + step[0], column + step[1])]
         return [entity for entity in there if kind in (None, entity.kind)]
+    if counted := re.fullmatch(r"card with (\d) pictures?", words):
+        return [entity for entity in scene.entities if entity.count == int(counted[1])]
     first, _, kind = words.removesuffix(" card").rpartition(" ")
     if f"{first} {kind}".strip() in PLACES:
         return [entity for entity in scene.entities if place(entity) == f"{first} {kind}".strip()]
