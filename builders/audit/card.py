@@ -38,9 +38,9 @@ def card_section(report: Mapping[str, Any], command: str) -> str:
     lines = [
         "## What can be had without looking",
         "",
-        *textwrap.wrap(
-            f"{HEAD} Made by `{command}`, of files with the content hash `{report['revision'][:HASH_SHOWN]}`.", WIDTH
-        ),
+        *textwrap.wrap(HEAD, WIDTH),
+        "",
+        f"Made by `{command}`, of files with the content hash `{report['revision'][:HASH_SHOWN]}`:",
     ]
     for name, split in report["splits"].items():
         lines += ["", f"| {name}: kind | told from | text alone | images alone | verdict |", "|---|---|---|---|---|"]

@@ -10,6 +10,7 @@ import numpy as np
 from builders.audit.cases import Case
 from builders.audit.figures import balanced
 
+CHANCE = 50.0  # percent, each label counting a half
 SHUFFLES = 100  # of the labels, for what chance gives
 
 View = Callable[[Case], Hashable]
@@ -52,10 +53,11 @@ def best_rule(cases: Sequence[Case], view: View, seed: int = 0) -> dict[str, Any
 
 
 def known_elsewhere(cases: Sequence[Case], view: View) -> dict[str, Any]:
-    """What the rule "as it is in the other groups" reaches, over the cases whose value comes up in another group.
+    """What the rule "as it is in the other groups" reaches, over the cases whose value comes up in another group; or
+    its opposite, where that is right more often: `inverted`.
 
-    `coverage`: the percent of cases of which it does; `figure`: balanced accuracy, None where it does of none of one
-    label or the other. A value that is as often in scope as not is taken for out of scope.
+    `coverage`: the percent of such cases; `figure`: balanced accuracy, None where there are none of one label or the
+    other. A value that is as often in scope as not is taken for out of scope.
     """
     values, groups = _numbers(view(case) for case in cases), _numbers(case.group for case in cases)
     inside = np.array([case.inside for case in cases])
@@ -63,12 +65,13 @@ def known_elsewhere(cases: Sequence[Case], view: View) -> dict[str, Any]:
     others = np.bincount(values)[values] - np.bincount(own)[own]
     told = others > 0
     if not inside[told].any() or inside[told].all():
-        return {"coverage": _percent(told), "figure": None}
+        return {"coverage": _percent(told), "figure": None, "inverted": False}
     weights = np.where(inside, 0.5 / inside.sum(), -0.5 / (~inside).sum())
     lean = np.bincount(values, weights)[values] - np.bincount(own, weights)[own]
-    said = lean[told].round(12) > 0
+    right = (lean[told].round(12) > 0) == inside[told]
     kept = [case for case, tell in zip(cases, told, strict=True) if tell]
-    return {"coverage": _percent(told), "figure": balanced(kept, said == inside[told])}
+    inverted = balanced(kept, right)["value"] < CHANCE
+    return {"coverage": _percent(told), "figure": balanced(kept, right != inverted), "inverted": inverted}
 
 
 def _percent(marks: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from builders.audit import words
 from builders.audit.cases import Case
+from builders.audit.exact import CHANCE
 from builders.audit.figures import balanced
 from builders.audit.pictures import Look, compared
 
@@ -68,7 +69,7 @@ def learned(
         figures: list[dict[str, Any]] = []
         for name, make in LEARNERS.items():
             right = _held_out(make, matrices[view, name], labels, [case.group for case in cases], progress) == labels
-            inverted = bool(balanced(cases, right)["value"] < 50)
+            inverted = balanced(cases, right)["value"] < CHANCE
             figures.append({**balanced(cases, right != inverted), "learner": name, "inverted": inverted})
         found[view] = max(figures, key=lambda figure: figure["value"])  # of equals the first
     return found

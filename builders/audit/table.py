@@ -18,14 +18,14 @@ NONE = "-"
 HEAD = """\
 Percent, with 95 % intervals over groups. Each contest sets probes that the edit has to change (before the colon) \
 against probes that have to stay; each label counts a half, so that guessing is right on 50 %."""
+TURNED = "*: a rule that is wrong more often than right, turned round."
 EXACT = """\
 exact: the best that any rule can do that is given this much, counted over values that come up more than once \
 (repeats: on how many probes they do; not testable where none does, or those of one side alone do). chance: what the \
 same count gives where labels are drawn. bits: of the label that are left (of 1). elsewhere: a probe is taken for what \
 others with the same value are in other groups, where there are any (known: of how many probes)"""
 LEARNED = f"""\
-learned: right on groups that were not trained on ({FOLDS} folds; the better of a regression and of trees). \
-*: wrong more often than right, turned round"""
+learned: right on groups that were not trained on ({FOLDS} folds; the better of a regression and of trees)"""
 BASE = """\
 base answers: "in scope if the answer to the probe is the one to the edit's question" (rule), how often it agrees, and \
 how often the answer is what an unedited, faultless model says"""
@@ -41,7 +41,7 @@ def table(report: Mapping[str, Any]) -> str:
     """A whole report."""
     limit = f", the first {report['limit']:,} records of each split" if report["limit"] else ""
     title = f"{report['data']} ({report['config']}), files {report['revision'][:HASH_SHOWN]}{limit}"
-    lines = [*_wrapped(title), *_wrapped(HEAD)]
+    lines = [*_wrapped(title), *_wrapped(f"{HEAD} {TURNED}")]
     for name, split in report["splits"].items():
         lines += ["", *_split(name, split, report["backbone"])]
     if report["shared"]:
@@ -90,9 +90,8 @@ def _exact(contests: Mapping[str, Any]) -> Iterator[str]:
             cells = ["not testable: no value repeats", "", ""]
             if exact["best"]:
                 cells = [figure_text(exact["best"]), f"{exact['chance']:.2f}", f"{exact['entropy']:.2f}"]
-            rows.append(
-                [view, f"{exact['coverage']:.1f}", *cells, f"{known['coverage']:.1f}", figure_text(known["figure"])]
-            )
+            more = [f"{known['coverage']:.1f}", figure_text(known["figure"]) + "*" * known["inverted"]]
+            rows.append([view, f"{exact['coverage']:.1f}", *cells, *more])
     first, *lines = [f"  {line}" for line in _columns(rows)]
     yield first
     for index, (name, contest) in enumerate(contests.items()):
@@ -101,7 +100,7 @@ def _exact(contests: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _learned(contests: Mapping[str, Any]) -> list[str]:
-    rows = [["contest", "learned from", WORDS, IMAGES, BOTH]]
+    rows = [["contest", "probes", WORDS, IMAGES, BOTH]]
     for name, contest in contests.items():
         cells = ["too few probes or groups", "", ""]
         if contest["learned"]:

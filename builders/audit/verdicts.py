@@ -19,10 +19,10 @@ NEEDS_EYES, PARTLY, SETTLED = "needs eyes", "partly", "settled by text"
 TOO_LITTLE, NOT_CONTESTED = "too little data to tell", "not contested"
 
 RULES = f"""\
-{SETTLED}: a rule on text alone is right on at least {SETTLES:g} % (low end of its interval: {SETTLES_LOW:g});
-{NEEDS_EYES}: the high end is at most {BLIND:g}, or no rule on text can be right on more;
-{PARTLY}: the low end is above {SURELY:g}; {TOO_LITTLE}: the rest, and fewer than {PROBES} probes of a label or \
-{GROUPS} groups."""
+{SETTLED}: a rule on text alone is right on at least {SETTLES:g} % (low end of its interval: {SETTLES_LOW:g})
+{NEEDS_EYES}: the high end is at most {BLIND:g}, or no rule on text can be right on more
+{PARTLY}: neither of these, and the low end is above {SURELY:g}
+{TOO_LITTLE}: the rest, and fewer than {PROBES} probes of a label or {GROUPS} groups"""
 
 
 def elsewhere(contest: Mapping[str, Any], view: str) -> Figure | None:

@@ -192,13 +192,15 @@ def test_what_is_known_elsewhere_is_what_other_groups_say(some):
         assert found["figure"] is None
         return
     halves = [[mark for mark, inside in zip(right, told, strict=True) if inside == label] for label in (True, False)]
-    assert found["figure"]["value"] == pytest.approx(sum(50 * sum(half) / len(half) for half in halves), abs=0.006)
+    value = sum(50 * sum(half) / len(half) for half in halves)
+    assert found["figure"]["value"] == pytest.approx(max(value, 100 - value), abs=0.006)
+    assert found["inverted"] == (value < 49.99)
 
 
 def test_a_probe_that_is_there_twice_in_its_own_group_alone_is_not_known():
     cases = [make_case(group % 2 == 0, f"group-{group}", asked=str(group)) for group in range(8) for _ in range(2)]
     assert best_rule(cases, VIEWS["text"])["best"] == SURE
-    assert known_elsewhere(cases, VIEWS["text"]) == {"coverage": 0, "figure": None}
+    assert known_elsewhere(cases, VIEWS["text"]) == {"coverage": 0, "figure": None, "inverted": False}
 
 
 @settings(deadline=None, max_examples=50)
