@@ -35,7 +35,7 @@ def look(image: ImageRef) -> Look:
 
 
 def _thumbnail(picture: Image.Image, side: int) -> np.ndarray:
-    return np.asarray(picture.resize((side, side), Image.Resampling.BOX), dtype=np.float64) / 255
+    return np.asarray(picture.resize((side, side), Image.Resampling.BOX), dtype=np.float32) / 255
 
 
 def compared(own: Look, shown: Look | None, same: bool) -> np.ndarray:
