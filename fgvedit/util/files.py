@@ -169,8 +169,9 @@ def _holds_something(path: Path) -> bool:
 
 
 def between_markers(path: Path, text: str, start: str, end: str, option: str = "--write") -> str:
-    """What a file holds, with `text` between its markers. Raises `FGVEditError`, naming the command line's `option`, where
-    each is not there once."""
+    """What a file holds, with `text` between its markers. Raises `FGVEditError`, naming the command line's `option`,
+    where each is not there once.
+    """
     if not path.is_file():
         raise FGVEditError(f"{option}: there is no file '{path}'; expected one that holds '{start}' and '{end}'")
     content = path.read_bytes().decode("utf-8")
