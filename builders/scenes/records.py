@@ -135,10 +135,14 @@ def _rows(groups: list[Group], split: str, start: int, seed: int) -> Iterator[Ro
         views = [other_view(rng, f"{shown.image_id}-view", shown.scene) for shown in pair]
         old = [number % 2 == 0 for number in range(EDITS)]  # whose other image has the old answer
         rng.shuffle(old)
+        rows = []
         for number, (record, alike) in enumerate(zip(group.records, old, strict=True)):
             row_id = f"{name}-{number}"
             other = elsewhere.find(rng, record.edited, record.question, alike, name, f"{row_id}-other")
-            yield _row(rng, record, row_id, name, split, (pair[record.image], views[record.image], *other))
+            rows.append(_row(rng, record, row_id, name, split, (pair[record.image], views[record.image], *other)))
+        places = list(range(len(rows[0]["probes"])))
+        rng.shuffle(places)  # as one, so that of the hard ones, too, the first is in scope in half of the records
+        yield from ({**row, "probes": [row["probes"][place] for place in places]} for row in rows)
 
 
 def _row(
