@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 OPTIONAL = ("group",)  # columns that data may lack
+NO_ANSWER = "unanswerable"  # what a faultless model says where a question needs an image and there is none
 
 
 @dataclass(frozen=True, eq=False)

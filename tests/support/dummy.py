@@ -21,7 +21,7 @@ COLOURS = ("red", "blue", "green", "white")
 
 
 def write_dataset(folder: Path, records: int) -> Path:
-    """A `test` split with one probe of every current kind a record; two records share an image, and that of the next two."""
+    """A `test` split, a probe of every current kind in each record; two share an image, and that of the next two."""
     import datasets
 
     from fgvedit.schema import features
