@@ -10,6 +10,7 @@ from PIL import Image
 from fgvedit.schema import ImageRef
 
 IMAGE_SIZE = 16
+QUESTION = "What colour is the card?"
 QUERIES = 3
 
 
@@ -36,7 +37,7 @@ def make_row(number: int = 0, **changes: Any) -> dict[str, Any]:
         "group": image_id,
         "image_id": image_id,
         "image": image,
-        "question": "What colour is the card?",
+        "question": QUESTION,
         "answer": "red",
         "target": "blue",
         "entity": {"name": "card", "box": [0.0, 0.0, 8.0, 8.0]},
@@ -45,7 +46,7 @@ def make_row(number: int = 0, **changes: Any) -> dict[str, Any]:
             make_probe("in_scope", answer="yes", image_id=image_id),
             make_probe("out_of_scope", answer="green", image_id=image_id),
             make_probe("text_locality", answer="Paris"),
-            make_probe("other_image", image=other, image_id=other_id),
+            make_probe("other_image", image=other, image_id=other_id, question=changes.get("question", QUESTION)),
         ],
     }
     return {**row, **changes}
