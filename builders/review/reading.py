@@ -24,10 +24,10 @@ def rows(source: Source, split: str | None = None) -> Iterator[tuple[str, dict[s
     """The rows of a data set, or of one split, each with its split and of a group: its image's where data have none.
 
     Raises `FGVEditError`, naming the record, for one that has not the form of records or has a field that is not text,
-    and where some records of a split alone have a group.
+    and where some records alone have a group.
     """
+    grouped: bool | None = None  # whether the first record says its group
     for name in source.files if split is None else [split]:
-        grouped: bool | None = None  # whether the first record says its group
         for file in source.files[name]:
             faults: list[Misfit] = [fault for fault in misfits(file) if not fault.spare]
             for number, row in enumerate(faults or rows_of(file)):
@@ -40,7 +40,7 @@ def rows(source: Source, split: str | None = None) -> Iterator[tuple[str, dict[s
                 grouped = "group" in row if grouped is None else grouped
                 if ("group" in row) != grouped:
                     found, first = ("none", "one") if grouped else ("a group", "none")
-                    raise FGVEditError(f"{where}: group: found {found}, expected {first} as in the first of '{name}'")
+                    raise FGVEditError(f"{where}: group: found {found}, expected {first} as in the first record")
                 yield name, {"group": row["image_id"], **row}
 
 

@@ -37,7 +37,7 @@ class _Pass:
         self.source = source
         self.report = Report(source)
         self.ids: set[bytes] = set()
-        self.grouped: dict[str, bool] = {}  # split -> whether its first record has a group
+        self.grouped: bool | None = None  # whether the first record has a group
         self.groups: dict[bytes, set[str]] = defaultdict(set)  # of each group, the splits that it is in
         self.images: dict[str, int | None] = {}  # key -> its number among the hashes; None: it does not decode
         self.names: dict[str, list[str]] = defaultdict(list)  # image_id -> keys
@@ -96,9 +96,10 @@ class _Pass:
     def _group_of(self, row: Mapping[str, Any], split: str, name: str) -> None:
         """The group that the record says it is of, if any; without one it is in its image's."""
         there = "group" in row
-        if self.grouped.setdefault(split, there) != there:
+        self.grouped = there if self.grouped is None else self.grouped
+        if self.grouped != there:
             found, first = ("a group", "none") if there else ("no group", "one")
-            self.report.add("group", name, f"has {found}, and the first record of {split} has {first}")
+            self.report.add("group", name, f"has {found}, and the first record has {first}")
         elif there and not (row["group"] or "").strip():
             self.report.add("group", name, f"found {row['group']!r}; expected a text")
         elif there:

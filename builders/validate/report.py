@@ -42,7 +42,7 @@ def checks() -> dict[str, Check]:
         Check("spare_columns", "warning", "there are no other columns"),
         Check("record", "error", "every record can be read: no field is empty, every image is there"),
         Check("id", "error", "every id is there once"),
-        Check("group", "error", "every record of a split has a group, or none has; it is not empty"),
+        Check("group", "error", "every record has a group, or none has; it is not empty"),
         Check("probe_kind", "error", "probes are of known kinds, none of which is retired"),
         *([Check("required_kinds", "error", f"every split has {required}")] if required else []),
         Check("kinds_of_each", "warning", "a kind that some records of a split have, all have"),

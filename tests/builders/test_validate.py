@@ -436,7 +436,7 @@ def test_data_without_groups_are_as_good(tmp_path):
 
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
 @pytest.mark.parametrize("first", [True, False])
-def test_groups_in_some_files_of_a_split_alone(tmp_path, form, first):
+def test_groups_in_some_files_alone(tmp_path, form, first):
     """Whichever file has them; it is said of each record that differs from the first one."""
     folder, rows = tmp_path / "data", [row(n) for n in range(3)]
     grouped, bare = (rows[:1], rows[1:]) if first else (rows[1:], rows[:1])
@@ -451,10 +451,9 @@ def test_groups_in_some_files_of_a_split_alone(tmp_path, form, first):
             shutil.rmtree(folder / name)
     report, code = found(folder)
     assert code == 1 and counts(report) == {"group": 2}
-    said = "has no group, and the first record of test has one"
-    other = "has a group, and the first record of test has none"
+    said, other = "has no group, and the first record has one", "has a group, and the first record has none"
     assert example(report, "group") == {"record": "record-1", "detail": said if first else other}
-    with pytest.raises(FGVEditError, match=r"'record-1': group: found .*, expected .* as in the first of 'test'"):
+    with pytest.raises(FGVEditError, match=r"'record-1': group: found .*, expected .* as in the first record"):
         list(read_rows(open_source(str(folder))))
 
 
