@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 OPTIONAL = ("group",)  # columns that data may lack
-NO_ANSWER = "unanswerable"  # what a faultless model says where a question needs an image and there is none
+NO_ANSWER = "unanswerable"  # the recorded answer to a question about an image that is not shown
 
 
 @dataclass(frozen=True, eq=False)

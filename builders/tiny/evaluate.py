@@ -29,13 +29,13 @@ _BATCH = 128
 def evaluate() -> dict[str, dict[str, float | int]]:
     """Percent right and number asked, by group.
 
-    `questions`: every question of the test split that asks about a scene, right by its unedited answer. `scene/…`:
-    the same by the kind of probe, where the answer before the edit is on record. `no_image`: edits' questions without
-    an image that get the answer that most of them get; none is right. `facts`: every text-only fact. `in_context`: a
-    rephrase of the edit's question, after the edit as a new fact in the prompt; `demonstrated`: the same after four
-    demonstrations from the train split. `clip`: descriptions of scenes of the test split's stream that `tiny-clip`
-    finds nearest to their own image among a hundred. `yes`: questions that want "yes" or "no" whose right answer is
-    "yes", and `said_yes`: those that the model answers so.
+    `questions`: every question of the test split that asks about a scene and whose unedited answer is on record, right
+    by that answer. `scene/…`: the same by the kind of probe. `no_image`: edits' questions without an image that get the
+    answer that most of them get; none is right. `facts`: every text-only fact. `in_context`: a rephrase of the edit's
+    question, after the edit as a new fact in the prompt; `demonstrated`: the same after four demonstrations from the
+    train split. `clip`: descriptions of scenes of the test split's stream that `tiny-clip` finds nearest to their own
+    image among a hundred. `yes`: questions that want "yes" or "no" whose right answer is "yes", and `said_yes`: those
+    that the model answers so.
     """
     backbone = open_backbone("tiny")
     records = load_records("scenes", "test").records
