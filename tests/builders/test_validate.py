@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from rows import QUESTION, make_probe, make_row
+from rows import make_probe, make_row
 
 import builders.validate
 from builders.parquet import write_rows
@@ -33,6 +33,7 @@ from fgvedit.schema import NO_ANSWER, ImageRef, features
 from fgvedit.util.errors import FGVEditError, command_line
 
 Rows = list[dict[str, Any]]
+QUESTION = "What colour is the card?"
 SCHEMA = json.loads((Path(builders.validate.__file__).parent / "report.schema.json").read_text())
 
 
@@ -61,7 +62,7 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
         make_probe("other_value", "green", encoded(picture(number + 3000)), f"value-{number}", question=QUESTION),
         make_probe("no_image", NO_ANSWER, question=QUESTION),
     ]
-    made = make_row(number, image_id=name, image=encoded(picture(number)), probes=probes)
+    made = make_row(number, image_id=name, image=encoded(picture(number)), question=QUESTION, probes=probes)
     return {**made, **changes}
 
 

@@ -104,7 +104,7 @@ def test_an_other_image_is_of_the_only_sort_that_there_is(tmp_path: Path, same: 
 
 def test_other_images_are_those_with_the_same_question_and_of_either_answer(built: Folder) -> None:
     plan = Plan(read_questions([built.questions], [built.annotations]), 7, 0)
-    for split, work in ((split, work) for split in SPLITS for work in plan.work(split)):
+    for split, work in ((name, work) for name in SPLITS for work in plan.work(name)):
         others = {asked.id: others for asked, others in zip(work.candidates, work.others, strict=True)}
         for number in (key // 1000 for key in others if key % 1000 == 0):
             found = {int(other.file_name.split("_")[2][:-4]): other.answer for other in others[number * 1000]}

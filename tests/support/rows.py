@@ -10,7 +10,6 @@ from PIL import Image
 from fgvedit.schema import ImageRef
 
 IMAGE_SIZE = 16
-QUESTION = "What colour is the card?"
 QUERIES = 3
 
 
@@ -37,7 +36,7 @@ def make_row(number: int = 0, **changes: Any) -> dict[str, Any]:
         "group": image_id,
         "image_id": image_id,
         "image": image,
-        "question": QUESTION,
+        "question": "What colour is the card?",
         "answer": "red",
         "target": "blue",
         "entity": {"name": "card", "box": [0.0, 0.0, 8.0, 8.0]},
@@ -46,7 +45,7 @@ def make_row(number: int = 0, **changes: Any) -> dict[str, Any]:
             make_probe("in_scope", answer="yes", image_id=image_id),
             make_probe("out_of_scope", answer="green", image_id=image_id),
             make_probe("text_locality", answer="Paris"),
-            make_probe("other_image", image=other, image_id=other_id, question=changes.get("question", QUESTION)),
+            make_probe("other_image", image=other, image_id=other_id),
         ],
     }
     return {**row, **changes}
