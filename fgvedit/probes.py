@@ -44,11 +44,11 @@ class ProbeKind:
 
     `asks`: what it is about, in one line; `right`: what is right after the edit; `metric`: the metric that is the mean
     score of its probes; `image`: whether it shows the edit's own image, another one or none; `against`: the kind that
-    it has to be told from, which asks likewise and has the other thing right ("": all that have); `needs_eyes`: whether
-    only an image tells the two apart; `rules`: protocol -> how it is scored there, one of `RULES`: `EXACT` where it
-    changes, else another one (a protocol that is not named scores it as the project's own kinds);
-    `required`: whether every split has to have it; `retired`: read, verified and shown in old data and runs, never
-    built again. Raises `FGVEditError` for a field of another value.
+    it has to be told from, which asks likewise and has the other thing right ("": all that have); `same_words`: whether
+    its question is the edit's, word for word; `needs_eyes`: whether only an image tells the two apart; `rules`:
+    protocol -> how it is scored there, one of `RULES`: `EXACT` where it changes, else another one (a protocol that is
+    not named scores it as the project's own kinds); `required`: whether every split has to have it; `retired`: read,
+    verified and shown in old data and runs, never built again. Raises `FGVEditError` for a field of another value.
     """
 
     name: str
@@ -58,6 +58,7 @@ class ProbeKind:
     image: Shown = "own"
     needs_eyes: bool = False
     against: str = ""
+    same_words: bool = False
     rules: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
     retired: bool = False
@@ -180,6 +181,7 @@ OWN_KINDS = (
         needs_eyes=True,
         rules=_NEW,
         against="other_image",
+        same_words=True,
     ),
     ProbeKind(
         "other_image",
@@ -190,6 +192,7 @@ OWN_KINDS = (
         needs_eyes=True,
         rules=_KEPT,
         against="other_view",
+        same_words=True,
     ),
     ProbeKind(
         "other_value",
@@ -200,6 +203,7 @@ OWN_KINDS = (
         needs_eyes=True,
         rules=_KEPT,
         against="other_view",
+        same_words=True,
     ),
     ProbeKind(
         "no_image",
@@ -209,6 +213,7 @@ OWN_KINDS = (
         image="none",
         rules=_KEPT,
         against=EDIT,
+        same_words=True,
     ),
     ProbeKind(
         "portability",

@@ -16,7 +16,7 @@ import jsonschema
 import pyarrow
 
 from fgvedit.dataset import Source, locate, not_on_hub, parquet_file, parquet_source
-from fgvedit.schema import features
+from fgvedit.schema import OPTIONAL, features
 from fgvedit.util.errors import FGVEditError, one_line, unknown
 from fgvedit.util.files import is_unicode, read_json
 
@@ -72,16 +72,17 @@ def misfits(file: Path) -> list[Misfit]:
     expected = datasets.Features.from_arrow_schema(features().arrow_schema.remove_metadata())
     faults = []
     for column, kind in expected.items():
-        if column not in found:
+        if column not in found and column not in OPTIONAL:
             faults.append(Misfit(file.name, f"column '{column}' is missing; expected {', '.join(expected)}"))
-        elif found[column] != kind:
+        elif column in found and found[column] != kind:
             faults.append(Misfit(file.name, f"column '{column}' holds {found[column]}; expected {kind}"))
     spare = [column for column in found if column not in expected]
     return faults + [Misfit(file.name, f"column '{column}' is none of fgvedit.schema", True) for column in spare]
 
 
 def rows_of(file: Path) -> Iterator[dict[str, Any] | Misfit]:
-    """The rows of a file with their images as {"bytes", "path"}; in its place, a JSON row that has not their form.
+    """The rows of a file with their images as {"bytes", "path"}, and with those of the `OPTIONAL` columns that are
+    there; in its place, a JSON row that has not their form.
 
     Raises `FGVEditError` for a file that is damaged.
     """
