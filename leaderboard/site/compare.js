@@ -38,7 +38,7 @@ function loaded(name, text) {
 }
 
 function nameOf(run) {
-  const text = (one, id) => `${one.editor}${id} · ${one.backbone} · ${one.data} · ${editsText(one)}`;
+  const text = (one, id) => `${editorText(one)}${id} · ${one.backbone} · ${one.data}${olderText(one)} · ${editsText(one)}`;
   const twice = pageData.runs.some((other) => other !== run && text(other, "") === text(run, ""));
   return text(run, twice ? ` (${run.id})` : "");
 }
