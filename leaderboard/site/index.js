@@ -126,7 +126,7 @@ function show() {
   const groups = grouped(kept);
   const header = el("tr", {}, all.map((column) => {
     const sorted = column === by;
-    return el("th", { scope: "col", class: [column.number && "number", column.key].filter(Boolean).join(" "),
+    return el("th", { scope: "col", class: [column.number && "number", column.key.replaceAll(" ", "")].filter(Boolean).join(" "),
       "aria-sort": sorted ? (up ? "ascending" : "descending") : "none" },
       el("button", { type: "button", title: METRIC.get(column.key)?.meaning,
         onclick: () => sortBy(column, sorted ? !up : column.up) }, METRIC.has(column.key) ? metricName(column.key) : column.name));
