@@ -192,7 +192,7 @@ function caption() {
 
 document.getElementById("legend").append(
   el("p", {}, "A rank is 1 more than the number of runs that are better beyond doubt: the 95 % interval of their paired " +
-    "difference, from a bootstrap over images, lies above 0. “=” marks a rank that is shared. Runs are ranked among those on the same records, backbone and number of sequential edits."),
+    "difference, from a bootstrap over groups of records, lies above 0. “=” marks a rank that is shared. Runs are ranked among those on the same records, backbone and number of sequential edits."),
   el("p", {}, el("span", { class: "tag" }, "control"),
     ` ${NO_EDIT} Doing nothing earns half of specificity; beside it stands what is above that, ${BEYOND_NOTHING}.`),
   el("h3", {}, "Metrics"),

@@ -32,7 +32,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 document.body.append(el("footer", {}, el("p", {},
   "Fine-grained visual knowledge editing: change what a multimodal model says about one entity of an image, and nothing " +
-  "else. Percent, with 95 % intervals from a bootstrap over images. ◉ marks what needs eyes: questions that only the image settles.")));
+  "else. Percent, with 95 % intervals from a bootstrap over groups of records. ◉ marks what needs eyes: questions that only the image settles.")));
 
 function percent(value) {
   return value === undefined || value === null ? "" : value.toFixed(2).replace("-", MINUS);
