@@ -1,5 +1,5 @@
-"""What is said beside numbers wherever the leaderboard shows them: what metrics mean, how a paper's figures are to be
-read, and which runs are on data that are no longer the embedded ones."""
+"""What is said beside numbers wherever the leaderboard shows them: what metrics mean, and which runs are on data that
+are no longer the embedded ones."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ from fgvedit.util.words import listed
 from leaderboard.ranking import SCORE, SCORED
 
 UNREGISTERED = "not registered where this was made"
-NOT_COMPARED = (
-    "Not to be compared with runs: the hard probes here are balanced pairs and not what the paper's filter left; its "
-    "31.92 for a text-only router and the 50 that chance has here are not on one scale."
-)
 
 
 def described_metrics(there: Collection[str]) -> list[dict[str, Any]]:

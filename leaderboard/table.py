@@ -12,13 +12,14 @@ import pandas as pd
 from fgvedit.evaluation.metrics import beyond_nothing
 from fgvedit.evaluation.protocols import OWN
 from fgvedit.evaluation.rows import Row
+from fgvedit.evaluation.summary import NOT_COMPARED
 from fgvedit.probes import shown_metrics
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, unknown
 from fgvedit.util.files import write_bytes
 from leaderboard.board import REPORTED, STATUSES, Reported, hardware, read_results
 from leaderboard.migrate import current_result, current_rows
-from leaderboard.notes import NOT_COMPARED, is_older
+from leaderboard.notes import is_older
 from leaderboard.ranking import (
     SCORE,
     Group,
@@ -56,14 +57,14 @@ examples:
 
 A metric is named with its protocol, in percent. <protocol>/score is the harmonic mean of that protocol's
 reliability, locality, generality and specificity. Doing nothing earns half of specificity; beside it stands what is
-above that, in_scope + retention - 100. In sequential editing, a metric is right after each edit, and with @end after all
-of them. A data set is named with its split and the start of its revision; runs on an older revision of the embedded data
-stand apart, below the others.
+above that, in_scope + retention - 100. In sequential editing, a metric is right after each edit, and with @end after
+all of them. A data set is named with its split and the start of its revision; runs on an older revision of the embedded
+data stand apart, below the others.
 
 Ranks are of runs on the same records, backbone and number of sequential edits: 1 more than the number of runs that are
 better beyond doubt (95 % intervals of paired bootstrap differences). Runs that cannot be told apart from the best
-share rank 1. Numbers that papers report are listed and never ranked; a run without its rows beside it is not either. The
-editor that does nothing is the control, which has no rank and does not count in those of others.
+share rank 1. Numbers that papers report are listed and never ranked; a run without its rows beside it is not either.
+The editor that does nothing is the control, which has no rank and does not count in those of others.
 Terminal and Markdown show intervals of what is ranked by and of everything; csv, parquet and json hold .low and .high.
 """
 
@@ -260,7 +261,9 @@ def _sorted(table: pd.DataFrame, sort: str | None, rank_by: str) -> pd.DataFrame
     for column in table.columns:
         if "/" in column and "." not in column and parts_of(column)[1] in ("rank", rank_by):
             by[column] = parts_of(column)[1] == "rank"
-    keys = table.assign(reported=table["status"] == REPORTED).sort_values([*by], ascending=[*by.values()], kind="stable")
+    keys = table.assign(reported=table["status"] == REPORTED).sort_values(
+        [*by], ascending=[*by.values()], kind="stable"
+    )
     return table.loc[keys.index].reset_index(drop=True)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from fgvedit.evaluation.summary import legend
-from leaderboard.notes import NOT_COMPARED, described_metrics
+from fgvedit.evaluation.summary import NOT_COMPARED, legend
+from leaderboard.notes import described_metrics
 from leaderboard.ranking import SCORE, parts_of
 from leaderboard.texts import hidden
 
@@ -27,8 +27,8 @@ Block = tuple[str, list[list[str]], list[str]]  # a title, lines of cells, the h
 
 
 def render(table: pd.DataFrame, style: str, rank_by: str = SCORE, sort: str | None = None) -> bytes:
-    """The table as a file of one of `FORMATS`, in UTF-8 where it is text. `sort`: the column that it is sorted by; None:
-    each block is in the order of its own ranks."""
+    """The table as a file of one of `FORMATS`, in UTF-8 where it is text. `sort`: the column that it was sorted by;
+    None: each block comes in the order of its own ranks."""
     if style == "parquet":
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
@@ -101,8 +101,9 @@ def _in_order(group: pd.DataFrame, rank: str, value: str) -> pd.DataFrame:
 
 def _notes(group: pd.DataFrame) -> list[str]:
     """What is to be known of papers' numbers, each thing once."""
-    found = group[NOTE].dropna().unique() if NOTE in group else []
-    own = [note.removesuffix(NOT_COMPARED).strip() for note in found]
+    if NOTE not in group:
+        return []
+    own = [note.removesuffix(NOT_COMPARED).strip() for note in group[NOTE].dropna().unique()]
     return [*filter(None, own), *([NOT_COMPARED] if own else [])]
 
 

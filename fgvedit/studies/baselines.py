@@ -10,7 +10,7 @@ from typing import Any
 from fgvedit.editors.registry import ENTRY_POINTS, editor_class
 from fgvedit.evaluation.intervals import Figure
 from fgvedit.evaluation.metrics import IN_SCOPE_RECALL, OUT_OF_SCOPE_RECALL
-from fgvedit.evaluation.summary import legend
+from fgvedit.evaluation.summary import NOT_COMPARED, legend
 from fgvedit.probes import BEYOND_NOTHING, EDIT, PAPER, described, metrics, shown_metrics
 from fgvedit.studies.comparing import Run, Study
 from fgvedit.util.errors import FGVEditError
@@ -138,7 +138,8 @@ def _meanings(study: Study) -> list[str]:
 def _differences(study: Study) -> list[str]:
     blocks = [
         "## Paired differences",
-        "Both editors on the same resampled groups of records, in percentage points; `*`: the interval does not contain 0.",
+        "Both editors on the same resampled groups of records, in percentage points; `*`: the interval does not "
+        "contain 0.",
     ]
     names = list(study.runs)
     for title, pairs, columns in (
@@ -168,9 +169,8 @@ def _findings(study: Study) -> list[str]:
         "## What the paper found",
         "A verdict follows from the paired interval alone. Where the paper found a difference, an interval on its side "
         "of 0 is `holds`, one on the other side `the opposite`. Where it found none, either is `a difference found`. "
-        "An interval that contains 0 is `no difference found`, which does not show that there is none. Sides are "
-        "compared, and no figures: the hard probes of `scenes` are balanced pairs, of which a rule that reads words alone "
-        "has half, and not what the paper's filter left, where its text-only router has 31.92.",
+        "An interval that contains 0 is `no difference found`, which does not show that there is none.",
+        f"Only on which side of 0 a difference lies is held against the paper, not its figures. {NOT_COMPARED}",
     ]
     header = ["difference", "in", "the paper", *(cell for p in study.protocols for cell in (f"`{p}`", "verdict"))]
     for title, claims in FINDINGS.items():

@@ -16,8 +16,9 @@ from fgvedit.evaluation.metrics import beyond_nothing, metrics_from_rows
 from fgvedit.evaluation.protocols import OWN as OWN_PROTOCOLS
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.rows import AnyRow
+from fgvedit.evaluation.summary import NOT_COMPARED
 from leaderboard.board import STATUSES, Entry, Reported, hardware
-from leaderboard.notes import NOT_COMPARED, described_metrics, is_older
+from leaderboard.notes import described_metrics, is_older
 from leaderboard.ranking import (
     Group,
     Sampled,

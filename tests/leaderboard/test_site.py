@@ -13,9 +13,9 @@ from pages import DESKTOP, PHONE, Opened
 from fgvedit.dataset import load_records
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.protocols.generation import Generation
+from fgvedit.evaluation.summary import CONTROL, NOT_COMPARED
 from fgvedit.probes import BEYOND_NOTHING, Metric, ProbeKind, changes, described, kinds, metrics, shown_metrics
 from leaderboard.board import STATUSES, Entry, read_results
-from leaderboard.notes import NOT_COMPARED
 from leaderboard.site import data
 from leaderboard.site.write import write_site
 
@@ -65,12 +65,13 @@ def apart(tmp_path: Path) -> Path:
     """The site of runs that are not to be mixed: a control, two revisions of the embedded data, and a paper."""
     embedded = {"name": "scenes", "revision": load_records("scenes").revision}
     control = {kind: 0.0 for kind in kinds() if changes(kind)}
-    for name, right, data in (("a-old", 1.0, {"name": "scenes"}), ("b-old", 0.1, {"name": "scenes"}),
-                              ("c-old", 0.1, {"name": "scenes"}), ("mine", 0.9, embedded), ("none", control, embedded)):  # fmt: skip
-        rows = make_rows(right, 6, seed=len(name))
-        rows = [row for row in rows if "old" in name or not kinds()[row["kind"]].retired]
-        named = "baselines.none.editor:NoEdit" if name == "none" else "a.b:Editor"
-        write_entry(tmp_path / "results", name, make_result(name, rows, editor={"class": named}, dataset=data), rows)
+    runs: dict[str, Any] = {"a-old": 1.0, "b-old": 0.1, "c-old": 0.1, "mine": 0.9, "none": control}
+    for name, right in runs.items():
+        old = name.endswith("old")
+        rows = [row for row in make_rows(right, 6, seed=len(name)) if old or not kinds()[row["kind"]].retired]
+        named = CONTROL if name == "none" else "a.b:Editor"
+        of: dict[str, Any] = {"editor": {"class": named}, "dataset": {"name": "scenes"} if old else embedded}
+        write_entry(tmp_path / "results", name, make_result(name, rows, **of), rows)
     write_reported(tmp_path / "results")
     write_site(tmp_path / "results", tmp_path / "site")
     return tmp_path / "site"

@@ -275,7 +275,7 @@ def test_texts_are_text(show: Callable[..., Opened], tmp_path: Path) -> None:
 
 
 def test_the_control_is_called_that(show: Callable[..., Opened], data: Path) -> None:
-    control = {"name": "none", "class": CONTROL, "config": {}, "checkpoint": None}
+    control = {**editor(), "name": "none", "class": CONTROL}
     page = show(data, rows_of(data, routed=False), editor=control)
     assert page.tab.locator("#title").inner_text() == "none (the control: no edit at all) on tiny"
 
