@@ -257,7 +257,7 @@ def _sorted(table: pd.DataFrame, sort: str | None, rank_by: str) -> pd.DataFrame
     if sort:
         ascending = sort in (*ABOUT, *COST) or parts_of(sort)[1] == "rank"
         return table.sort_values(sort, ascending=ascending, kind="stable", na_position="last", ignore_index=True)
-    by = {"reported": True, "older_data": True, **dict.fromkeys(GROUP, True), "control": True}
+    by = {"reported": True, **dict.fromkeys(GROUP, True), "control": True}
     for column in table.columns:
         if "/" in column and "." not in column and parts_of(column)[1] in ("rank", rank_by):
             by[column] = parts_of(column)[1] == "rank"

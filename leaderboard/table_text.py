@@ -16,7 +16,8 @@ from leaderboard.ranking import SCORE, parts_of
 from leaderboard.texts import hidden
 
 FORMATS = ("terminal", "markdown", "csv", "parquet", "json")
-GROUP = ("edits", "dataset", "records", "backbone", "weights", "input_mode")  # columns in which ranked runs agree
+# Columns in which runs agree that are ranked together.
+GROUP = ("older_data", "edits", "dataset", "records", "backbone", "weights", "input_mode")
 NOTE = "note"  # the column of what is to be known of a paper's numbers, where there are any
 CONTROL = "control"  # in the place of a rank
 COST = (
@@ -82,13 +83,12 @@ def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool, is_sorted: b
         own = table[table[names].notna().any(axis=1)]
         groups = list(own.groupby(list(GROUP), sort=False, dropna=False))
         for key, group in groups:
-            alike = sum(str(other[:4]) == str(key[:4]) for other, _ in groups) > 1
+            alike = sum(str(other[:-2]) == str(key[:-2]) for other, _ in groups) > 1
             shown = [name for name in names if group[name].notna().any()]
             rank, value = f"{protocol}/rank{point}", f"{protocol}/{rank_by}{point}"
             ranked = group if is_sorted else _in_order(group, rank, value)
             lines = _group_lines(ranked, shown, rank, rank_by, all_intervals)
-            title = f"{protocol}: {_group_title(key, point, alike, bool(group['older_data'].any()))}"
-            found.append((title, lines, _notes(group)))
+            found.append((f"{protocol}: {_group_title(key, point, alike)}", lines, _notes(group)))
     return found
 
 
@@ -115,10 +115,9 @@ def _legend(table: pd.DataFrame) -> list[Block]:
     return [("what the metrics mean", [["metric", "", "meaning"], *lines], [])] if lines else []
 
 
-def _group_title(key: Any, point: str, alike: bool, older: bool) -> str:
-    """`key`: the values of `GROUP`; `alike`: whether another group would read alike without weights and input mode;
-    `older`: whether the data are embedded in another revision."""
-    edits, dataset, records, backbone, weights, input_mode = key
+def _group_title(key: Any, point: str, alike: bool) -> str:
+    """`key`: the values of `GROUP`; `alike`: whether another group would read alike without weights and input mode."""
+    older, edits, dataset, records, backbone, weights, input_mode = key
     if alike:
         backbone += f" ({weights.rpartition('@')[2][:8]}, {input_mode} input)"
     of = f"{dataset} on {backbone}"
