@@ -2,7 +2,7 @@
 
     results/
       runs/<id>/submission.json   who submitted it, and its status
-      runs/<id>/result.json       the run's result file, in the current format
+      runs/<id>/result.json       the run's result file, in the format that was current when it was submitted
       runs/<id>/rows.jsonl.xz     the text of its rows, compressed
       reported/<id>.json          numbers taken from a paper
       data/<revision>-<split>.jsonl.xz   what rows of a data set that is not embedded must hold (`leaderboard.data`)

@@ -3,7 +3,8 @@
     python -m leaderboard.data vqav2 --to results
 
 The embedded data are known by themselves. Of others a results folder keeps an answer key, `data/<revision>-<split>
-.jsonl.xz`: a line that says of which data, then a line a record, whose first probe is the edit itself.
+.jsonl.xz`: a line that says of which data, then a line a record, whose first probe is the edit itself. Keys of format 1
+name no groups: each record is one of its image's.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from fgvedit.dataset import embedded, load_records
-from fgvedit.evaluation.sequential import evaluation_points, sequential_groups
+from fgvedit.evaluation.sequential import evaluation_points, sequences
 from fgvedit.probes import changes
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line
@@ -28,6 +30,7 @@ from leaderboard.reading import pack, read_rows
 
 REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # a commit of the hub, or a hash over files
 SPLIT = re.compile(r"[A-Za-z0-9_]{1,50}")
+NAMES = {1: ("id", "image_id"), 2: ("id", "group", "image_id")}  # format -> what a record has besides its probes
 
 EPILOG = """\
 examples:
@@ -44,6 +47,7 @@ class KeyRecord:
     """`probes`: (kind, question, answer) of each, the edit first."""
 
     id: str
+    group: str
     image_id: str
     probes: tuple[tuple[str, str, str], ...]
 
@@ -66,9 +70,9 @@ class AnswerKey:
         records = self.records[:limit]
         if sequence is None:
             return [(record, 1, 0) for record in records]
-        groups = sequential_groups([record.image_id for record in records], sequence)
+        chosen = sequences([record.group for record in records], sequence)
         points = evaluation_points(sequence)
-        return [(records[group[index]], edits, since) for group in groups for index, edits, since in points]
+        return [(records[indices[index]], edits, since) for indices in chosen for index, edits, since in points]
 
 
 def expected_rows(key: AnswerKey, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -82,6 +86,7 @@ def expected_rows(key: AnswerKey, manifest: Mapping[str, Any]) -> Iterator[dict[
                     "edits": edits,
                     "probe": number,
                     "image_id": record.image_id,
+                    "group": record.group,
                     "kind": kind,
                     "question": question,
                     "answer": answer,
@@ -138,6 +143,7 @@ def key_of(source: str, split: str) -> AnswerKey:
     records = tuple(
         KeyRecord(
             record.id,
+            record.group,
             record.image.image_id,
             tuple((probe.kind, probe.question, probe.answer) for probe in record.asked),
         )
@@ -162,14 +168,15 @@ def read_key(path: Path) -> AnswerKey:
     if about is ...:
         raise FGVEditError(f"'{path}' is empty; expected an answer key")
     migrate.check(about, "data", f"'{path}' line 1", "its fields")
-    records = []
+    records, names = [], NAMES[about["format"]]
     for number, line in enumerate(lines, 2):
-        if not _is_record(line):
+        if not _is_record(line, names):
             raise FGVEditError(
-                f"'{path}' line {number}: expected a record: its id, its image_id and its probes, each a kind, a "
+                f"'{path}' line {number}: expected a record: its {', its '.join(names)} and its probes, each a kind, a "
                 "question and an answer"
             )
-        records.append(KeyRecord(line["id"], line["image_id"], tuple(map(tuple, line["probes"]))))
+        group = line.get("group", line["image_id"])
+        records.append(KeyRecord(line["id"], group, line["image_id"], tuple(map(tuple, line["probes"]))))
     if path.name != file_name(about["split"], about["revision"]):
         raise FGVEditError(f"'{path}': expected '{file_name(about['split'], about['revision'])}', as its content says")
     if not len(records) == len({record.id for record in records}) == about["records"]:
@@ -177,24 +184,18 @@ def read_key(path: Path) -> AnswerKey:
     return AnswerKey(about["name"], about["config"], about["split"], about["revision"], tuple(records))
 
 
-def _is_record(line: Any) -> bool:
-    if (
-        not isinstance(line, dict)
-        or line.keys() != {"id", "image_id", "probes"}
-        or not isinstance(line["probes"], list)
-    ):
+def _is_record(line: Any, names: Sequence[str]) -> bool:
+    if not isinstance(line, dict) or line.keys() != {*names, "probes"} or not isinstance(line["probes"], list):
         return False
-    fields = [[line["id"], line["image_id"], ""], *line["probes"]]
-    return len(fields) > 1 and all(
-        isinstance(probe, list) and len(probe) == 3 and all(isinstance(text, str) for text in probe) for probe in fields
-    )
+    well = bool(line["probes"]) and all(isinstance(probe, list) and len(probe) == 3 for probe in line["probes"])
+    return well and all(isinstance(text, str) for text in (*(line[name] for name in names), *chain(*line["probes"])))
 
 
 def write_key(key: AnswerKey, results: Path) -> Path:
     """Write `key` to a results folder's `data`, whole or not at all."""
-    about = {"format": 1, "name": key.name, "config": key.config, "split": key.split, "revision": key.revision}
+    about = {"format": max(NAMES), "name": key.name, "config": key.config, "split": key.split, "revision": key.revision}
     lines: list[Any] = [{**about, "records": len(key.records)}]
-    lines += [{"id": record.id, "image_id": record.image_id, "probes": record.probes} for record in key.records]
+    lines += [asdict(record) for record in key.records]
     path = results / "data" / file_name(key.split, key.revision)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=results, prefix=".data-") as folder:

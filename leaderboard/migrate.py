@@ -1,14 +1,14 @@
 """Result files and rows of every format so far, brought to the current one after each is held to its own schema.
 
 Format 1 lacked what a sequence needs (`manifest.sequence`; the rows' `edits` and `age`), `manifest.hardware` and
-`cost.trained_parameters`.
+`cost.trained_parameters`. Format 2 lacked groups: each record was one of its image's, and figures counted images.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -16,12 +16,12 @@ from typing import Any, cast
 
 import jsonschema
 
-from fgvedit.evaluation.rows import LACKED, Row
+from fgvedit.evaluation.rows import LACKED, Row, completed
 from fgvedit.probes import kinds
 from fgvedit.util.errors import FGVEditError, unknown
 
 SCHEMAS = Path(__file__).parent / "schema"
-CURRENT = 2
+CURRENT = 3
 
 # JSON Schema counts 1.0 as an integer. Here it is none: hashes and ids would tell it from 1.
 INTEGERS = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
@@ -29,20 +29,20 @@ Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_c
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    """`schema/<name>.schema.json`; of rows of the current format, with the kinds of probes that are registered."""
+    """`schema/<name>.schema.json`; of rows, from format 2 on, with the kinds of probes that are registered."""
     return validator(name).schema
 
 
 def validator(name: str) -> Any:
     """The validator of `schema_of(name)`."""
-    return _validator(name, tuple(kinds()) if name == f"row.v{CURRENT}" else ())
+    return _validator(name, tuple(kinds()) if name.startswith("row.") else ())
 
 
 @cache
 def _validator(name: str, kinds_of_probes: tuple[str, ...]) -> Any:
     schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
     if kinds_of_probes:
-        schema["properties"]["kind"]["enum"] = list(kinds_of_probes)
+        schema["properties"]["kind"].setdefault("enum", list(kinds_of_probes))
     return Validator(schema)
 
 
@@ -64,7 +64,20 @@ def _to_2(result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "format": 2, "manifest": {**manifest, "sequence": None, "hardware": None, "cost": cost}}
 
 
-TO_NEXT: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2}
+def _to_3(result: dict[str, Any]) -> dict[str, Any]:
+    router = {protocol: _with_groups(figures) for protocol, figures in result["router"].items()}
+    return {**result, "format": 3, "metrics": _with_groups(result["metrics"]), "router": router}
+
+
+def _with_groups(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Figures of format 2 in format 3, in which their images are groups."""
+    return {
+        name: {"groups" if field == "images" else field: value for field, value in figure.items()}
+        for name, figure in figures.items()
+    }
+
+
+TO_NEXT: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3}
 
 
 def current_result(result: Any, where: str) -> dict[str, Any]:
@@ -87,8 +100,7 @@ def current_rows(rows: Iterable[Any], where: str) -> list[Row]:
         raise FGVEditError(f"{where} holds no row; expected one a probe and protocol")
     named = set(first) if isinstance(first, dict) else set()
     version = next((v for v, lacked in LACKED.items() if not set(lacked) & named), CURRENT)
-    added = {key: value for step in range(version, CURRENT) for key, value in LACKED[step].items()}
-    return [cast(Row, {**row, **added}) for row in _checked(chain([first], rest), f"row.v{version}", where)]
+    return [cast(Row, completed(row)) for row in _checked(chain([first], rest), f"row.v{version}", where)]
 
 
 def _checked(rows: Iterable[Any], schema: str, where: str) -> Iterator[dict[str, Any]]:

@@ -168,7 +168,7 @@ def probes_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """protocol -> a hash of which probes of which records were asked, and when."""
     keys: dict[str, list[Any]] = {}
     for row in rows:
-        key = [row[name] for name in ("record_id", "edits", "probe", "kind", "image_id", "question", "answer")]
+        key = [row[name] for name in ("record_id", "edits", "probe", "kind", "image_id", "group", "question", "answer")]
         keys.setdefault(row["protocol"], []).append(key)
     return {
         protocol: hashlib.sha256(json.dumps(sorted(own)).encode()).hexdigest() for protocol, own in sorted(keys.items())

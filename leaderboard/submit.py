@@ -71,8 +71,8 @@ def submit(run: Run, results: Path, about: Mapping[str, Any], known: Known) -> t
 
 
 def entries_of(results: Path) -> list[Entry]:
-    """The runs of a results folder; none where the folder is empty or not there yet."""
-    if not results.exists() or (results.is_dir() and not any(results.iterdir())):
+    """The runs of a results folder; none where it is not there yet, or holds at most answer keys."""
+    if not results.exists() or (results.is_dir() and {path.name for path in results.iterdir()} <= {"data"}):
         return []
     return read_results(results)[0]
 

@@ -51,8 +51,9 @@ def parser() -> ArgumentParser:
         "--sequence",
         type=int,
         metavar="N",
-        help="sequential editing: N edits, of N images, one on top of the other; of the records (after --limit) the "
-        "first of each image, in groups of N; what is left over is left out",
+        help="sequential editing: N edits, of N groups of records, one on top of the other; of the records (after "
+        "--limit) the first of each group, or image where data name no groups, N at a time; what is left over is left "
+        "out",
     )
     options.add_argument(
         "--out", type=Path, metavar="DIR", help="default: runs/EDITOR-BACKBONE-DATASET[-LIMIT][-sequence-N]-SEED"
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     from fgvedit.evaluation.protocols import open_protocols
     from fgvedit.evaluation.runs.processes import is_main_process
     from fgvedit.evaluation.runs.runner import run
-    from fgvedit.evaluation.sequential import sequential_groups
+    from fgvedit.evaluation.sequential import sequences
     from fgvedit.evaluation.summary import summary
 
     request = backbone_request(options)
@@ -86,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     kind = editor_class(options.editor)
     data = load_records(options.dataset, options.split, options.limit)
     if options.sequence is not None:
-        sequential_groups(data.groups, options.sequence)  # whatever is wrong is said before the backbone opens
+        sequences(data.groups, options.sequence)  # whatever is wrong is said before the backbone opens
     backbone = open_backbone(**request)
     editor = open_editor(options.editor, backbone, overrides, options.checkpoint)
     checkpoint = checkpoint_folder(kind, backbone.name, options.checkpoint)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from fgvedit.evaluation.intervals import ClusteredScores, Figure
-from fgvedit.evaluation.rows import AnyRow, edits_of, edits_since
+from fgvedit.evaluation.rows import AnyRow, completed, edits_of, edits_since, group_of
 from fgvedit.probes import BEYOND_NOTHING, Metric, changes, metrics
 from fgvedit.util.errors import FGVEditError, unknown
 
@@ -34,7 +34,7 @@ def resampled_metrics(rows: Iterable[AnyRow]) -> dict[str, np.ndarray]:
     """`<protocol>/<metric>` -> (resamples,): its value in each of the resamples that its interval is from, in percent.
 
     Runs that hold the same probes are resampled alike, so that the difference of two of them, resample by resample, is
-    the paired bootstrap of `paired_differences`. NaN where a resample missed every image that has such a probe.
+    the paired bootstrap of `paired_differences`. NaN where a resample missed every group that has such a probe.
     """
     return {name: 100 * scores.resampled_means(kinds) for name, scores, kinds in _metrics(rows)}
 
@@ -91,7 +91,7 @@ def paired_difference(rows_a: Iterable[AnyRow], rows_b: Iterable[AnyRow], metric
 def paired_differences(rows_a: Iterable[AnyRow], rows_b: Iterable[AnyRow]) -> dict[str, Figure]:
     """`<protocol>/<metric>` -> run a's value less run b's, as a figure in percentage points.
 
-    A paired bootstrap: each resample draws the same images for both runs, so what makes an image hard for both does not
+    A paired bootstrap: each resample draws the same groups for both runs, so what makes a group hard for both does not
     widen the interval. As both hold the same probes, the difference of their means is the mean of the differences. A
     metric with a score of its own is not compared.
     Raises `FGVEditError`, naming the first probe, where one run holds a probe that the other does not.
@@ -102,7 +102,7 @@ def paired_differences(rows_a: Iterable[AnyRow], rows_b: Iterable[AnyRow]) -> di
             if key not in there:
                 raise FGVEditError(f"{_named(row)} is missing in the {run} run; expected the probes of the {other}")
     for key, row in ours.items():
-        for field in ("kind", "image_id"):
+        for field in ("kind", "image_id", "group"):
             if row[field] != theirs[key][field]:
                 raise FGVEditError(
                     f"{_named(row)}: its {field} is '{row[field]}' in the first run and '{theirs[key][field]}' in the "
@@ -123,7 +123,7 @@ def _by_probe(rows: Iterable[AnyRow], run: str) -> dict[tuple[str, str, int, int
         key = (row["record_id"], row["protocol"], edits_of(row), row["probe"])
         if key in found:
             raise FGVEditError(f"{_named(row)} is there twice in the {run} run; expected every probe once")
-        found[key] = row
+        found[key] = completed(row)
     return found
 
 
@@ -147,7 +147,7 @@ def router_from_rows(rows: Iterable[AnyRow]) -> dict[str, dict[str, Figure]]:
         right = [float((row["route"] != "base") == changes(row["kind"])) for row in own]
         sides = [IN_SCOPE_RECALL if changes(row["kind"]) else OUT_OF_SCOPE_RECALL for row in own]
         grouped = (ClusteredScores(own, sides, right), ClusteredScores(own, [row["kind"] for row in own], right))
-        found[protocol + point] = {name: scores.mean((name,)) for scores in grouped for name in scores.groups}
+        found[protocol + point] = {name: scores.mean((name,)) for scores in grouped for name in scores.labels}
     return found
 
 
@@ -164,10 +164,10 @@ def _by_point(rows: Iterable[AnyRow]) -> list[tuple[str, str, list[AnyRow]]]:
 
 def _by_protocol(rows: Iterable[AnyRow]) -> list[tuple[str, list[AnyRow]]]:
     """Rows of each protocol, sorted, so that sums do not depend on the order in which rows come."""
-    groups: dict[str, list[AnyRow]] = {}
+    found: dict[str, list[AnyRow]] = {}
     for row in rows:
-        groups.setdefault(row["protocol"], []).append(row)
+        found.setdefault(row["protocol"], []).append(row)
     return [
-        (protocol, sorted(own, key=lambda row: (row["image_id"], row["record_id"], row["probe"], row["score"])))
-        for protocol, own in sorted(groups.items())
+        (protocol, sorted(own, key=lambda row: (group_of(row), row["record_id"], row["probe"], row["score"])))
+        for protocol, own in sorted(found.items())
     ]

@@ -14,6 +14,7 @@ from fgvedit.util.errors import FGVEditError
 class Row(TypedDict):
     """What was asked, what came of it, and why.
 
+    `group`: the record's, see `fgvedit.schema.Record`.
     `kind`: of the probe; "edit" for the edit's own question. `probe`: its index within the record; -1 for the edit.
     `before`, `after`: the model's answers as text. `expected`: the right answer; None where it is the one before.
     `answer`: the probe's. `score`: 0 to 1. `rho`, `stored_edit`, `route`: see `fgvedit.editors.contract.Route`.
@@ -22,6 +23,7 @@ class Row(TypedDict):
 
     record_id: str
     image_id: str
+    group: str
     protocol: str
     kind: str
     probe: int
@@ -40,7 +42,12 @@ class Row(TypedDict):
 
 AnyRow = Mapping[str, Any]  # a `Row`, or what was read of one, of any format
 
-LACKED: dict[int, dict[str, Any]] = {1: {"edits": 1, "age": 0}}  # format -> what its rows lacked, and what that means
+LACKED = {1: ("edits", "age"), 2: ("group",)}  # format -> the columns that came with the next one
+
+
+def completed(row: AnyRow) -> dict[str, Any]:
+    """A row of any format with what it lacks: its edit was then alone in force, its record one of its image's group."""
+    return {"group": row.get("image_id"), "edits": 1, "age": 0, **row}
 
 
 def checked_row(value: Any, where: str) -> Row:
@@ -51,9 +58,7 @@ def checked_row(value: Any, where: str) -> Row:
     """
     if not isinstance(value, dict):
         raise FGVEditError(f"{where}: found {type(value).__name__}, expected a row")
-    row = value
-    for lacked in LACKED.values():
-        row = {**lacked, **row}
+    row = completed(value)
     for name, types in _FIELDS.items():
         if name not in row or not _is(row[name], types):
             found = repr(row[name])[:80] if name in row else "none"
@@ -65,6 +70,11 @@ def checked_row(value: Any, where: str) -> Row:
     if not (math.isfinite(row["score"]) and 0 <= row["score"] <= 1):
         raise FGVEditError(f"{where}: score: found {row['score']}, expected 0 to 1")
     return cast(Row, row)
+
+
+def group_of(row: AnyRow) -> str:
+    """The group of the row's record, in a row of any format."""
+    return row["group"] if "group" in row else row["image_id"]
 
 
 def edits_of(row: AnyRow) -> int:

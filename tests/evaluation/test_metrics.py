@@ -22,10 +22,13 @@ KINDS = ("edit", *probe_kinds())
 SPECIFICITY = ("in_scope", "out_of_scope")
 
 
-def row(kind: str, score: float, image: int = 0, protocol: str = "paper", number: int = 0, **changes: Any) -> dict:
+def row(kind: str, score: float, group: int = 0, protocol: str = "paper", number: int = 0, **changes: Any) -> dict:
+    """Of one of two records, each of an image of its own, which are a group."""
+    record = f"{group}.{number % 2}"
     return {
-        "record_id": f"r{image}",
-        "image_id": f"i{image}",
+        "record_id": f"r{record}",
+        "image_id": f"i{record}",
+        "group": f"g{group}",
         "protocol": protocol,
         "kind": kind,
         "probe": number,
@@ -75,30 +78,30 @@ def test_the_order_of_rows_does_not_matter(rows: list[dict], chance: random.Rand
 
 
 def test_every_kind_has_its_metric():
-    rows = [row(kind, number / 10, number=number) for number, kind in enumerate(KINDS)]
+    rows = [row(kind, number / 20, number=number) for number, kind in enumerate(KINDS)]
     values = {name: metric["value"] for name, metric in metrics_from_rows(rows).items()}
-    at = {kind: 10.0 * number for number, kind in enumerate(KINDS)}
+    at = {kind: 5.0 * number for number, kind in enumerate(KINDS)}
+    named = {
+        "edit": "reliability",
+        "rephrase": "generality",
+        "text_locality": "locality",
+        "out_of_scope": "retention",
+    }
     assert values == {
-        "paper/reliability": at["edit"],
-        "paper/generality": at["rephrase"],
-        "paper/locality": at["text_locality"],
+        **{f"paper/{kind}": at[kind] for kind in KINDS if kind not in named},
+        **{f"paper/{metric}": at[kind] for kind, metric in named.items()},
         "paper/specificity": (at["in_scope"] + at["out_of_scope"]) / 2,
-        "paper/in_scope": at["in_scope"],
-        "paper/retention": at["out_of_scope"],
-        "paper/other_image": at["other_image"],
-        "paper/reference_in": at["reference_in"],
-        "paper/reference_out": at["reference_out"],
     }
 
 
 def test_specificity_weighs_its_halves_alike_whatever_their_numbers():
     rows = [row("in_scope", 1.0)] + [row("out_of_scope", 0.0, number=n) for n in range(9)]
     specificity = metrics_from_rows(rows)["paper/specificity"]
-    assert (specificity["value"], specificity["probes"], specificity["images"]) == (50, 10, 1)
+    assert (specificity["value"], specificity["probes"], specificity["groups"]) == (50, 10, 1)
 
 
-def test_intervals_are_those_of_independent_images():
-    rows = [row("edit", float(image % 4 == 0), image) for image in range(400)]
+def test_intervals_are_those_of_independent_groups():
+    rows = [row("edit", float(group % 4 == 0), group) for group in range(400)]
     metric = metrics_from_rows(rows)["paper/reliability"]
     half = 196 * (0.25 * 0.75 / 400) ** 0.5  # the normal approximation, in percent
     assert metric["value"] == 25
@@ -106,21 +109,31 @@ def test_intervals_are_those_of_independent_images():
     assert metric["high"] == pytest.approx(25 + half, abs=1)
 
 
-def test_more_probes_of_the_same_images_do_not_narrow_an_interval():
-    once = [row("edit", float(image % 2), image) for image in range(20)]
-    often = [row("edit", float(image % 2), image, number=n) for image in range(20) for n in range(10)]
+def test_more_probes_of_the_same_groups_do_not_narrow_an_interval():
+    once = [row("edit", float(group % 2), group) for group in range(20)]
+    often = [row("edit", float(group % 2), group, number=n) for group in range(20) for n in range(10)]
     one, many = (metrics_from_rows(rows)["paper/reliability"] for rows in (once, often))
     assert (one["low"], one["high"]) == (many["low"], many["high"])
-    assert (one["probes"], many["probes"], many["images"]) == (20, 200, 20)
+    assert (one["probes"], many["probes"], many["groups"]) == (20, 200, 20)
 
 
-def test_an_interval_is_a_point_where_there_is_one_image():
+@settings(max_examples=30, deadline=None)
+@given(some_rows())
+def test_rows_of_formats_without_groups_count_by_image(rows: list[dict]):
+    old = [{name: value for name, value in r.items() if name != "group"} for r in rows]
+    new = [{**r, "group": r["image_id"]} for r in rows]
+    assert metrics_from_rows(old) == metrics_from_rows(new)
+    assert router_from_rows([{**r, "rho": 0.5} for r in old]) == router_from_rows([{**r, "rho": 0.5} for r in new])
+    assert all(figure["value"] == figure["low"] == 0 for figure in paired_differences(old, new).values())
+
+
+def test_an_interval_is_a_point_where_there_is_one_group():
     metric = metrics_from_rows([row("edit", 1.0), row("edit", 0.0, number=1)])["paper/reliability"]
     assert (metric["low"], metric["value"], metric["high"]) == (50, 50, 50)
 
 
-def test_a_kind_on_few_of_many_images_still_has_its_interval():
-    rows = [row("edit", 1.0, image) for image in range(50)] + [row("reference_in", 0.5, 0)]
+def test_a_kind_in_few_of_many_groups_still_has_its_interval():
+    rows = [row("edit", 1.0, group) for group in range(50)] + [row("reference_in", 0.5, 0)]
     assert metrics_from_rows(rows)["paper/reference_in"]["value"] == 50
 
 
@@ -175,45 +188,45 @@ def test_the_summary_shows_each_metric_under_its_protocol():
 # Paired differences
 
 
-def two_runs(seed: int = 0, images: int = 6) -> tuple[list[dict], list[dict]]:
-    """The same probes in two runs of one protocol, with scores of their own; not every image has every kind."""
+def two_runs(seed: int = 0, groups: int = 6) -> tuple[list[dict], list[dict]]:
+    """The same probes in two runs of one protocol, with scores of their own; not every group has every kind."""
     chance = random.Random(seed)
     probes = [
-        (kind, image, number)
-        for image in range(images)
+        (kind, group, number)
+        for group in range(groups)
         for number, kind in enumerate(["edit", "in_scope", "out_of_scope", "out_of_scope"])
         if chance.random() < 0.8
     ]
     first, second = (
-        [row(kind, chance.random(), image, number=number) for kind, image, number in probes] for _ in range(2)
+        [row(kind, chance.random(), group, number=number) for kind, group, number in probes] for _ in range(2)
     )
     chance.shuffle(second)
     return first, second
 
 
-def value_on(rows: list[dict], images: list[str], kinds: tuple[str, ...]) -> float:
-    """The mean of the kinds' means over these images, each as often as it is named; nan where a kind has no probe."""
+def value_on(rows: list[dict], groups: list[str], kinds: tuple[str, ...]) -> float:
+    """The mean of the kinds' means over these groups, each as often as it is named; nan where a kind has no probe."""
     means = []
     for kind in kinds:
-        scores = [r["score"] for image in images for r in rows if r["image_id"] == image and r["kind"] == kind]
+        scores = [r["score"] for group in groups for r in rows if r["group"] == group and r["kind"] == kind]
         means.append(statistics.fmean(scores) if scores else float("nan"))
     return 100 * statistics.fmean(means)
 
 
 @pytest.mark.parametrize(("metric", "kinds"), [("reliability", ("edit",)), ("specificity", SPECIFICITY)])
-def test_a_paired_difference_is_that_of_both_runs_on_the_same_drawn_images(metric, kinds):
+def test_a_paired_difference_is_that_of_both_runs_on_the_same_drawn_groups(metric, kinds):
     first, second = two_runs()
-    images = sorted({r["image_id"] for r in first})
+    groups = sorted({r["group"] for r in first})
     drawn = []
-    for counts in np.random.default_rng(0).multinomial(len(images), [1 / len(images)] * len(images), size=1000):
-        sample = [image for image, count in zip(images, counts, strict=True) for _ in range(count)]
+    for counts in np.random.default_rng(0).multinomial(len(groups), [1 / len(groups)] * len(groups), size=1000):
+        sample = [group for group, count in zip(groups, counts, strict=True) for _ in range(count)]
         drawn.append(value_on(first, sample, kinds) - value_on(second, sample, kinds))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    value = value_on(first, images, kinds) - value_on(second, images, kinds)
+    value = value_on(first, groups, kinds) - value_on(second, groups, kinds)
     found = paired_difference(first, second, metric, "paper")
     assert (found["value"], found["low"], found["high"]) == pytest.approx((value, low, high), abs=1e-3)
     of_kinds = [r for r in first if r["kind"] in kinds]
-    assert (found["probes"], found["images"]) == (len(of_kinds), len({r["image_id"] for r in of_kinds}))
+    assert (found["probes"], found["groups"]) == (len(of_kinds), len({r["group"] for r in of_kinds}))
 
 
 def test_identical_runs_do_not_differ():
@@ -236,17 +249,17 @@ def test_a_difference_the_other_way_round_is_its_negative(rows: list[dict], data
 
 
 def test_the_value_of_a_difference_is_the_difference_of_the_values():
-    first, second = two_runs(1, images=20)
+    first, second = two_runs(1, groups=20)
     values, others = metrics_from_rows(first), metrics_from_rows(second)
     for name, metric in paired_differences(first, second).items():
         assert metric["value"] == pytest.approx(values[name]["value"] - others[name]["value"], abs=1e-3)
 
 
-def test_pairing_narrows_the_interval_where_images_are_hard_for_both_runs():
+def test_pairing_narrows_the_interval_where_groups_are_hard_for_both_runs():
     chance = random.Random(0)
     hard = [chance.random() for _ in range(60)]
-    first = [row("edit", score, image) for image, score in enumerate(hard)]
-    second = [row("edit", 0.9 * score + 0.05 * chance.random(), image) for image, score in enumerate(hard)]
+    first = [row("edit", score, group) for group, score in enumerate(hard)]
+    second = [row("edit", 0.9 * score + 0.05 * chance.random(), group) for group, score in enumerate(hard)]
     paired = paired_difference(first, second, "reliability", "paper")
     alone = [metrics_from_rows(rows)["paper/reliability"] for rows in (first, second)]
     unpaired = sum((metric["high"] - metric["low"]) ** 2 for metric in alone) ** 0.5
@@ -273,6 +286,8 @@ def test_runs_on_different_probes_are_refused():
         paired_differences([*first, lost], second)
     with pytest.raises(FGVEditError, match=r"its kind is '\w+' in the first run and 'rephrase' in the second"):
         paired_differences(first, [{**r, "kind": "rephrase"} for r in second])
+    with pytest.raises(FGVEditError, match=r"its group is 'g\d' in the first run and 'i\d\.\d' in the second"):
+        paired_differences(first, [{**r, "group": r["image_id"]} for r in second])
 
 
 def test_a_difference_in_a_metric_without_probes_is_refused():

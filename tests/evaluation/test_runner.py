@@ -25,7 +25,7 @@ from fgvedit.evaluation.protocols import open_protocols
 from fgvedit.evaluation.protocols import protocols as all_protocols
 from fgvedit.evaluation.runs.plan import CHUNK
 from fgvedit.evaluation.runs.runner import merge, run
-from fgvedit.probes import changes, probe_kinds
+from fgvedit.probes import changes, kind_of, probe_kinds
 from fgvedit.util.errors import FGVEditError, command_line
 
 RECORDS = CHUNK + 3  # two chunks, the last one not full
@@ -83,13 +83,13 @@ def test_a_row_for_every_probe_of_every_record_under_every_protocol(drawn, data,
     result = run(drawn, data, BOTH, tmp_path / "out")
     rows = rows_in(tmp_path / "out")
     expected = {
-        (record.id, record.image.image_id, protocol.name, *probe)
+        (record.id, record.image.image_id, record.group, protocol.name, *probe)
         for record in data.records
         for protocol in BOTH
         for probe in [(-1, "edit", record.question, record.target)]
         + [(n, probe.kind, probe.question, probe.answer) for n, probe in enumerate(record.probes)]
     }
-    keys = ("record_id", "image_id", "protocol", "probe", "kind", "question", "answer")
+    keys = ("record_id", "image_id", "group", "protocol", "probe", "kind", "question", "answer")
     found = [tuple(row[key] for key in keys) for row in rows]
     assert set(found) == expected and len(found) == len(expected)
     for row in rows:
@@ -117,13 +117,15 @@ def test_generation_rows_hold_the_models_own_answers_and_their_score(drawn, data
 def test_rows_say_how_a_probe_was_routed(backbone, data, tmp_path):
     result = run(InPrompt(backbone, InPrompt.Config()), data, BOTH, tmp_path / "out")
     for row in rows_in(tmp_path / "out"):
-        if row["kind"] in ("text_locality", "other_image"):
+        if kind_of(row["kind"]).image != "own":
             assert (row["route"], row["rho"], row["stored_edit"]) == ("base", 0.25, 0)
-            assert (row["score"], row["before"]) == (1, row["after"])
+            assert row["before"] == row["after"] and (row["score"] == 1 or changes(row["kind"]))
         else:
             assert (row["route"], row["rho"], row["stored_edit"]) == ("edited", 0.75, 0)
     router = {name: metric["value"] for name, metric in result["router"]["paper"].items()}
-    assert (router["caught"], router["kept"], router["out_of_scope"]) == (100, 50, 0)
+    assert (router["other_view"], router["other_image"], router["out_of_scope"]) == (0, 100, 0)
+    assert router["caught"] == pytest.approx(500 / 6, abs=1e-3)  # all six kinds that change but other_view
+    assert router["kept"] == pytest.approx(400 / 7, abs=1e-3)  # of the seven others, those without the edit's image
 
 
 def test_an_image_is_encoded_once_whatever_the_number_of_its_probes_and_protocols(drawn, data, tmp_path):

@@ -39,14 +39,16 @@ from fgvedit.evaluation.metrics import END, metrics_from_rows, paired_difference
 from fgvedit.evaluation.protocols import open_protocols
 from fgvedit.evaluation.runs.plan import CHUNK, Plan
 from fgvedit.evaluation.runs.runner import run
-from fgvedit.evaluation.sequential import sequential_groups
+from fgvedit.evaluation.sequential import sequences
 from fgvedit.evaluation.summary import summary
+from fgvedit.probes import current_kinds
 from fgvedit.probes import metrics as all_metrics
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard.table import read_result
 
 BOTH = open_protocols("paper,generation")
+METRICS = {name: metric.kinds for name, metric in all_metrics().items() if not metric.retired}  # that data now have
 FC = {"layers": [-2, -1], "parameters": ["fc1.weight", "fc2.weight"]}
 OPTIONS: dict[type[Editor], dict[str, Any]] = {
     FineTuneLLM: {**FC, "lr": 0.01, "steps": 3, "stop_loss": 0.0},
@@ -79,23 +81,23 @@ def kept(backbone: Backbone) -> Iterator[None]:
 
 
 @given(st.lists(st.integers(0, 12)), st.integers(2, 5))
-def test_groups_are_whole_in_order_and_hold_the_first_record_of_each_image(images: list[int], edits: int):
-    names = [f"image-{image}" for image in images]
-    if len(set(images)) < edits:
-        with pytest.raises(FGVEditError, match=rf"--sequence is {edits}.*{len(set(images))} different images"):
-            sequential_groups(names, edits)
+def test_sequences_are_whole_in_order_and_hold_the_first_record_of_each_group(groups: list[int], edits: int):
+    names = [f"group-{group}" for group in groups]
+    if len(set(groups)) < edits:
+        with pytest.raises(FGVEditError, match=rf"--sequence is {edits}.*{len(set(groups))} different groups"):
+            sequences(names, edits)
         return
-    groups = sequential_groups(names, edits)
-    places = [place for group in groups for place in group]
-    assert all(len(group) == edits for group in groups)
-    assert places == sorted(places) and all(images[place] not in images[:place] for place in places)
-    assert len(set(images)) - edits < len(places) == len({images[place] for place in places})
+    found = sequences(names, edits)
+    places = [place for these in found for place in these]
+    assert all(len(these) == edits for these in found)
+    assert places == sorted(places) and all(groups[place] not in groups[:place] for place in places)
+    assert len(set(groups)) - edits < len(places) == len({groups[place] for place in places})
 
 
 @pytest.mark.parametrize("edits", [1, 0, -3])
 def test_a_sequence_of_fewer_than_two_edits_is_refused(edits: int):
     with pytest.raises(FGVEditError, match=f"--sequence is {edits}; expected 2 or more"):
-        sequential_groups(["a", "b", "c"], edits)
+        sequences(["a", "b", "c"], edits)
 
 
 def test_it_needs_no_torch():
@@ -284,7 +286,7 @@ def test_an_editor_that_says_nothing_makes_the_edits_so_far_together(backbone: B
 
 # A run
 
-RECORDS, N = 13, 3  # of seven images, each with two records but the last: two groups of three
+RECORDS, N = 13, 3  # of seven groups, each with two records but the last: two sequences of three
 HELD = [0, 2, 4, 6, 8, 10]
 
 
@@ -321,17 +323,17 @@ def finished(out: Path) -> tuple[str, dict[str, Any]]:
 
 def test_a_record_is_asked_after_its_own_edit_and_after_the_last_one(unbroken: Path, data: Loaded):
     expected = []
-    for group in (HELD[:3], HELD[3:]):
-        moments = [(place, turn, 0) for turn, place in enumerate(group, 1)]
-        moments += [(place, N, N - turn) for turn, place in enumerate(group[:-1], 1)]
+    for places in (HELD[:3], HELD[3:]):
+        moments = [(place, turn, 0) for turn, place in enumerate(places, 1)]
+        moments += [(place, N, N - turn) for turn, place in enumerate(places[:-1], 1)]
         for place, edits, age in moments:
             record = data.records[place]
             expected += [
-                (record.id, record.image.image_id, protocol.name, probe, edits, age)
+                (record.id, record.image.image_id, record.group, protocol.name, probe, edits, age)
                 for protocol in BOTH
                 for probe in range(-1, len(record.probes))
             ]
-    keys = ("record_id", "image_id", "protocol", "probe", "edits", "age")
+    keys = ("record_id", "image_id", "group", "protocol", "probe", "edits", "age")
     assert [tuple(row[key] for key in keys) for row in rows_in(unbroken)] == expected
     assert sorted(path.name for path in unbroken.iterdir()) == ["result.json", "rows.jsonl", "run.json"]
     manifest = read_result(unbroken / "result.json")["manifest"]  # which holds it to the schema
@@ -363,7 +365,7 @@ def test_a_records_seed_is_its_own_and_the_first_edit_of_a_sequence_is_as_it_is_
     run(drawn, data, BOTH, tmp_path / "single")
     alone = {(r["record_id"], r["protocol"], r["probe"]): r for r in rows_in(tmp_path / "single")}
     right_after = [row for row in rows_in(unbroken) if row["age"] == 0]
-    assert len(right_after) == len(HELD) * 2 * 8
+    assert len(right_after) == len(HELD) * 2 * (1 + len(current_kinds()))
     for row in right_after:  # this editor's noise is all that it does: only the seed counts
         assert row == {**alone[row["record_id"], row["protocol"], row["probe"]], "edits": row["edits"]}
 
@@ -374,7 +376,7 @@ def test_metrics_are_of_right_after_and_of_the_end(unbroken: Path):
     assert metrics == metrics_from_rows(rows)
     for protocol in ("paper", "generation"):
         for moment, chosen in (("", lambda r: r["age"] == 0), (END, lambda r: r["edits"] == N)):
-            for metric, kinds in ((name, one.kinds) for name, one in all_metrics().items()):
+            for metric, kinds in METRICS.items():
                 scores = [r["score"] for r in rows if chosen(r) and r["protocol"] == protocol and r["kind"] in kinds]
                 if metric == "specificity":
                     halves = [metrics[f"{protocol}/{half}{moment}"]["value"] for half in ("in_scope", "retention")]
@@ -383,7 +385,7 @@ def test_metrics_are_of_right_after_and_of_the_end(unbroken: Path):
                     assert len(scores) == len(HELD)
                     expected = 100 * statistics.fmean(scores)
                     assert metrics[f"{protocol}/{metric}{moment}"]["value"] == pytest.approx(expected, abs=1e-3)
-    assert len(metrics) == 2 * 2 * len(all_metrics())
+    assert len(metrics) == 2 * 2 * len(METRICS)
 
 
 def made_up(edits: int, age: int, score: float, image: int = 0, route: str = "edited", **changes: Any) -> dict:
@@ -444,14 +446,14 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(stop_at, unbroken, drawn, 
         run(drawn, data, BOTH, tmp_path / "out", sequence=N)
     run(drawn, data, BOTH, tmp_path / "out", sequence=N)
     assert finished(tmp_path / "out") == finished(unbroken)
-    assert made[0] == 2 * N + 1 + (stop_at - 1) % N  # only the group that was stopped in is made again
+    assert made[0] == 2 * N + 1 + (stop_at - 1) % N  # only the sequence that was stopped in is made again
 
 
 def _stop(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_group_without_its_end_is_made_again(unbroken, drawn, data, tmp_path, monkeypatch):
+def test_a_sequence_without_its_end_is_made_again(unbroken, drawn, data, tmp_path, monkeypatch):
     monkeypatch.setattr("fgvedit.evaluation.runs.runner.merge", _stop)
     with pytest.raises(KeyboardInterrupt):
         run(drawn, data, BOTH, tmp_path / "out", sequence=N)
@@ -465,7 +467,7 @@ def test_a_group_without_its_end_is_made_again(unbroken, drawn, data, tmp_path, 
     assert finished(tmp_path / "out") == finished(unbroken)
 
 
-def test_processes_share_the_groups(unbroken, random_blip2, data, tmp_path, monkeypatch):
+def test_processes_share_the_sequences(unbroken, random_blip2, data, tmp_path, monkeypatch):
     for name, alone in (("runner.join", lambda device: None), ("runner.wait", lambda: None)):
         monkeypatch.setattr(f"fgvedit.evaluation.runs.{name}", alone)
     monkeypatch.setattr("fgvedit.evaluation.runs.folder.from_the_first", lambda value: value)
@@ -484,7 +486,7 @@ def test_processes_share_the_groups(unbroken, random_blip2, data, tmp_path, monk
 
 
 def test_images_are_encoded_in_the_same_batches_wherever_a_run_goes_on(random_blip2, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("fgvedit.evaluation.runs.plan.CHUNK", 2)  # batches that are not of a group alone
+    monkeypatch.setattr("fgvedit.evaluation.runs.plan.CHUNK", 2)  # batches that are not of a sequence alone
 
     def batches_of(chunks: Any) -> list[list[str]]:
         backbone, found = open_backbone(str(random_blip2)), []
@@ -505,7 +507,7 @@ def test_images_are_encoded_in_the_same_batches_wherever_a_run_goes_on(random_bl
     assert len(whole) == 3 and second == whole[1:]
 
 
-def test_a_group_larger_than_a_batch_is_one_chunk(data: Loaded):
+def test_a_sequence_larger_than_a_batch_is_one_chunk(data: Loaded):
     plan = Plan(data.records, CHUNK + 4)
     assert [len(plan.indices(number)) for number in range(len(plan))] == [CHUNK + 4, 1]
     assert max(plan.batches.values()) == (RECORDS - 1) // CHUNK
@@ -521,7 +523,7 @@ def test_another_number_of_edits_is_another_run(unbroken, drawn, data):
 
 
 def test_a_sequence_that_the_data_does_not_fill_is_refused_and_nothing_is_written(drawn, data, tmp_path):
-    with pytest.raises(FGVEditError, match="--sequence is 8, but the 13 records show 7 different images"):
+    with pytest.raises(FGVEditError, match="--sequence is 8, but the 13 records are of 7 different groups"):
         run(drawn, data, BOTH, tmp_path / "out", sequence=8)
     assert not (tmp_path / "out").exists()
 
@@ -533,7 +535,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(stop.value.code or 0)
 
 
-def test_the_command_names_its_folder_and_counts_the_limit_before_grouping(
+def test_the_command_names_its_folder_and_counts_the_limit_before_it_chooses(
     monkeypatch, capsys, random_blip2, folder, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
@@ -550,7 +552,7 @@ def test_the_command_names_its_folder_and_counts_the_limit_before_grouping(
     ("arguments", "sentence"),
     [
         (["--sequence", "1"], "--sequence is 1; expected 2 or more"),
-        (["--sequence", "4", "--limit", "6"], "--sequence is 4, but the 6 records show 3 different images"),
+        (["--sequence", "4", "--limit", "6"], "--sequence is 4, but the 6 records are of 3 different groups"),
         (["--sequence", "many"], "--sequence: .*'many'"),
     ],
 )

@@ -18,7 +18,7 @@ from results_folder import made_up_key, write_entry
 
 from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard import check
-from leaderboard.data import read_key
+from leaderboard.data import read_key, write_key
 from leaderboard.reading import pack, rows_text
 
 RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
@@ -176,7 +176,14 @@ WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a key without probes": (
         lambda results: (results / KEY).write_bytes(pack(rows_text(results / KEY) + b'{"id": "x", "image_id": "y"}\n')),
         KEY,
-        "line 14: expected a record: its id, its image_id and its probes",
+        "line 14: expected a record: its id, its group, its image_id and its probes",
+    ),
+    "a key of format 1 with groups": (
+        lambda results: (results / KEY).write_bytes(
+            pack(rows_text(results / KEY).replace(b'"format": 2', b'"format": 1'))
+        ),
+        KEY,
+        "line 2: expected a record: its id, its image_id and its probes",
     ),
     "a record twice": (
         lambda results: (results / KEY).write_bytes(
@@ -316,3 +323,14 @@ def test_an_answer_key_is_read_as_it_was_written(results: Path):
         ("record-3", 2, 0),
         ("record-2", 2, 1),
     ]
+
+
+def test_a_key_that_names_no_groups_is_of_its_images(tmp_path: Path):
+    about = {"format": 1, "name": "cards", "config": "", "split": "test", "revision": "d" * 64, "records": 4}
+    lines = [about, *({"id": f"r{n}", "image_id": f"i{n // 2}", "probes": [["edit", "?", "!"]]} for n in range(4))]
+    path = tmp_path / f"{'d' * 64}-test.jsonl.xz"
+    path.write_bytes(pack("".join(json.dumps(line) + "\n" for line in lines).encode()))
+    key = read_key(path)
+    assert [record.group for record in key.records] == ["i0", "i0", "i1", "i1"]
+    assert [record.id for record, edits, _ in key.of_run(None, 2) if edits == 2] == ["r2", "r0"]
+    assert read_key(write_key(key, tmp_path)) == key

@@ -46,37 +46,35 @@ def drawn(values: list[float], name: str = "paper/specificity", control: bool = 
 @pytest.mark.parametrize("sequence", [None, 4])
 def test_differences_are_those_of_the_pairwise_bootstrap(sequence: int | None):
     ours, theirs = (make_rows(right, 16, sequence, seed) for right, seed in ((0.8, 1), (0.6, 2)))
-    expected = paired_differences(ours, theirs)
+    expected, pair = paired_differences(ours, theirs), (sampled(ours), sampled(theirs))
     assert len(expected) == 2 * len(metrics()) * (2 if sequence else 1)
     for name, metric in expected.items():
-        there, back = (
-            differences(sampled(one), [sampled(other)], name)[0] for one, other in ((ours, theirs), (theirs, ours))
-        )
+        there, back = (differences(one, [other], name)[0] for one, other in (pair, pair[::-1]))
         assert there == pytest.approx([metric["value"], metric["low"], metric["high"]], abs=2e-4)
         assert back == pytest.approx([-metric["value"], -metric["high"], -metric["low"]], abs=2e-4)
 
 
 def test_resampled_values_give_the_intervals_of_the_metrics():
     rows = make_rows({"in_scope": 0.5, "out_of_scope": 0.7}, 10)
-    resampled = resampled_metrics(rows)
+    resampled, run = resampled_metrics(rows), sampled(rows)
     for name, metric in metrics_from_rows(rows).items():
         assert len(resampled[name]) == RESAMPLES
-        assert ends(sampled(rows), name) == pytest.approx((metric["low"], metric["high"]), abs=1e-3)
+        assert ends(run, name) == pytest.approx((metric["low"], metric["high"]), abs=1e-3)
 
 
 def test_the_score_is_resampled_as_a_whole():
-    """The harmonic mean of each resample, drawn here image by image."""
+    """The harmonic mean of each resample, drawn here group by group."""
     rows = make_rows(0.7, 10, protocols=("paper",), seed=3)
     kinds = {"reliability": ["edit"], "locality": ["text_locality"], "generality": ["rephrase"],
              "specificity": ["in_scope", "out_of_scope"]}  # fmt: skip
-    images = sorted({row["image_id"] for row in rows})
-    counts = np.random.default_rng(0).multinomial(len(images), [1 / len(images)] * len(images), size=RESAMPLES)
+    groups = sorted({row["group"] for row in rows})
+    counts = np.random.default_rng(0).multinomial(len(groups), [1 / len(groups)] * len(groups), size=RESAMPLES)
     expected = []
     for count in counts:
-        weight = dict(zip(images, count, strict=True))
+        weight = dict(zip(groups, count, strict=True))
         means = {
-            kind: sum(weight[r["image_id"]] * r["score"] for r in rows if r["kind"] == kind)
-            / sum(weight[r["image_id"]] for r in rows if r["kind"] == kind)
+            kind: sum(weight[r["group"]] * r["score"] for r in rows if r["kind"] == kind)
+            / sum(weight[r["group"]] for r in rows if r["kind"] == kind)
             for these in kinds.values()
             for kind in these
         }
@@ -145,7 +143,7 @@ def test_which_probes_were_asked_tells_runs_apart():
     rows = make_rows(1.0, 3)
     same = sampled(make_rows(0.5, 3, seed=9)[::-1])
     assert sampled(rows).probes == same.probes and set(same.probes) == {"paper", "generation"}
-    for change in ({"question": "Another?"}, {"image_id": "i9"}, {"kind": "rephrase"}, {"edits": 2}):
+    for change in ({"question": "Another?"}, {"image_id": "i9"}, {"group": "g9"}, {"kind": "rephrase"}, {"edits": 2}):
         assert sampled([{**rows[0], **change}, *rows[1:]]).probes["paper"] != same.probes["paper"]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from dummy import InPrompt, write_dataset
-from results_folder import Change, both, change, set_in, set_row, write_run
+from results_folder import Change, both, change, made_up_key, set_in, set_row, write_run
 from submitting import LINK, content, expect_refused, send
 
 from fgvedit.backbones import open_backbone
@@ -22,7 +22,7 @@ from fgvedit.evaluation.runs.runner import run
 from fgvedit.util.errors import FGVEditError
 from leaderboard import check, data, reproduce, submit, table
 from leaderboard.board import read_results
-from leaderboard.data import Known
+from leaderboard.data import Known, write_key
 
 ID = "mine-tiny-cards-dddddddd-0"
 
@@ -96,6 +96,12 @@ def called(name: str) -> Change:
 def test_an_honest_run_is_taken(sequence: int | None, how: Change, id: str, results: Path, tmp_path: Path):
     send(change(write_run(tmp_path / "mine", "mine", sequence=sequence), how), results)
     assert check.main([str(results)]) == 0 and (results / "runs" / id).is_dir()
+
+
+def test_the_first_run_is_taken_into_a_folder_that_holds_its_answer_key_alone(mine: Path, tmp_path: Path):
+    write_key(made_up_key(), tmp_path / "new")
+    send(mine, tmp_path / "new")
+    assert check.main([str(tmp_path / "new")]) == 0 and os.listdir(tmp_path / "new" / "runs") == [ID]
 
 
 def test_ids_are_made_unique(results: Path, tmp_path: Path):

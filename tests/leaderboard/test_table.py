@@ -153,12 +153,12 @@ def test_a_bad_result_file_is_named(content: str, sentence: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("format", 3),
+        ("format", 4),
         ("manifest.seed", "0"),
         ("manifest.git", {"commit": "main", "dirty": False}),
         ("manifest.dataset.records", 0),
         ("metrics.paper/locality.value", 101),
-        ("metrics.paper/locality.images", 0),
+        ("metrics.paper/locality.groups", 0),
     ],
 )
 def test_the_schema_refuses_a_wrong_field_and_names_it(field: str, value: Any, result: dict[str, Any], tmp_path: Path):

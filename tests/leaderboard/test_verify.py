@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from results_folder import Change, change, made_up_key, set_in, set_row, set_row
 from submitting import expect_refused, send
 
 from fgvedit.evaluation.metrics import metrics_from_rows
+from fgvedit.evaluation.rows import checked_row
 from fgvedit.probes import Metric, ProbeKind, kinds, metrics
 from fgvedit.util.errors import FGVEditError
 from leaderboard import reading, table, verify
@@ -22,6 +24,12 @@ from leaderboard.migrate import current_rows, schema_of
 from leaderboard.verify import faults, read_run
 
 FORMATS = Path(__file__).parents[1] / "formats"
+RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
+
+
+OF_FORMAT_1 = [
+    "edit", "rephrase", "in_scope", "out_of_scope", "text_locality", "other_image", "reference_in", "reference_out"
+]  # fmt: skip
 
 
 # -- formats -------------------------------------------------------------------------------------------------------
@@ -32,27 +40,59 @@ def test_stored_examples_of_every_format_are_read_as_the_current_one(version: in
     folder = FORMATS / str(version)
     assert json.loads((folder / "result.json").read_text())["format"] == version
     found = read_run(folder / "result.json", folder / "rows.jsonl")
-    assert found.result["format"] == 2 and found.manifest["sequence"] is None
+    assert found.result["format"] == 3 and found.manifest["sequence"] is None
     assert found.manifest["cost"]["trained_parameters"] == (None if version == 1 else 0)
     assert hardware(found.manifest) == ("cpu" if version == 1 else "AMD EPYC, 2 threads")
     assert {(row["edits"], row["age"]) for row in found.rows} == {(1, 0)}
+    assert {row["group"] for row in found.rows} == {"scenes-test-00000"} == {row["image_id"] for row in found.rows}
     assert found.result["metrics"] == metrics_from_rows(found.rows)
-    limited = list(faults(found, Known()))
-    assert len(limited) == 1 and "manifest.dataset.limit is 2" in limited[0]  # all else is as in the embedded data
+    limited = list(faults(found, Known(RESULTS)))
+    assert len(limited) == 1 and "manifest.dataset.limit is 2" in limited[0]  # all else is as in the data
     assert table.read_table(folder)["paper/locality"][0] == 100
 
 
-def test_the_two_examples_are_the_same_run_and_their_rows_are_not_mixed():
-    one, two = (list(reading.read_rows(FORMATS / version / "rows.jsonl")) for version in ("1", "2"))
-    assert one != two and current_rows(one, "one") == two
-    for mixed in ([*one[:3], *two[3:]], [*two[:3], *one[3:]]):
+def test_the_stored_example_of_the_current_format_holds_against_its_key():
+    """A run on four records of three images, which are two quads."""
+    folder = FORMATS / "3"
+    found = read_run(folder / "result.json", folder / "rows.jsonl")
+    assert found.result == json.loads((folder / "result.json").read_text()) and found.result["format"] == 3
+    assert found.rows == [json.loads(line) for line in found.text.splitlines()]
+    assert list(faults(found, Known(folder))) == []
+    assert {figure["groups"] for figure in found.result["metrics"].values()} == {2}
+    assert metrics_from_rows([{**row, "group": row["image_id"]} for row in found.rows]) != found.result["metrics"]
+    assert table.read_table(folder)["paper/retention"][0] == pytest.approx(87.92, abs=0.01)
+
+
+def test_the_two_older_examples_are_the_same_run_and_rows_of_formats_are_not_mixed():
+    one, two, three = (list(reading.read_rows(FORMATS / version / "rows.jsonl")) for version in "123")
+    assert one != two and current_rows(one, "one") == current_rows(two, "two") and current_rows(three, "3") == three
+    for first, rest in permutations((one, two, three), 2):
         with pytest.raises(FGVEditError, match="mixed: row 4: its fields"):
-            current_rows(mixed, "mixed")
+            current_rows([*first[:3], *rest[3:]], "mixed")
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_row_by_itself_is_read_whatever_its_format(version: int):
+    rows = list(reading.read_rows(FORMATS / str(version) / "rows.jsonl"))
+    assert [checked_row(row, "here") for row in rows] == current_rows(rows, "all")
+    with pytest.raises(FGVEditError, match="here: image_id: found none, expected text"):
+        checked_row({key: value for key, value in rows[0].items() if key != "image_id"}, "here")
+
+
+@pytest.mark.parametrize("id", ["none-tiny-scenes-3232de75-0", "wise-tiny-scenes-3232de75-0-seq-10"])
+def test_runs_on_data_that_are_embedded_no_more_hold_against_their_key(id: str, monkeypatch):
+    monkeypatch.setattr("leaderboard.data.embedded", list)
+    folder = RESULTS / "runs" / id
+    found = read_run(folder / "result.json", folder / "rows.jsonl.xz")
+    assert list(faults(found, Known(RESULTS))) == []
+    assert json.loads((folder / "result.json").read_text())["format"] == 2 and found.result["format"] == 3
 
 
 def test_schemas_follow_the_registries():
-    assert schema_of("row.v1")["properties"]["kind"]["enum"] == list(kinds())[:8]  # as they were
-    assert schema_of("row.v2")["properties"]["kind"]["enum"] == list(kinds())
+    older = [name for name in OF_FORMAT_1 if name in kinds()]
+    assert schema_of("row.v1")["properties"]["kind"]["enum"] == older == OF_FORMAT_1
+    for version in (2, 3):
+        assert schema_of(f"row.v{version}")["properties"]["kind"]["enum"] == list(kinds())
     assert set(schema_of("submission")["properties"]["status"]["enum"]) == STATUSES.keys() - {"reported"}
 
 
@@ -145,6 +185,10 @@ HOSTILE = [
         "row 1: record 'record-0'.* question is 'What\\?'; expected 'Which colour has card 0",
     ),
     (an_unknown_record, "row 169: record 'record-99'.* is not in the data 'cards'"),
+    (
+        rows_of(14, 28, group="group-0"),
+        "row 15: record 'record-1'.* group is 'group-0'; expected 'group-1', as in the da",
+    ),
     (set_rows(kind=another_kind), "kind is 'text_locality'; expected 'out_of_scope'"),
     (set_row(GENERATED, expected="red"), "expected is 'red'; expected 'blue', as in the da"),
     (set_row(GENERATED, expected=None), "expected is None; expected 'blue', as in the data"),
@@ -170,7 +214,7 @@ HOSTILE = [
     (of_result("protocols", ["paper"]), "protocol 'generation'.* is not in the data"),
     (of_result("protocols", [f"p{n}" for n in range(99)]), "protocols: .* is too long"),
     (of_result("code", "main"), "manifest.code: 'main' does not match"),
-    (set_in("format", 3), "result.json' .*format: 2 was expected"),
+    (set_in("format", 4), "result.json' .*format: 3 was expected"),
     (set_in("x", 1), "Additional properties are not allowed"),
     # texts that cannot be shown
     (of_result("editor.name", "<script>x</script>"), "manifest.editor.name is .* markup"),

@@ -268,7 +268,7 @@ def test_the_cores_are_shared_among_the_processes(arguments, processes, threads,
 
 
 def interval(low: float, high: float) -> Figure:
-    return {"value": (low + high) / 2, "low": low, "high": high, "probes": 1, "images": 1}
+    return {"value": (low + high) / 2, "low": low, "high": high, "probes": 1, "groups": 1}
 
 
 @pytest.mark.parametrize(

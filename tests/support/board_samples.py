@@ -38,7 +38,8 @@ def make_rows(
                     new = kinds()[kind].changes
                     answer = "blue" if new else "as before"
                     row = {
-                        "record_id": f"r{record}", "image_id": f"i{record if sequence else record // 2}",
+                        "record_id": f"r{record}", "image_id": f"i{record}",
+                        "group": f"g{record if sequence else record // 2}",
                         "protocol": protocol, "kind": kind, "probe": number - 1,
                         "question": f"What of {kind} in {record}?",
                         "before": "red" if new else answer, "after": answer if well else "green",
@@ -74,7 +75,7 @@ def make_result(editor: str, rows: list[dict[str, Any]], /, **manifest: Any) -> 
     }  # fmt: skip
     for field, value in manifest.items():
         made[field] = {**made[field], **value} if isinstance(value, dict) else value  # type: ignore[dict-item]
-    return {"format": 2, "manifest": made, "metrics": metrics_from_rows(rows), "router": router_from_rows(rows)}
+    return {"format": 3, "manifest": made, "metrics": metrics_from_rows(rows), "router": router_from_rows(rows)}
 
 
 def rows_text(rows: list[dict[str, Any]]) -> bytes:

@@ -21,7 +21,8 @@ COLOURS = ("red", "blue", "green", "white")
 
 
 def write_dataset(folder: Path, records: int) -> Path:
-    """A `test` split with one probe of every current kind a record; two records share an image, and that of the next two."""
+    """A `test` split with one probe of every current kind a record; two records share an image and a group, and show
+    the image of the next two."""
     import datasets
 
     from fgvedit.schema import features
@@ -31,6 +32,7 @@ def write_dataset(folder: Path, records: int) -> Path:
         own, other = number // 2, number // 2 + 1
         row = make_row(own)
         row["id"] = f"record-{number}"
+        row["group"] = f"pair-{own}"
         row["question"] = f"Which colour has card {number}?"
         row["target"] = COLOURS[1 + number % 3]
         other_image = {"bytes": image_ref(other).data, "path": None}

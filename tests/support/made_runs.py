@@ -43,8 +43,8 @@ def rows_of(data: Path, routed: bool = True, sequence: int | None = None) -> Row
                 for index, (probe, rho) in enumerate(zip(record.asked, rhos, strict=True)):
                     change = changes(probe.kind)
                     row = {
-                        "record_id": record.id, "image_id": record.image.image_id, "protocol": protocol,
-                        "kind": probe.kind, "probe": index - 1, "question": probe.question,
+                        "record_id": record.id, "image_id": record.image.image_id, "group": record.group,
+                        "protocol": protocol, "kind": probe.kind, "probe": index - 1, "question": probe.question,
                         "before": f"before {index}", "after": f"after {index}{long}",
                         "expected": probe.answer if change else None, "answer": probe.answer,
                         "score": drawn.choice([0.0, 1.0] if change else [0.0, 0.25, 1.0]),

@@ -31,12 +31,12 @@ ANSWERS = ("green", "blue")  # before and after an edit, where it changes them
 
 
 def made_up_key(records: int = RECORDS) -> AnswerKey:
-    """Made-up data of so many records, each about an image of its own."""
+    """Made-up data of so many records, each about an image, and of a group, of its own."""
     revision = "d" * 64 if records == RECORDS else f"{records:04x}" * 16
     made = []
     for number in range(records):
         asked = [(kind, f"Which colour has card {number} ({kind})?", ANSWERS[changes(kind)]) for kind in KINDS]
-        made.append(KeyRecord(f"record-{number}", f"image-{number}", tuple(asked)))
+        made.append(KeyRecord(f"record-{number}", f"group-{number}", f"image-{number}", tuple(asked)))
     return AnswerKey("cards", "default", "test", revision, tuple(made))
 
 
@@ -56,8 +56,8 @@ def made_up_rows(
                 edited = right[number] == must
                 stays_in_part = protocol == "paper" and edited and not must  # so do some of the tokens
                 row = {
-                    "record_id": record.id, "image_id": record.image_id, "protocol": protocol, "kind": kind,
-                    "probe": number - 1, "question": question,
+                    "record_id": record.id, "image_id": record.image_id, "group": record.group,
+                    "protocol": protocol, "kind": kind, "probe": number - 1, "question": question,
                     "before": "green", "after": ("blue" if must else "red") if edited else "green",
                     "expected": answer if must else None, "answer": answer,
                     "score": 0.25 if stays_in_part else float(right[number]),

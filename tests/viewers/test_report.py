@@ -222,7 +222,7 @@ def of_attention(**changes: Any) -> Damage:
         (of_rows(lambda rows: rows.clear()), "holds no row"),
         (lambda run: (run / "rows.jsonl").unlink(), "rows.jsonl' is missing"),
         (written("result.json", "{"), "result.json' is damaged: expected JSON"),
-        (written("result.json", '{"format": 3}'), "format: found 3, expected one of 1, 2"),
+        (written("result.json", '{"format": 4}'), "format: found 4, expected one of 1, 2, 3"),
         (written("result.json", '{"format": 2}'), "editor.name: found None, expected text"),
         (written("looks.jsonl", "[]\n"), "looks.jsonl': line 1 is damaged"),
         (of_attention(probes=[]), "found 0 maps .*expected 6"),

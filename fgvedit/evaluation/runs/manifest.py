@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fgvedit.editors.contract import Editor
     from fgvedit.evaluation.protocols import Protocol
 
-FORMAT = 2  # of the run folder, its rows and the result file
+FORMAT = 3  # of the run folder, its rows and the result file
 PACKAGES = ("fgvedit", "torch", "transformers", "datasets", "open_clip_torch", "numpy", "peft", "sentence-transformers")
 COMPUTING = PACKAGES[:3]  # another version of these may change a row
 CPUINFO = Path("/proc/cpuinfo")

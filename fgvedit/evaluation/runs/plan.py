@@ -9,7 +9,7 @@ from fgvedit.evaluation.sequential import EvaluationPoint, evaluation_points
 from fgvedit.schema import ImageRef, Record
 from fgvedit.util.errors import FGVEditError
 
-CHUNK = 8  # records: what a stop can cost (in sequential editing: a group), and whose images are encoded in one batch
+CHUNK = 8  # records: what a stop can cost (in sequential editing a sequence), and whose images are encoded in one batch
 
 
 class Plan:

@@ -51,6 +51,7 @@ class ProbedRecord:
                     {
                         "record_id": self.record.id,
                         "image_id": self.record.image.image_id,
+                        "group": self.record.group,
                         "protocol": protocol.name,
                         "kind": probe.kind,
                         "probe": index - 1,

@@ -6,7 +6,7 @@ the end. A run that was stopped, at any point, goes on from its chunks, and neit
 changes a row.
 
 Edits are made one by one, each taken back before the next, or, in sequential editing, so many one on top of the other:
-a record's probes are then asked right after its own edit and once more after the last one of its group.
+a record's probes are then asked right after its own edit and once more after the last one of its sequence.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fgvedit.evaluation.runs.manifest import environment, identity
 from fgvedit.evaluation.runs.plan import Plan
 from fgvedit.evaluation.runs.probing import ProbedRecord, probe_record, set_seed
 from fgvedit.evaluation.runs.processes import is_main_process, join, share, wait
-from fgvedit.evaluation.sequential import sequential_groups
+from fgvedit.evaluation.sequential import sequences
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import read_json, write_json, write_text
 
@@ -51,15 +51,15 @@ def run(
 ) -> dict[str, Any]:
     """Run `editor` on `data`, in `out`, and return the result; a finished folder's result is returned as it is.
 
-    `sequence`: how many edits are made one on top of the other, of the records that `sequential_groups` chooses (None:
-    one by one); a chunk is then a group of so many. `limit` and `checkpoint` (the folder that the editor was loaded
-    from) are only recorded here.
+    `sequence`: how many edits are made one on top of the other, of the records that `sequences` chooses (None: one by
+    one); a chunk is then a sequence. `limit` and `checkpoint` (the folder that the editor was loaded from) are only
+    recorded here.
     Under `accelerate launch` or `torchrun` each process takes its share of the chunks and the first one merges them.
     Raises `FGVEditError` where `out` holds another run, where this one is under way there in another process, and where
     the data cannot be used.
     """
     if sequence is not None:
-        data = data.pick([index for group in sequential_groups(data.groups, sequence) for index in group])
+        data = data.pick([index for these in sequences(data.groups, sequence) for index in these])
     plan = Plan(data.records, sequence)
     this_run = identity(
         editor, data, protocols, plan.kinds, seed=seed, limit=limit, checkpoint=checkpoint, sequence=sequence

@@ -20,7 +20,7 @@ from fgvedit.util.files import read_json
 from fgvedit.util.options import fits
 from fgvedit.viewers.pages.fit import FITS
 
-FORMATS = (1, 2)
+FORMATS = (1, 2, 3)
 TEXT, NUMBER, OBJECT = (str, "text"), (int, "a whole number"), (dict, "an object")
 MAYBE = (int | None, "a whole number or null")
 MANIFEST: dict[str, tuple[Any, str]] = {  # what a page needs of it: its type, and that in words
@@ -42,7 +42,7 @@ MANIFEST: dict[str, tuple[Any, str]] = {  # what a page needs of it: its type, a
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. `rows`: every row, those of format 1 with what they lacked; `attention`: record id -> its line of
+    """A finished run. `rows`: every row, of older formats with what these lacked; `attention`: record id -> its line of
     `looks.jsonl` (see `fgvedit.evaluation.runs.probing.attention_line`)."""
 
     folder: Path
