@@ -256,6 +256,11 @@ OWN_KINDS = (
 )
 OWN_METRICS = (Metric("specificity", ("in_scope", "out_of_scope"), "the mean of in_scope and retention"),)
 PAPER = ("reliability", "generality", "locality", "specificity")  # the paper's four, which tables show first
+BEYOND_NOTHING = Metric(  # specificity in another scale, shown beside it and never stored
+    "in_scope + retention - 100",
+    ("in_scope", "out_of_scope"),
+    "2 * specificity - 100: about 0 for doing nothing, 100 for a faultless editor",
+)
 
 
 @cache
@@ -289,6 +294,14 @@ def metrics() -> dict[str, Metric]:
         for kind in metric.kinds:
             kind_of(kind)
     return {name: found[name] for name in (*PAPER, *(name for name in found if name not in PAPER))}
+
+
+def shown_metrics() -> dict[str, Metric]:
+    """`metrics()` as they are shown: beside specificity stands `BEYOND_NOTHING`."""
+    found: dict[str, Metric] = {}
+    for name, metric in metrics().items():
+        found |= {name: metric, **({BEYOND_NOTHING.name: BEYOND_NOTHING} if name == "specificity" else {})}
+    return found
 
 
 def _with_others(own: Iterable[Any], base: Any, group: str, what: str) -> dict[str, Any]:
@@ -328,7 +341,7 @@ def changes(kind: str) -> bool:
 
 
 def described() -> dict[str, list[dict[str, Any]]]:
-    """Kinds and metrics in their order as JSON, for pages."""
+    """Kinds and metrics in their order as JSON, for pages; `derived`: of a metric that no run stores."""
     return {
         "kinds": [
             {
@@ -350,8 +363,9 @@ def described() -> dict[str, list[dict[str, Any]]]:
                 "kinds": list(metric.kinds),
                 "needs_eyes": metric.needs_eyes,
                 "retired": metric.retired,
+                "derived": metric is BEYOND_NOTHING,
             }
-            for metric in metrics().values()
+            for metric in shown_metrics().values()
         ],
     }
 
