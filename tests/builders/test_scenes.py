@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -268,9 +269,9 @@ def test_the_other_value_is_all_that_differs(every):
         if drawn(probe.image):
             assert Counter(look(probe.image).entities) == Counter(changed.entities)
         else:
-            seen, as_said, own = (
-                _small(image) for image in (probe.image, ImageRef("", encode(render(changed))), one.record.image)
-            )
+            cells = {one.entity.cell, entity.cell}
+            said = ImageRef("", encode(render(changed)))
+            seen, as_said, own = (_small(image, cells) for image in (probe.image, said, one.record.image))
             nearer.append(seen @ as_said > seen @ own)
     assert np.mean(nearer) > 0.97 and 0.4 < len(nearer) / len(every[::3]) < 0.6
 
@@ -285,16 +286,20 @@ def test_another_view_looks_most_like_its_own_scene(reads):
     own = {one.record.image.key: one.record.image for one in reads["test"]}
     views = {one.record.image.key: one.record.probes_of("other_view")[0].image for one in reads["test"]}
     small = [np.stack([_small(images[key]) for key in own]) for images in (own, views)]
-    assert ((small[1] @ small[0].T).argmax(axis=1) == np.arange(len(own))).mean() > 0.99
+    # the two images of a group differ in two cards alone, perhaps by the number of pictures
+    assert ((small[1] @ small[0].T).argmax(axis=1) == np.arange(len(own))).mean() > 0.97
     for one in reads["test"]:
         (probe,) = one.record.probes_of("other_view")
         assert (probe.question, probe.answer) == (one.record.question, one.record.target)
 
 
-def _small(image: ImageRef) -> np.ndarray:
-    """(m,): what the image shows, less its mean, of length 1."""
-    pixels = np.asarray(image.open().resize((48, 48)), dtype=np.float32).ravel()
-    return (pixels - pixels.mean()) / np.linalg.norm(pixels - pixels.mean())
+def _small(image: ImageRef, cells: Collection[int] = range(9)) -> np.ndarray:
+    """(m,): what the image shows in these cells, less its mean, of length 1."""
+    pixels = np.asarray(image.open().resize((48, 48)), dtype=np.float32)
+    shown = np.concatenate(
+        [pixels[c // 3 * 16 : c // 3 * 16 + 16, c % 3 * 16 : c % 3 * 16 + 16].ravel() for c in cells]
+    )
+    return (shown - shown.mean()) / np.linalg.norm(shown - shown.mean())
 
 
 def test_without_an_image(every):
