@@ -231,7 +231,7 @@ def _labelled(lines: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], M
 def _without_images(split: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "split": split,
-        **{key: row[key] for key in ("id", "image_id", "question", "answer", "target")},
+        **{key: row[key] for key in ("id", "group", "image_id", "question", "answer", "target")},
         "probes": [{key: probe[key] for key in ("kind", "question", "answer")} for probe in row["probes"]],
     }
 

@@ -44,11 +44,11 @@ class ProbeKind:
 
     `asks`: what it is about, in one line; `right`: what is right after the edit; `metric`: the metric that is the mean
     score of its probes; `image`: whether it shows the edit's own image, another one or none; `against`: the kind that
-    it has to be told from, which asks likewise and has the other thing right ("": all that have); `needs_eyes`: whether
-    only an image tells the two apart; `rules`: protocol -> how it is scored there, one of `RULES`: `EXACT` where it
-    changes, else another one (a protocol that is not named scores it as the project's own kinds);
-    `required`: whether every split has to have it; `retired`: read, verified and shown in old data and runs, never
-    built again. Raises `FGVEditError` for a field of another value.
+    it has to be told from, which asks likewise and has the other thing right ("": all that have); `same_words`: whether
+    its question is the edit's, word for word; `needs_eyes`: whether only an image tells the two apart; `rules`:
+    protocol -> how it is scored there, one of `RULES`: `EXACT` where it changes, else another one (a protocol that is
+    not named scores it as the project's own kinds); `required`: whether every split has to have it; `retired`: read,
+    verified and shown in old data and runs, never built again. Raises `FGVEditError` for a field of another value.
     """
 
     name: str
@@ -58,6 +58,7 @@ class ProbeKind:
     image: Shown = "own"
     needs_eyes: bool = False
     against: str = ""
+    same_words: bool = False
     rules: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
     retired: bool = False
@@ -180,6 +181,7 @@ OWN_KINDS = (
         needs_eyes=True,
         rules=_NEW,
         against="other_image",
+        same_words=True,
     ),
     ProbeKind(
         "other_image",
@@ -190,6 +192,7 @@ OWN_KINDS = (
         needs_eyes=True,
         rules=_KEPT,
         against="other_view",
+        same_words=True,
     ),
     ProbeKind(
         "other_value",
@@ -200,6 +203,7 @@ OWN_KINDS = (
         needs_eyes=True,
         rules=_KEPT,
         against="other_view",
+        same_words=True,
     ),
     ProbeKind(
         "no_image",
@@ -209,6 +213,7 @@ OWN_KINDS = (
         image="none",
         rules=_KEPT,
         against=EDIT,
+        same_words=True,
     ),
     ProbeKind(
         "portability",
@@ -251,6 +256,11 @@ OWN_KINDS = (
 )
 OWN_METRICS = (Metric("specificity", ("in_scope", "out_of_scope"), "the mean of in_scope and retention"),)
 PAPER = ("reliability", "generality", "locality", "specificity")  # the paper's four, which tables show first
+BEYOND_NOTHING = Metric(  # specificity in another scale, shown beside it and never stored
+    "in_scope + retention - 100",
+    ("in_scope", "out_of_scope"),
+    "2 * specificity - 100: about 0 for doing nothing, 100 for a faultless editor",
+)
 
 
 @cache
@@ -284,6 +294,14 @@ def metrics() -> dict[str, Metric]:
         for kind in metric.kinds:
             kind_of(kind)
     return {name: found[name] for name in (*PAPER, *(name for name in found if name not in PAPER))}
+
+
+def shown_metrics() -> dict[str, Metric]:
+    """`metrics()` as they are shown: beside specificity stands `BEYOND_NOTHING`."""
+    found: dict[str, Metric] = {}
+    for name, metric in metrics().items():
+        found |= {name: metric, **({BEYOND_NOTHING.name: BEYOND_NOTHING} if name == "specificity" else {})}
+    return found
 
 
 def _with_others(own: Iterable[Any], base: Any, group: str, what: str) -> dict[str, Any]:
@@ -323,7 +341,7 @@ def changes(kind: str) -> bool:
 
 
 def described() -> dict[str, list[dict[str, Any]]]:
-    """Kinds and metrics in their order as JSON, for pages."""
+    """Kinds and metrics in their order as JSON, for pages; `derived`: of a metric that no run stores."""
     return {
         "kinds": [
             {
@@ -345,8 +363,9 @@ def described() -> dict[str, list[dict[str, Any]]]:
                 "kinds": list(metric.kinds),
                 "needs_eyes": metric.needs_eyes,
                 "retired": metric.retired,
+                "derived": metric is BEYOND_NOTHING,
             }
-            for metric in metrics().values()
+            for metric in shown_metrics().values()
         ],
     }
 

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from fgvedit.evaluation import summary
 from fgvedit.evaluation.intervals import interval
 from fgvedit.evaluation.metrics import resampled_metrics
 from fgvedit.probes import PAPER, metrics
 
 SCORE = "score"
 SCORED = PAPER  # what <protocol>/score is the harmonic mean of
-CONTROL = "baselines.none.editor:NoEdit"  # the editor that does nothing, as result files name its class
 
 
 def ranked_by() -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def group_of(result: Mapping[str, Any]) -> Group:
 
 def is_control(result: Mapping[str, Any]) -> bool:
     """Whether a run, by its result file, is one of the editor that does nothing."""
-    return result["manifest"]["editor"]["class"] == CONTROL
+    return summary.is_control(result["manifest"])
 
 
 @dataclass(frozen=True)

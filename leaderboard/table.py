@@ -9,19 +9,24 @@ from typing import Any
 
 import pandas as pd
 
+from fgvedit.evaluation.metrics import beyond_nothing
 from fgvedit.evaluation.protocols import OWN
 from fgvedit.evaluation.rows import Row
+from fgvedit.evaluation.summary import NOT_COMPARED
+from fgvedit.probes import shown_metrics
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, unknown
 from fgvedit.util.files import write_bytes
 from leaderboard.board import REPORTED, STATUSES, Reported, hardware, read_results
 from leaderboard.migrate import current_result, current_rows
+from leaderboard.notes import is_older
 from leaderboard.ranking import (
     SCORE,
     Group,
     Sampled,
     ends,
     group_of,
+    is_control,
     parts_of,
     ranked_by,
     ranks,
@@ -34,8 +39,12 @@ from leaderboard.table_text import COST, FORMATS, GROUP, NOTE, render
 
 LOCAL = "local"  # the status of a run that was not submitted: nobody has checked it
 TRACKS = ("single", "sequence", "cost")
-# Columns about what was run. `weights`: of the backbone, by their revision.
-ABOUT = ("editor", "backbone", "weights", "input_mode", "dataset", "records", "edits", "status", "file")
+# Columns about what was run. `control`: whether it is the run of no edit at all, which is not ranked; `weights`: of the
+# backbone, by their revision; `older_data`: whether the data are embedded here in another revision.
+ABOUT = (
+    *("editor", "control", "backbone", "weights", "input_mode", "dataset", "older_data", "records", "edits", "status"),
+    "file",
+)
 WHOLE = ("records", "edits", "peak_memory_bytes", "encoded_images", "trained_parameters")  # columns of whole numbers
 
 EPILOG = """\
@@ -47,12 +56,15 @@ examples:
   python -m leaderboard.table runs --format csv --out results.csv
 
 A metric is named with its protocol, in percent. <protocol>/score is the harmonic mean of that protocol's
-reliability, locality, generality and specificity. In sequential editing, a metric is right after each edit, and with
-@end after all of them. A data set is named with its split and the start of its revision.
+reliability, locality, generality and specificity. Doing nothing earns half of specificity; beside it stands what is
+above that, in_scope + retention - 100. In sequential editing, a metric is right after each edit, and with @end after
+all of them. A data set is named with its split and the start of its revision; runs on an older revision of the embedded
+data stand apart, below the others.
 
 Ranks are of runs on the same records, backbone and number of sequential edits: 1 more than the number of runs that are
 better beyond doubt (95 % intervals of paired bootstrap differences). Runs that cannot be told apart from the best
 share rank 1. Numbers that papers report are listed and never ranked; a run without its rows beside it is not either.
+The editor that does nothing is the control, which has no rank and does not count in those of others.
 Terminal and Markdown show intervals of what is ranked by and of everything; csv, parquet and json hold .low and .high.
 """
 
@@ -131,10 +143,12 @@ def about(run: Run) -> dict[str, Any]:
     data = manifest["dataset"]
     values = (
         manifest["editor"]["name"],
+        is_control(run.result),
         manifest["backbone"]["name"],
         f"{manifest['backbone']['name']}@{manifest['backbone']['revision']}",
         manifest["backbone"]["input_mode"],
         f"{data['name']}/{data['split']}@{data['revision'][:8]}",
+        is_older(data),
         data["records"],
         manifest["sequence"] or 1,
         run.status,
@@ -145,8 +159,9 @@ def about(run: Run) -> dict[str, Any]:
 
 def _about_reported(paper: Reported, row: Mapping[str, Any]) -> dict[str, Any]:
     dataset = f"{paper.dataset}/{paper.split}"
-    values = (row["editor"], row["backbone"], "", "", dataset, None, 1, REPORTED, f"reported/{paper.id}.json")
-    return {**dict(zip(ABOUT, values, strict=True)), NOTE: paper.note}
+    backbone, file = row["backbone"], f"reported/{paper.id}.json"
+    values = (row["editor"], False, backbone, "", "", dataset, False, None, 1, REPORTED, file)
+    return {**dict(zip(ABOUT, values, strict=True)), NOTE: f"{paper.note} {NOT_COMPARED}".strip()}
 
 
 def cost(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +173,7 @@ def cost(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_intervals(metrics: Mapping[str, Any], run: Sampled) -> dict[str, float]:
-    found = {}
+    found, metrics = {}, {**metrics, **beyond_nothing(metrics)}
     for name, value in with_score(values_of(metrics)).items():
         found[name] = value
         if name in metrics:
@@ -183,7 +198,7 @@ def _order(column: str) -> tuple[int, str, str, int, str, str]:
     protocol, metric, point = parts_of(column)
     metric, dot, end = (metric + point).partition(".")
     metric, at, point = metric.partition("@")
-    known = ["rank", *ranked_by()]
+    known = ["rank", SCORE, *shown_metrics()]
     index = known.index(metric) if metric in known else len(known)
     own = OWN.index(protocol) if protocol in OWN else len(OWN)
     return own, protocol, at + point, index, metric, {"": "", "low": "1", "high": "2"}.get(end, dot + end)
@@ -242,11 +257,14 @@ def _sorted(table: pd.DataFrame, sort: str | None, rank_by: str) -> pd.DataFrame
     if sort:
         ascending = sort in (*ABOUT, *COST) or parts_of(sort)[1] == "rank"
         return table.sort_values(sort, ascending=ascending, kind="stable", na_position="last", ignore_index=True)
-    values = [c for c in table.columns if "/" in c and "." not in c and parts_of(c)[1] == rank_by]
-    keys = table.assign(reported=table["status"] == REPORTED)
-    by = ["reported", *GROUP, *values]
-    small_first = [name not in values for name in by]
-    return table.loc[keys.sort_values(by, ascending=small_first, kind="stable").index].reset_index(drop=True)
+    by = {"reported": True, **dict.fromkeys(GROUP, True), "control": True}
+    for column in table.columns:
+        if "/" in column and "." not in column and parts_of(column)[1] in ("rank", rank_by):
+            by[column] = parts_of(column)[1] == "rank"
+    keys = table.assign(reported=table["status"] == REPORTED).sort_values(
+        [*by], ascending=[*by.values()], kind="stable"
+    )
+    return table.loc[keys.index].reset_index(drop=True)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -269,7 +287,7 @@ def main(argv: list[str] | None = None) -> None:
     folder, style, out = (chosen.pop(name) for name in ("folder", "format", "out"))
     if style == "parquet" and out is None:
         raise FGVEditError("--format parquet is no text for a terminal; expected --out FILE with it")
-    text = render(read_table(folder, **chosen), style, chosen["rank_by"])
+    text = render(read_table(folder, **chosen), style, chosen["rank_by"], chosen["sort"])
     if out is None:
         print(text.decode().rstrip("\n"))
     else:

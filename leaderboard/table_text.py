@@ -10,12 +10,16 @@ from typing import Any
 
 import pandas as pd
 
+from fgvedit.evaluation.summary import NOT_COMPARED, legend
+from leaderboard.notes import described_metrics
 from leaderboard.ranking import SCORE, parts_of
 from leaderboard.texts import hidden
 
 FORMATS = ("terminal", "markdown", "csv", "parquet", "json")
-GROUP = ("edits", "dataset", "records", "backbone", "weights", "input_mode")  # columns in which ranked runs agree
+# Columns in which runs agree that are ranked together.
+GROUP = ("older_data", "edits", "dataset", "records", "backbone", "weights", "input_mode")
 NOTE = "note"  # the column of what is to be known of a paper's numbers, where there are any
+CONTROL = "control"  # in the place of a rank
 COST = (
     *("seconds_per_edit", "seconds", "peak_memory_bytes", "encoded_images", "trained_parameters"),
     *("hardware", "dtype"),
@@ -23,8 +27,9 @@ COST = (
 Block = tuple[str, list[list[str]], list[str]]  # a title, lines of cells, the header first, and notes on them
 
 
-def render(table: pd.DataFrame, style: str, rank_by: str = SCORE) -> bytes:
-    """The table as a file of one of `FORMATS`, in UTF-8 where it is text."""
+def render(table: pd.DataFrame, style: str, rank_by: str = SCORE, sort: str | None = None) -> bytes:
+    """The table as a file of one of `FORMATS`, in UTF-8 where it is text. `sort`: the column that it was sorted by;
+    None: each block comes in the order of its own ranks."""
     if style == "parquet":
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
@@ -34,8 +39,8 @@ def render(table: pd.DataFrame, style: str, rank_by: str = SCORE) -> bytes:
         return table.assign(**{name: table[name].map(defused) for name in texts}).to_csv(index=False).encode()
     if style == "json":
         return (table.to_json(orient="records", indent=2) + "\n").encode()
-    found = _blocks(table, rank_by, all_intervals=style == "markdown")
-    blocks = [_block(title, lines, notes, style) for title, lines, notes in found]
+    found = _blocks(table, rank_by, style == "markdown", sort is not None)
+    blocks = [_block(title, lines, notes, style) for title, lines, notes in (*found, *_legend(table))]
     return ("\n\n".join(blocks) + "\n").encode()
 
 
@@ -62,7 +67,7 @@ def escaped(text: str) -> str:
     return re.sub(r"(www)\.", r"\1&#46;", text.replace("://", ":&#47;/"), flags=re.IGNORECASE)  # GitHub links both
 
 
-def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool) -> list[Block]:
+def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool, is_sorted: bool) -> list[Block]:
     """A block for the runs that are ranked together under one protocol, or one for costs."""
     points: dict[tuple[str, str], list[str]] = {}  # protocol and evaluation point -> columns of its metrics
     for column in table.columns:
@@ -78,22 +83,47 @@ def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool) -> list[Bloc
         own = table[table[names].notna().any(axis=1)]
         groups = list(own.groupby(list(GROUP), sort=False, dropna=False))
         for key, group in groups:
-            alike = sum(str(other[:4]) == str(key[:4]) for other, _ in groups) > 1
+            alike = sum(str(other[:-2]) == str(key[:-2]) for other, _ in groups) > 1
             shown = [name for name in names if group[name].notna().any()]
-            lines = _group_lines(group, shown, f"{protocol}/rank{point}", rank_by, all_intervals)
-            notes = [note for note in group.get(NOTE, pd.Series(dtype=object)).dropna().unique() if note]
-            found.append((f"{protocol}: {_group_title(key, point, alike)}", lines, notes))
+            rank, value = f"{protocol}/rank{point}", f"{protocol}/{rank_by}{point}"
+            ranked = group if is_sorted else _in_order(group, rank, value)
+            lines = _group_lines(ranked, shown, rank, rank_by, all_intervals)
+            found.append((f"{protocol}: {_group_title(key, point, alike)}", lines, _notes(group)))
     return found
+
+
+def _in_order(group: pd.DataFrame, rank: str, value: str) -> pd.DataFrame:
+    """Runs in the order of their ranks, those of one rank by their value, the control last."""
+    by = {"control": True, rank: True, value: False}
+    by = {name: ascending for name, ascending in by.items() if name in group}
+    return group.sort_values([*by], ascending=[*by.values()], kind="stable")
+
+
+def _notes(group: pd.DataFrame) -> list[str]:
+    """What is to be known of papers' numbers, each thing once."""
+    if NOTE not in group:
+        return []
+    own = [note.removesuffix(NOT_COMPARED).strip() for note in group[NOTE].dropna().unique()]
+    return [*filter(None, own), *([NOT_COMPARED] if own else [])]
+
+
+def _legend(table: pd.DataFrame) -> list[Block]:
+    """A block that says what each metric of the table means; none where there is no metric."""
+    names = (column for column in table.columns if "/" in column and "." not in column and table[column].notna().any())
+    there = [name for name in dict.fromkeys(parts_of(name)[1] for name in names) if name != "rank"]
+    lines = legend(one for one in described_metrics(there) if one["name"] in there)
+    return [("what the metrics mean", [["metric", "", "meaning"], *lines], [])] if lines else []
 
 
 def _group_title(key: Any, point: str, alike: bool) -> str:
     """`key`: the values of `GROUP`; `alike`: whether another group would read alike without weights and input mode."""
-    edits, dataset, records, backbone, weights, input_mode = key
+    older, edits, dataset, records, backbone, weights, input_mode = key
     if alike:
         backbone += f" ({weights.rpartition('@')[2][:8]}, {input_mode} input)"
     of = f"{dataset} on {backbone}"
     parts = [of if pd.isna(records) else f"{records} records of {of}"]
     parts += [f"{'after all' if point else 'right after each of'} {edits} sequential edits"] if edits > 1 else []
+    parts += [f"an older revision of {dataset.partition('@')[0].rpartition('/')[0]}"] if older else []
     parts += ["as reported, not ranked"] if pd.isna(records) else []
     return ", ".join(parts)
 
@@ -104,7 +134,7 @@ def _group_lines(
     header = ["rank", "editor", *(parts_of(name)[1] for name in shown), "status", "file"]
     lines = [
         [
-            "" if rank not in line or pd.isna(line[rank]) else str(line[rank]),
+            CONTROL if line["control"] else "" if rank not in line or pd.isna(line[rank]) else str(line[rank]),
             line["editor"],
             *(_percent(line, name, all_intervals or parts_of(name)[1] == rank_by) for name in shown),
             line["status"],
@@ -151,7 +181,7 @@ def _block(title: str, lines: list[list[str]], notes: list[str], style: str) -> 
 def _aligned(column: list[str]) -> list[str]:
     """Cells of one width; the first part of numbers stands to the right, an interval after it to the left."""
     parts = [cell.partition(" [") for cell in column]
-    if not any(re.fullmatch(r"[\d.,]+", value) for value, _, _ in parts[1:]):
+    if not any(re.fullmatch(r"-?[\d.,]+", value) for value, _, _ in parts[1:]):
         return [cell.ljust(max(map(len, column))) for cell in column]
     first = max(len(value) for value, bracket, _ in parts[1:] if value)
     cells = [value.rjust(first) + bracket + rest for value, bracket, rest in parts[1:]]

@@ -40,6 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = []
     for number in range(3):
         row = make_row(number)
+        row["probes"][4]["question"] = row["question"]  # of other_image
         row["probes"].append(make_probe("counting", "two", image_id=row["image_id"]))
         rows.append(row)
     write_rows(rows, home / "new", "test")

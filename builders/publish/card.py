@@ -23,6 +23,7 @@ COLUMNS = """\
 | column | holds |
 |---|---|
 | `id` | the record's name, unique in its configuration |
+| `group` | records of one group, about one image or several, were drawn together: they lie in one split |
 | `image_id`, `image` | the image that the edit is about |
 | `question` | the edit's question, about one entity of the image |
 | `answer` | what a model should have said before the edit |

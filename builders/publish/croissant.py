@@ -30,6 +30,7 @@ CONTEXT: dict[str, Any] = {
 }
 TEXTS = {
     "id": "The record's name, unique in its configuration.",
+    "group": "Records of one group, about one image or several, were drawn together: they lie in one split.",
     "image_id": "The name of the image that the edit is about.",
     "question": "The edit's question, about one entity of the image.",
     "answer": "What a model should have said before the edit.",

@@ -12,9 +12,9 @@ from builders.parquet import write_rows
 from builders.publish.card import card
 from builders.publish.croissant import croissant
 from builders.publish.publication import Config, Publication
+from builders.review.reading import rows
 from builders.sidecars import copy_labels
 from builders.validate.report import Report
-from builders.validate.sources import Misfit, rows_of
 from fgvedit.dataset import Source
 from fgvedit.schema import record_from_row
 from fgvedit.util.errors import FGVEditError
@@ -60,10 +60,8 @@ def _write_config(name: str, report: Report, folder: Path, embed_images: bool) -
 
 
 def _rows(source: Source, split: str, embed_images: bool) -> Iterator[dict[str, Any]]:
-    for file in source.files[split]:
-        for row in rows_of(file):
-            assert not isinstance(row, Misfit)  # the data set has passed
-            yield _embedded(row) if embed_images else _referenced(row)
+    for _, row in rows(source, split):
+        yield _embedded(row) if embed_images else _referenced(row)
 
 
 def _embedded(row: dict[str, Any]) -> dict[str, Any]:

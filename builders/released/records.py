@@ -45,6 +45,7 @@ def rows(entries: Sequence[Any], split: str, images: Images, reference: bool, re
         path = images.path(edit["image"])
         yield {
             "id": name,
+            "group": image.image_id,
             "image_id": image.image_id,
             "image": {"bytes": None, "path": str(path.resolve())}
             if reference

@@ -12,6 +12,7 @@ import jsonschema
 from builders.sidecars import label_files
 from builders.validate.sources import Misfit, misfits, rows_of
 from fgvedit.dataset import Source
+from fgvedit.schema import OPTIONAL
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import is_unicode
 
@@ -20,27 +21,34 @@ _LINE = jsonschema.Draft202012Validator(SCHEMA)
 
 
 def rows(source: Source, split: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of a data set, or of one split, each with its split. Raises `FGVEditError`, naming the record, for one
-    that has not the form of records or has a field that is not text."""
+    """The rows of a data set, or of one split, each with its split and of a group: its image's where data have none.
+
+    Raises `FGVEditError`, naming the record, for one that has not the form of records or has a field that is not text,
+    and where some records alone have a group.
+    """
+    grouped: bool | None = None  # whether the first record says its group
     for name in source.files if split is None else [split]:
         for file in source.files[name]:
             faults: list[Misfit] = [fault for fault in misfits(file) if not fault.spare]
             for number, row in enumerate(faults or rows_of(file)):
                 if isinstance(row, Misfit):
                     raise FGVEditError(f"data set '{source.name}', {row.record}: {row.detail}")
+                where = f"data set '{source.name}', record '{row['id'] or f'{file.name}[{number}]'}'"
                 for field, value in _texts(row):
                     if value is None or not is_unicode(value):
-                        raise FGVEditError(
-                            f"data set '{source.name}', record '{row['id'] or f'{file.name}[{number}]'}': "
-                            f"{field}: found {value!r}, expected a text"
-                        )
-                yield name, row
+                        raise FGVEditError(f"{where}: {field}: found {value!r}, expected a text")
+                grouped = "group" in row if grouped is None else grouped
+                if ("group" in row) != grouped:
+                    found, first = ("none", "one") if grouped else ("a group", "none")
+                    raise FGVEditError(f"{where}: group: found {found}, expected {first} as in the first record")
+                yield name, {"group": row["image_id"], **row}
 
 
 def _texts(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """What has to be text in a row of the right columns, by field; None in place of probes that are not there."""
-    for name in ("id", "image_id", "question", "answer", "target"):
-        yield name, row[name]
+    for name in ("id", "group", "image_id", "question", "answer", "target"):
+        if name not in OPTIONAL or name in row:
+            yield name, row[name]
     if row["probes"] is None:
         yield "probes", None
     for number, probe in enumerate(row["probes"] or ()):

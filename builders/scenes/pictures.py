@@ -61,6 +61,11 @@ def picture(image_id: str, scene: Scene) -> Picture:
     return Picture(image_id, scene, encode(render(scene)))
 
 
+def either(rng: random.Random, image_id: str, scene: Scene) -> Picture:
+    """The scene as it is drawn or seen another way, so that how a picture looks does not tell what it is of."""
+    return picture(image_id, scene) if rng.random() < 0.5 else other_view(rng, image_id, scene)
+
+
 def other_view(rng: random.Random, image_id: str, scene: Scene) -> Picture:
     """Another picture of the scene: the same cards in the same places, moved by pixels, on another background, a little
     brighter or darker, larger or smaller, and compressed as photos are."""
@@ -133,7 +138,7 @@ class Elsewhere:
                 renamed = _renamed(scene, entity, edited, question, value)
                 index = named(renamed).get((question.naming, question.name))
                 if index is not None and renamed.entities[index].value(edited.attribute) == value:
-                    return picture(image_id, renamed), value
+                    return either(rng, image_id, renamed), value
         raise AssertionError("scenes have no end")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -29,12 +29,13 @@ _BATCH = 128
 def evaluate() -> dict[str, dict[str, float | int]]:
     """Percent right and number asked, by group.
 
-    `questions`: every question of the test split that asks about a scene, right by its unedited answer. `scene/…`:
-    the same by the kind of probe. `facts`: every text-only fact. `in_context`: a rephrase of the edit's question,
-    after the edit as a new fact in the prompt; `demonstrated`: the same after four demonstrations from the train
-    split. `clip`: descriptions of scenes of the test split's stream that `tiny-clip` finds nearest to their own image
-    among a hundred. `yes`: questions that want "yes" or "no" whose right answer is "yes", and `said_yes`: those that
-    the model answers so.
+    `questions`: every question of the test split that asks about a scene and whose unedited answer is on record, right
+    by that answer. `scene/…`: the same by the kind of probe. `no_image`: edits' questions without an image that get the
+    answer that most of them get; none is right. `facts`: every text-only fact. `in_context`: a rephrase of the edit's
+    question, after the edit as a new fact in the prompt; `demonstrated`: the same after four demonstrations from the
+    train split. `clip`: descriptions of scenes of the test split's stream that `tiny-clip` finds nearest to their own
+    image among a hundred. `yes`: questions that want "yes" or "no" whose right answer is "yes", and `said_yes`: those
+    that the model answers so.
     """
     backbone = open_backbone("tiny")
     records = load_records("scenes", "test").records
@@ -48,6 +49,8 @@ def evaluate() -> dict[str, dict[str, float | int]]:
             right["yes"].append(answer == "yes")
             right["said_yes"].append(normalise(found) == "yes")
     right["clip"] = _described()
+    if without := [probe.question for record in records for probe in record.probes_of("no_image")]:
+        right["no_image"] = _alike(backbone, without)
     right["questions"] = [mark for group, marks in right.items() if group.startswith("scene/") for mark in marks]
     right["in_context"] = _in_context(backbone, records, [])
     right["demonstrated"] = _in_context(backbone, records, load_records("scenes", "train").records)
@@ -67,6 +70,14 @@ def _questions(records: Sequence[Record]) -> Iterator[tuple[str, Query, str]]:
                 yield f"scene/{kind.name}", Query(probe.question, probe.image), record.answer
             elif kind.right == "as before" and probe.image is not None:
                 yield f"scene/{kind.name}", Query(probe.question, probe.image), probe.answer
+
+
+def _alike(backbone: Backbone, questions: Sequence[str]) -> list[bool]:
+    """Whether a question without an image gets the answer that most of them get."""
+    prompts = [backbone.prompt(question) for question in questions]
+    said = [normalise(answer) for answer in _answer(backbone, prompts, [None] * len(prompts))]
+    usual = Counter(said).most_common(1)[0][0]
+    return [answer == usual for answer in said]
 
 
 def _in_context(backbone: Backbone, records: Sequence[Record], shown: Sequence[Record]) -> list[bool]:

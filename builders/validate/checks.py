@@ -37,6 +37,8 @@ class _Pass:
         self.source = source
         self.report = Report(source)
         self.ids: set[bytes] = set()
+        self.grouped: bool | None = None  # whether the first record has a group
+        self.groups: dict[bytes, set[str]] = defaultdict(set)  # of each group, the splits that it is in
         self.images: dict[str, int | None] = {}  # key -> its number among the hashes; None: it does not decode
         self.names: dict[str, list[str]] = defaultdict(list)  # image_id -> keys
         self.name_of: dict[str, str] = {}  # key -> the first image_id
@@ -76,11 +78,13 @@ class _Pass:
         if digest in self.ids:
             self.report.add("id", name, "another record has this id")
         self.ids.add(digest)
+        self._group_of(row, split, name)
         record = self._read(row, name)
         if record is None:
             return
         self._count(record, split, name)
         self._kinds_of(record)
+        self._words_of(record)
         self._images_of(record, row["probes"], split)
         self._texts_of(record)
         self._answers_of(record)
@@ -88,6 +92,21 @@ class _Pass:
         self._edit_of(record, split, name)
 
     # -- one record --------------------------------------------------------------------------------------------------
+
+    def _group_of(self, row: Mapping[str, Any], split: str, name: str) -> None:
+        """The group that the record says it is of, if any; without one it is in its image's."""
+        there = "group" in row
+        self.grouped = there if self.grouped is None else self.grouped
+        if self.grouped != there:
+            found, first = ("a group", "none") if there else ("no group", "one")
+            self.report.add("group", name, f"has {found}, and the first record has {first}")
+        elif there and not (row["group"] or "").strip():
+            self.report.add("group", name, f"found {row['group']!r}; expected a text")
+        elif there:
+            splits = self.groups[_digest(row["group"])]
+            if splits and split not in splits:
+                self.report.add("group_in_splits", name, f"group '{row['group']}' of {split} is in {min(splits)}, too")
+            splits.add(split)
 
     def _read(self, row: Mapping[str, Any], name: str) -> Record | None:
         """A row as a record; None, reported, where it cannot be read."""
@@ -125,6 +144,16 @@ class _Pass:
                 f"probe kind '{retired}' is retired: it is read in older data and not built any more; expected one of "
                 f"{', '.join(current_kinds())}",
             )
+
+    def _words_of(self, record: Record) -> None:
+        """Whether kinds that put the edit's question put that one."""
+        own = normalise(record.question)
+        for number, probe in enumerate(record.probes):
+            kind = kind_of(probe.kind)
+            if kind.same_words and normalise(probe.question) != own:
+                check = "no_image_words" if kind.image == "none" else "probe_words"
+                where = f"probe {number} ({probe.kind})"
+                self.report.add(check, record.id, f"{where}: '{probe.question}'; expected '{record.question}'")
 
     def _edit_of(self, record: Record, split: str, name: str) -> None:
         text = _digest(f"{normalise(record.question)}\0{normalise(record.target)}")
@@ -205,7 +234,8 @@ class _Pass:
         probes: set[tuple[str, str, str, str]] = set()
         for number, probe in enumerate(record.probes):
             asked, says = _asked(probe), (normalise(probe.answer), changes(probe.kind))
-            first = right.setdefault(asked, target if probe.kind == "rephrase" else says)
+            new = kind_of(probe.kind).right == "the new answer"
+            first = right.setdefault(asked, target if new else says)
             if first != says:
                 self.report.add(
                     "contradiction",

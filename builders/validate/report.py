@@ -42,6 +42,7 @@ def checks() -> dict[str, Check]:
         Check("spare_columns", "warning", "there are no other columns"),
         Check("record", "error", "every record can be read: no field is empty, every image is there"),
         Check("id", "error", "every id is there once"),
+        Check("group", "error", "every record has a group, or none has; it is not empty"),
         Check("probe_kind", "error", "probes are of known kinds, none of which is retired"),
         *([Check("required_kinds", "error", f"every split has {required}")] if required else []),
         Check("kinds_of_each", "warning", "a kind that some records of a split have, all have"),
@@ -49,8 +50,13 @@ def checks() -> dict[str, Check]:
         Check("image_id", "error", "an image_id names one image"),
         Check("image_names", "warning", "an image goes by one image_id"),
         Check("probe_image", "error", "a probe shows the image that its kind asks about"),
+        Check("no_image_words", "error", "where a kind asks the edit's question without an image, it is that very one"),
+        Check(
+            "probe_words", "warning", "where a kind asks the edit's question about another image, it is that very one"
+        ),
         Check("image_in_splits", "error", "no image is in two splits"),
         Check("look_in_splits", "error", "no two images that look the same are in two splits"),
+        Check("group_in_splits", "error", "no group is in two splits"),
         Check("edit_twice", "error", "no edit (image, question, target) is there twice in a split"),
         Check("edit_in_splits", "error", "no edit is in two splits, about the same image or about a copy of it"),
         Check("target", "error", "the target is not the answer, compared as VQA v2 compares"),

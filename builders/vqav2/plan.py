@@ -14,7 +14,7 @@ from fgvedit.util.errors import FGVEditError
 
 SPLITS = ("train", "test")
 TEST_SHARE = 4  # one image in four
-OTHERS = 8  # images with the same question that are kept for a record, until its target is known
+OTHERS = 8  # images with the same question that are kept for a record until its target is known, of each sort
 SEARCHED = 1000  # questions with the same words, to find those
 UNANSWERED = frozenset(
     ("", "unknown", "can't tell", "cannot tell", "impossible to tell", "not sure", "unsure", "unclear", "not possible")
@@ -23,7 +23,7 @@ UNANSWERED = frozenset(
 
 @dataclass(frozen=True)
 class Other:
-    """The same question about another image, to which the answer is another."""
+    """The same question about another image."""
 
     file_name: str
     answer: str
@@ -115,15 +115,17 @@ class Plan:
         self._in_test = np.isin(self._asked_of, list(self._test))
 
     def _others(self, row: int) -> Iterator[Other]:
-        """Up to `OTHERS` images of the same split with the same question and another answer, from the row's own index
-        among them onwards."""
+        """Up to `OTHERS` images of the same split with the same question and the same answer, and as many with another
+        one, from the row's own index among them onwards."""
         good = int(np.searchsorted(self._good, row))
         first, last, index = int(self._first[good]), int(self._last[good]), int(self._index[good])
         onwards = first + (index - first + np.arange(1, min(last - first, SEARCHED))) % (last - first)
-        fit = (self._asked_of[onwards] != self._asked_of[index]) & (self._answer[onwards] != self._answer[index])
+        fit = self._asked_of[onwards] != self._asked_of[index]
         fit &= self._in_test[onwards] == self._in_test[index]
-        for other in self._rows[onwards[fit]][:OTHERS].tolist():
-            yield Other(self.questions.file_name(other), self.questions.answers[other].as_py())
+        same = self._answer[onwards] == self._answer[index]
+        for sort in (same, ~same):
+            for other in self._rows[onwards[fit & sort]][:OTHERS].tolist():
+                yield Other(self.questions.file_name(other), self.questions.answers[other].as_py())
 
 
 def asks(plan: Plan, counterfactual: bool, per_image: int, limits: Mapping[str, int | None]) -> dict[str, int]:
@@ -167,7 +169,7 @@ def summary(plan: Plan, files: Sequence[object]) -> str:
             pairs += len(work.candidates) * (len(work.questions) - 1)
         lines.append(
             f"{split}: {candidates:,} questions about {len(plan.images(split)):,} images may become edits; "
-            f"{with_other:,} of them are asked about another image of the split, too, with another answer; "
+            f"{with_other:,} of them are asked about another image of the split, too; "
             f"{pairs:,} pairs of an edit and another question to label, at most"
         )
     return "\n".join(lines)

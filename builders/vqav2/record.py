@@ -8,9 +8,10 @@ from typing import Any
 
 from builders.coco import Images
 from builders.labelling.base import Labelled, Labeller, Refused, Told, Unanswered
+from builders.vqav2.draw import draw
 from builders.vqav2.official import VQAQuestion, normalised, question_key
 from builders.vqav2.plan import Other, Work
-from fgvedit.schema import ImageRef
+from fgvedit.schema import NO_ANSWER, ImageRef
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,16 @@ def _record(job: _Job, asked: VQAQuestion, others: tuple[Other, ...]) -> tuple[d
         raise _LeftOut("no rephrasing")
     labels, probes = _scope(job, asked, told, rephrase.value)
     probes.insert(0, _probe("rephrase", rephrase.value, told.target, job.image))
-    if other := _other_image(others, told, job.images):
+    if other := _other_image(others, asked, told, job.images):
         probes.append(_probe("other_image", asked.question, other[1], other[0], shown=True))
     else:
-        job.left_out["probe: the question is asked about no other image of the split with another answer"] += 1
+        job.left_out["probe: no other image of the split has the question and an answer that is not the target"] += 1
+    probes.append(_probe("no_image", asked.question, NO_ANSWER, None))
 
     name = f"{job.labeller.name}-{asked.id}"
     row = {
         "id": name,
+        "group": job.image.image_id,
         "image_id": job.image.image_id,
         "image": _stored(job.image),
         "question": told.question,
@@ -205,19 +208,25 @@ def _without_easy(probes: list[dict[str, Any]], labels: list[dict[str, Any]]) ->
     return [probe for probe in probes if probe["question"] not in easy or probe["kind"] not in hard_kinds]
 
 
-def _other_image(others: tuple[Other, ...], told: Told, images: Images) -> tuple[ImageRef, str] | None:
-    """The first other image on which the right answer is neither the edit's old one nor its new one."""
-    for other in others:
-        if normalised(other.answer) not in (normalised(told.answer), normalised(told.target)):
-            image = images.ref(other.file_name)
-            image.open()
-            return image, other.answer
-    return None
+def _other_image(
+    others: tuple[Other, ...], asked: VQAQuestion, told: Told, images: Images
+) -> tuple[ImageRef, str] | None:
+    """The first other image on which the right answer is, as a coin has it, the edit's old one or a third one; where
+    there is none of these, one of the others. On none is it the target, which would hide that an edit went too far."""
+    fit = [other for other in others if normalised(other.answer) != normalised(told.target)]
+    old = bool(draw(0, "other_image", asked.id) % 2)
+    fit.sort(key=lambda other: (normalised(other.answer) == normalised(told.answer)) != old)  # stable
+    if not fit:
+        return None
+    image = images.ref(fit[0].file_name)
+    image.open()
+    return image, fit[0].answer
 
 
-def _probe(kind: str, question: str, answer: str, image: ImageRef, shown: bool = False) -> dict[str, Any]:
-    stored = _stored(image) if shown else None
-    return {"kind": kind, "question": question, "answer": answer, "image": stored, "image_id": image.image_id}
+def _probe(kind: str, question: str, answer: str, image: ImageRef | None, shown: bool = False) -> dict[str, Any]:
+    stored = _stored(image) if image and shown else None
+    image_id = image.image_id if image else ""
+    return {"kind": kind, "question": question, "answer": answer, "image": stored, "image_id": image_id}
 
 
 def _stored(image: ImageRef) -> dict[str, Any]:

@@ -8,13 +8,13 @@ two numbers, of which the second one's name ends in `@end`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from fgvedit.evaluation.intervals import ClusteredScores, Figure
 from fgvedit.evaluation.rows import AnyRow, completed, edits_of, edits_since, group_of
-from fgvedit.probes import Metric, changes, metrics
+from fgvedit.probes import BEYOND_NOTHING, Metric, changes, metrics
 from fgvedit.util.errors import FGVEditError, unknown
 
 END = "@end"  # of a name: after all edits of a sequence
@@ -64,6 +64,17 @@ def _scored(metric: Metric, row: AnyRow) -> float:
     if not 0 <= score <= 1:
         raise FGVEditError(f"metric '{metric.name}' of {_named(row)} is {score}; expected 0 to 1")
     return score
+
+
+def beyond_nothing(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+    """`BEYOND_NOTHING` of each specificity among figures, with the interval of that: 0 is what doing nothing earns."""
+    found = {}
+    for name, figure in figures.items():
+        protocol, _, metric = name.partition("/")
+        if metric.removesuffix(END) == "specificity":
+            ends = {key: round(2 * figure[key] - 100, 4) for key in ("value", "low", "high")}
+            found[f"{protocol}/{metric.replace('specificity', BEYOND_NOTHING.name)}"] = {**figure, **ends}
+    return found
 
 
 def paired_difference(rows_a: Iterable[AnyRow], rows_b: Iterable[AnyRow], metric: str, protocol: str) -> Figure:

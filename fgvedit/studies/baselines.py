@@ -10,8 +10,9 @@ from typing import Any
 from fgvedit.editors.registry import ENTRY_POINTS, editor_class
 from fgvedit.evaluation.intervals import Figure
 from fgvedit.evaluation.metrics import IN_SCOPE_RECALL, OUT_OF_SCOPE_RECALL
-from fgvedit.probes import EDIT, PAPER, metrics
-from fgvedit.studies.comparing import Study
+from fgvedit.evaluation.summary import NOT_COMPARED, legend
+from fgvedit.probes import BEYOND_NOTHING, EDIT, PAPER, described, metrics, shown_metrics
+from fgvedit.studies.comparing import Run, Study
 from fgvedit.util.errors import FGVEditError
 
 NAME = "baselines"
@@ -90,8 +91,9 @@ def report(study: Study, made: Sequence[str], failures: Sequence[str]) -> str:
         _title(study.manifest),
         *made,
         *(f"Missing below: {failure}." for failure in failures),
-        "In percent, in brackets 95 % intervals from a bootstrap over images.",
+        "In percent, in brackets 95 % intervals from a bootstrap over groups of records.",
         *_metrics(study),
+        *_meanings(study),
         *_differences(study),
         *_findings(study),
         *_router(study),
@@ -112,17 +114,32 @@ def _metrics(study: Study) -> list[str]:
     blocks = []
     for protocol in study.protocols:
         lines = [
-            [name, *(_value(run.metrics.get(f"{protocol}/{metric}")) for metric in study.metrics)]
-            for name, run in study.runs.items()
+            [_named(run), *(_value(run.metrics.get(f"{protocol}/{metric}")) for metric in study.metrics)]
+            for run in study.runs.values()
         ]
         blocks += [f"## Metrics, protocol `{protocol}`", _table(["editor", *study.metrics], lines)]
     return blocks
 
 
+def _named(run: Run) -> str:
+    return f"{run.name} (control)" if run.control else run.name
+
+
+def _meanings(study: Study) -> list[str]:
+    shown = [metric for metric in described()["metrics"] if metric["name"] in study.metrics]
+    return [
+        "## What the metrics mean",
+        "The control makes no edit at all, and is no part of a comparison for the best. It earns half of specificity: "
+        f"beside that stands what is above it, {BEYOND_NOTHING.name}.",
+        _table(["metric", "", "meaning"], legend(shown)),
+    ]
+
+
 def _differences(study: Study) -> list[str]:
     blocks = [
         "## Paired differences",
-        "Both editors on the same resampled images, in percentage points; `*`: the interval does not contain 0.",
+        "Both editors on the same resampled groups of records, in percentage points; `*`: the interval does not "
+        "contain 0.",
     ]
     names = list(study.runs)
     for title, pairs, columns in (
@@ -144,7 +161,7 @@ def _differences(study: Study) -> list[str]:
 def _beyond_the_paper(study: Study) -> list[str]:
     """The metrics of probes that none of the paper's metrics counts."""
     counted = {kind for metric in PAPER for kind in metrics()[metric].kinds}
-    return [metric for metric in study.metrics if not counted & {*metrics()[metric].kinds}]
+    return [metric for metric in study.metrics if not counted & {*shown_metrics()[metric].kinds}]
 
 
 def _findings(study: Study) -> list[str]:
@@ -153,6 +170,7 @@ def _findings(study: Study) -> list[str]:
         "A verdict follows from the paired interval alone. Where the paper found a difference, an interval on its side "
         "of 0 is `holds`, one on the other side `the opposite`. Where it found none, either is `a difference found`. "
         "An interval that contains 0 is `no difference found`, which does not show that there is none.",
+        f"Only on which side of 0 a difference lies is held against the paper, not its figures. {NOT_COMPARED}",
     ]
     header = ["difference", "in", "the paper", *(cell for p in study.protocols for cell in (f"`{p}`", "verdict"))]
     for title, claims in FINDINGS.items():
@@ -194,11 +212,11 @@ def _router(study: Study) -> list[str]:
 
 def _cost(study: Study) -> list[str]:
     lines = []
-    for name, run in study.runs.items():
+    for run in study.runs.values():
         cost, records = run.manifest["cost"], run.manifest["dataset"]["records"]
         lines.append(
             [
-                name,
+                _named(run),
                 f"{cost['edit_seconds'] / records:.3f}",
                 f"{cost['seconds']:.0f}",
                 str(cost["encoded_images"]),

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from fgvedit.evaluation.intervals import Figure
-from fgvedit.evaluation.metrics import metrics_from_rows, paired_differences, router_from_rows
+from fgvedit.evaluation.metrics import beyond_nothing, metrics_from_rows, paired_differences, router_from_rows
 from fgvedit.evaluation.rows import Row, checked_row
-from fgvedit.probes import metrics, probe_kinds
+from fgvedit.evaluation.summary import is_control
+from fgvedit.probes import probe_kinds, shown_metrics
 from fgvedit.util.files import read_json
 
 
@@ -24,10 +25,16 @@ class Run:
     manifest: Mapping[str, Any]
     rows: list[Row]
 
+    @property
+    def control(self) -> bool:
+        """Whether it is the run of no edit at all."""
+        return is_control(self.manifest)
+
     @cached_property
     def metrics(self) -> dict[str, Figure]:
-        """`<protocol>/<metric>` -> its figure."""
-        return metrics_from_rows(self.rows)
+        """`<protocol>/<metric>` -> its figure; `BEYOND_NOTHING` among them."""
+        figures = metrics_from_rows(self.rows)
+        return {**figures, **beyond_nothing(figures)}
 
     @cached_property
     def router(self) -> dict[str, dict[str, Figure]]:
@@ -44,10 +51,10 @@ def read_run(name: str, folder: Path) -> Run:
 
 
 class Study:
-    """Runs of different editors on the same records, and the paired differences between them."""
+    """Runs of different editors on the same records, the control last, and the paired differences between them."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        self.runs = {run.name: run for run in runs}
+        self.runs = {run.name: run for run in sorted(runs, key=lambda run: run.control)}
         self.manifest = runs[0].manifest
         self.protocols: list[str] = self.manifest["protocols"]
         self._differences: dict[tuple[str, str], dict[str, Figure]] = {}
@@ -56,7 +63,7 @@ class Study:
     def metrics(self) -> list[str]:
         """The metrics that the runs have, in the registry's order."""
         found = {name.partition("/")[2] for run in self.runs.values() for name in run.metrics}
-        return [metric for metric in metrics() if metric in found]
+        return [metric for metric in shown_metrics() if metric in found]
 
     @cached_property
     def kinds(self) -> list[str]:
@@ -74,6 +81,6 @@ class Study:
         return self._differences[pair].get(metric)
 
     def best_but(self, name: str, metric: str) -> str | None:
-        """The editor other than `name` with the highest `<protocol>/<metric>`."""
-        others = [run for run in self.runs.values() if run.name != name and metric in run.metrics]
+        """The editor other than `name` and the control with the highest `<protocol>/<metric>`."""
+        others = [run for run in self.runs.values() if run.name != name and not run.control and metric in run.metrics]
         return max(others, key=lambda run: run.metrics[metric]["value"]).name if others else None

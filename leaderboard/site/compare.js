@@ -38,7 +38,7 @@ function loaded(name, text) {
 }
 
 function nameOf(run) {
-  const text = (one, id) => `${one.editor}${id} · ${one.backbone} · ${one.data} · ${editsText(one)}`;
+  const text = (one, id) => `${editorText(one)}${id} · ${one.backbone} · ${one.data}${olderText(one)} · ${editsText(one)}`;
   const twice = pageData.runs.some((other) => other !== run && text(other, "") === text(run, ""));
   return text(run, twice ? ` (${run.id})` : "");
 }
@@ -118,7 +118,7 @@ function showDifferences(found, a, b) {
   const all = [...METRIC.keys()].map((metric) => [metric, found[`${protocol}/${metric}${point}`]]).filter(([, difference]) => difference);
   const most = Math.max(1, ...all.flatMap(([, [, low, high]]) => [Math.abs(low), Math.abs(high)]));
   document.getElementById("differences").replaceChildren(dataTable(
-    "A less B in percentage points, with the 95 % interval of a paired bootstrap over images", ["Metric", "A less B", "95 % interval", "Better beyond doubt", "To the left B, to the right A"],
+    "A less B in percentage points, with the 95 % interval of a paired bootstrap over groups of records", ["Metric", "A less B", "95 % interval", "Better beyond doubt", "To the left B, to the right A"],
     all.map(([metric, [value, low, high]]) => [metricHeader(metric), el("td", { class: "number" }, signed(value)),
       el("td", { class: "number" }, `${signed(low)} to ${signed(high)}`),
       el("td", {}, low > 0 ? el("b", { class: "a" }, `A: ${a.editor}`) : high < 0 ? el("b", { class: "b" }, `B: ${b.editor}`) : "cannot be told"),

@@ -12,15 +12,14 @@ from typing import Any
 import yaml
 
 from fgvedit import probes
-from fgvedit.evaluation.metrics import metrics_from_rows
+from fgvedit.evaluation.metrics import beyond_nothing, metrics_from_rows
 from fgvedit.evaluation.protocols import OWN as OWN_PROTOCOLS
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.rows import AnyRow
-from fgvedit.util.words import listed
+from fgvedit.evaluation.summary import NOT_COMPARED
 from leaderboard.board import STATUSES, Entry, Reported, hardware
+from leaderboard.notes import described_metrics, is_older
 from leaderboard.ranking import (
-    SCORE,
-    SCORED,
     Group,
     Sampled,
     comparable,
@@ -48,6 +47,11 @@ class Shown:
     group: Group
     sampled: Sampled
     curves: Curves
+
+    @property
+    def older(self) -> bool:
+        """Whether it is on data that are embedded here in another revision."""
+        return is_older(self.entry.result["manifest"]["dataset"])
 
 
 def shown(entry: Entry, rows: Sequence[AnyRow]) -> Shown:
@@ -93,36 +97,25 @@ def _at_points(rows: Sequence[AnyRow], field: str) -> Iterator[tuple[float, list
 
 
 def registry(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, Any]:
-    """Kinds of probes, metrics in the order of tables, protocols and statuses, each with what it means in one line.
+    """Kinds of probes, metrics in the order of tables, protocols and statuses, each with what it means in one line, and
+    how a paper's figures are to be read.
 
     Retired metrics are there where a run or a paper has them, and so are those that are not registered here.
     """
     names = [name for run in runs for name in run.sampled.values]
     names += [name for paper in reported for row in paper.rows for name in row["metrics"]]
-    there = {parts_of(name)[1]: None for name in names}
+    there = dict.fromkeys(parts_of(name)[1] for name in names)
     asked = {parts_of(name)[0] for name in names}
-    score = {
-        "name": SCORE,
-        "meaning": f"the harmonic mean of {listed(SCORED)}",
-        "needs_eyes": any(probes.metrics()[name].needs_eyes for name in SCORED),
-        "retired": False,
-    }
-    described = probes.described()
-    metrics = [score, *(one for one in described["metrics"] if not one["retired"] or one["name"] in there)]
-    unknown = there.keys() - {one["name"] for one in metrics}
-    meaning = "not registered where this page was made"
-    metrics += [
-        {"name": name, "meaning": meaning, "needs_eyes": False, "retired": False} for name in there if name in unknown
-    ]
     return {
-        "kinds": described["kinds"],
-        "metrics": metrics,
+        "kinds": probes.described()["kinds"],
+        "metrics": described_metrics(there),
         "protocols": [
             {"name": name, "meaning": protocols()[name].meaning, "checked": protocols()[name].checked}
             for name in protocols()
             if name in asked or name in OWN_PROTOCOLS  # others need not even be loadable here
         ],
         "statuses": STATUSES,
+        "not_compared": NOT_COMPARED,
     }
 
 
@@ -130,25 +123,29 @@ def registry(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, A
 
 
 class Ranks:
-    """How many runs of its group are better than a run, beyond doubt, in a metric; counted from their differences."""
+    """How many runs of its group are better than a run, beyond doubt, in a metric; counted from their differences. The
+    control is not ranked and not counted."""
 
     def __init__(self, runs: Sequence[Shown]) -> None:
-        self._groups = {run.entry.id: run.group for run in runs}
+        ranked = [run for run in runs if not run.sampled.control]
+        self._groups = {run.entry.id: run.group for run in ranked}
         self._below = {
-            run.entry.id: {name: 0 for name in run.sampled.values if name in run.sampled.resampled} for run in runs
+            run.entry.id: {name: 0 for name in run.sampled.values if name in run.sampled.resampled} for run in ranked
         }
 
     def count(self, run: Shown, found: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
         """`found`: the run's `differences`."""
+        if run.sampled.control:
+            return
         for other, by_name in found.items():
-            if self._groups[other] == run.group:
+            if self._groups.get(other) == run.group:
                 for name, (_, low, high) in by_name.items():
                     self._below[run.entry.id][name] += high < 0
                     self._below[other][name] += low > 0
 
     def of(self, run: Shown) -> dict[str, int]:
         """Metric -> the run's rank in it."""
-        return {name: 1 + below for name, below in self._below[run.entry.id].items()}
+        return {name: 1 + below for name, below in self._below.get(run.entry.id, {}).items()}
 
 
 def board(runs: Sequence[Shown], ranks: Ranks, reported: Sequence[Reported]) -> dict[str, Any]:
@@ -177,10 +174,12 @@ def summary(run: Shown) -> dict[str, Any]:
     return {
         "id": entry.id,
         "editor": manifest["editor"]["name"],
+        "control": run.sampled.control,
         "backbone": run.group.backbone,
         "weights": run.group.weights[:8],
         "input_mode": run.group.input_mode,
         "data": f"{run.group.dataset}/{run.group.split}@{run.group.revision[:8]}",
+        "older": run.group.dataset if run.older else "",  # of which data it is an older revision
         "records": run.group.records,
         "sequence": run.group.sequence,
         "group": "\t".join(map(str, asdict(run.group).values())),
@@ -194,8 +193,9 @@ def summary(run: Shown) -> dict[str, Any]:
 
 
 def _metrics(run: Shown) -> dict[str, list[float]]:
-    """name -> [value, low, high], the score of each protocol among them."""
-    found = {name: [m["value"], m["low"], m["high"]] for name, m in run.entry.result["metrics"].items()}
+    """name -> [value, low, high], the score of each protocol and what is derived among them."""
+    figures = run.entry.result["metrics"]
+    found = {name: [m["value"], m["low"], m["high"]] for name, m in {**figures, **beyond_nothing(figures)}.items()}
     for name, value in run.sampled.values.items():
         if name not in found and name in run.sampled.resampled:
             found[name] = [value, *ends(run.sampled, name)]
@@ -216,7 +216,7 @@ def page_of_run(run: Shown, row: Mapping[str, Any], others: Sequence[Shown]) -> 
         "manifest": entry.result["manifest"],
         "router": entry.result["router"],
         "command": command(entry.result["manifest"]),
-        "ranked": sum(other.group == run.group for other in others),
+        "ranked": sum(other.group == run.group and not other.sampled.control for other in others),
         "others": sum(other is not run and _share_probes(run, other) for other in others),
     }
 

@@ -58,8 +58,9 @@ function readState() {
   show();
 }
 
-// The columns of the table: {key, name, value(row) to sort by, cell(row), up: whether small is good}.
-function columns() {
+// The columns of the table: {key, name, value(row) to sort by, cell(row), up: whether small is good}. `kept`: the rows
+// that are shown; what is retired has a column where one of them has it.
+function columns(kept) {
   const protocol = controls.protocol.value, point = state.track === "sequence" ? controls.at.value : "";
   const ranked = controls.rank.value;
   const about = { key: "editor", name: "Editor", value: (row) => row.editor.toLowerCase(), up: true, cell: editorCell };
@@ -77,7 +78,7 @@ function columns() {
   const rank = { key: "rank", name: "Rank", up: true, value: (row) => row.ranks[full(ranked)],
     cell: (row) => el("td", { class: "rank" }, rankText(row, full(ranked))) };
   const metrics = [ranked, ...[...METRIC.keys()].filter((name) => name !== ranked)]
-    .filter((name) => rows.some((row) => row.metrics[full(name)]))
+    .filter((name) => (METRIC.get(name).retired ? kept : rows).some((row) => row.metrics[full(name)]))
     .map((name) => ({ key: name, name, up: false, number: true, ranked: name === ranked,
       value: (row) => row.metrics[full(name)]?.[0],
       cell: (row) => {
@@ -91,6 +92,7 @@ function columns() {
 // "=" before a rank says that it is shared.
 function rankText(row, name) {
   const rank = row.ranks[name];
+  if (row.control) return el("span", { class: "tag", title: NO_EDIT }, "control");
   if (!rank) return el("span", { title: "not ranked" }, "–");
   const tied = rows.some((other) => other !== row && other.group === row.group && other.ranks[name] === rank);
   return tied ? [el("span", { class: "tied", title: "shared" }, "="), String(rank)] : String(rank);
@@ -115,15 +117,16 @@ function shown(row) {
 function show() {
   for (const id of ["protocol", "rank"]) controls[id].closest("label").hidden = state.track === "cost";
   controls.at.closest("label").hidden = state.track !== "sequence";
-  const all = columns();
-  const standard = state.track === "cost" ? "seconds_per_edit" : controls.rank.value;
+  const kept = rows.filter(shown);
+  const all = columns(kept);
+  const standard = state.track === "cost" ? "seconds_per_edit" : "rank";
   const by = all.find((column) => column.key === state.sort) || all.find((column) => column.key === standard) || all[0];
   const up = state.order && by.key === state.sort ? state.order === "up" : by.up;
-  const kept = rows.filter(shown);
+  const ranked = all.find((column) => column.ranked);
   const groups = grouped(kept);
   const header = el("tr", {}, all.map((column) => {
     const sorted = column === by;
-    return el("th", { scope: "col", class: [column.number && "number", column.key].filter(Boolean).join(" "),
+    return el("th", { scope: "col", class: [column.number && "number", column.key.replaceAll(" ", "")].filter(Boolean).join(" "),
       "aria-sort": sorted ? (up ? "ascending" : "descending") : "none" },
       el("button", { type: "button", title: METRIC.get(column.key)?.meaning,
         onclick: () => sortBy(column, sorted ? !up : column.up) }, METRIC.has(column.key) ? metricName(column.key) : column.name));
@@ -131,8 +134,9 @@ function show() {
   const focused = document.activeElement?.closest?.("#table th")?.classList.value;
   table.tHead.replaceChildren(header);
   [...table.tBodies].forEach((body) => body.remove());
-  for (const group of [...groups.values()].sort((a, b) => Boolean(a[0].paper) - Boolean(b[0].paper) || b.length - a.length)) {
-    group.sort((a, b) => compareValues(by.value(a), by.value(b), up));
+  for (const group of [...groups.values()].sort((a, b) => apart(a[0]) - apart(b[0]) || b.length - a.length)) {
+    group.sort((a, b) => Boolean(a.control) - Boolean(b.control) || compareValues(by.value(a), by.value(b), up) ||
+      (ranked ? compareValues(ranked.value(a), ranked.value(b), false) : 0));
     table.append(el("tbody", {},
       el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: all.length }, el("span", {}, heading(group[0])))),
       group.map((row) => el("tr", { "data-run": row.id }, all.map((column) => column.cell(row))))));
@@ -148,6 +152,11 @@ function grouped(list) {
   const groups = new Map();
   for (const row of list) groups.set(row.group, [...(groups.get(row.group) || []), row]);
   return groups;
+}
+
+// Where a group stands: runs on the embedded data first, then those on older ones, and what papers report last.
+function apart(row) {
+  return row.paper ? 2 : row.older ? 1 : 0;
 }
 
 function sortBy(column, up) {
@@ -168,7 +177,7 @@ function heading(row) {
   if (row.paper) {
     return [`${row.data} on ${row.backbone} `, el("span", { class: "note" }, "reported in ",
       outside(row.paper.link, row.paper.title), `, ${row.paper.table}; not computed again, not ranked`,
-      row.paper.note && [". ", el("bdi", {}, row.paper.note)])];
+      ". ", row.paper.note && [el("bdi", {}, row.paper.note), " "], pageData.registry.not_compared)];
   }
   const where = `${row.data} on ${row.backbone}`;
   return [where, el("span", { class: "note" }, groupText(row, pageData.runs).slice(where.length))];
@@ -183,10 +192,12 @@ function caption() {
 
 document.getElementById("legend").append(
   el("p", {}, "A rank is 1 more than the number of runs that are better beyond doubt: the 95 % interval of their paired " +
-    "difference, from a bootstrap over images, lies above 0. “=” marks a rank that is shared. Runs are ranked among those on the same records, backbone and number of sequential edits."),
+    "difference, from a bootstrap over groups of records, lies above 0. “=” marks a rank that is shared. Runs are ranked among those on the same records, backbone and number of sequential edits."),
+  el("p", {}, el("span", { class: "tag" }, "control"),
+    ` ${NO_EDIT} Doing nothing earns half of specificity; beside it stands what is above that, ${BEYOND_NOTHING}.`),
   el("h3", {}, "Metrics"),
-  el("dl", {}, METRICS.flatMap(({ name, meaning, retired }) =>
-    [el("dt", {}, metricName(name)), el("dd", {}, meaning, retired && " (of earlier data: its probes are not built any more)")])),
+  el("dl", {}, METRICS.flatMap(({ name, meaning }) =>
+    [el("dt", {}, metricName(name)), el("dd", {}, meaning)])),
   el("h3", {}, "Protocols"),
   el("dl", {}, PROTOCOLS.flatMap(({ name }) => [el("dt", {}, name), el("dd", {}, protocolText(name))])),
   el("h3", {}, "Status"),

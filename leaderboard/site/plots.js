@@ -24,7 +24,7 @@ function runs() {
   const own = pageData.runs.filter((run) => run.group === group && run.protocols.includes(controls.protocol.value));
   return own.map((run) => {
     const twice = own.some((other) => other !== run && other.editor === run.editor);
-    return { ...run, index: names.indexOf(run.editor), label: twice ? run.id : run.editor,
+    return { ...run, index: names.indexOf(run.editor), label: twice ? run.id : editorText(run),
       by: metricsOf(run, controls.protocol.value, evaluationPoint()) };
   });
 }
@@ -115,8 +115,9 @@ const plane = figure({
   },
   numbers: () => ({
     caption: "Specificity and locality, in percent with 95 % intervals",
-    header: ["Editor", "Locality", "Specificity"],
-    rows: points((run) => run.by.locality, (run) => run.by.specificity).map(({ run, x, y }) => [run.label, valueCell(x), valueCell(y)]),
+    header: ["Editor", "Locality", "Specificity", BEYOND_NOTHING],
+    rows: points((run) => run.by.locality, (run) => run.by.specificity)
+      .map(({ run, x, y }) => [run.label, valueCell(x), valueCell(y), valueCell(run.by[BEYOND_NOTHING])]),
   }),
 });
 

@@ -8,10 +8,11 @@ const series = run.protocols.flatMap((protocol) => points.map(([point, when]) =>
 document.getElementById("title").append(el("bdi", {}, run.editor), " on ", el("bdi", {}, run.backbone));
 document.getElementById("about").append(el("div", {},
   el("div", { class: "bar" }, statusTag(run.status), el("span", { class: "muted" }, STATUS[run.status])),
+  run.control && el("div", { class: "bar" }, el("span", { class: "tag" }, "control"), el("span", { class: "muted" }, NO_EDIT)),
   submission.description && el("p", {}, el("bdi", {}, submission.description)),
   el("p", {}, "Submitted as ", outside(submission.link, el("bdi", {}, submission.name)), ` on ${submission.submitted}.`),
   submission.reproduced && reproducedText(submission.reproduced),
-  el("p", {}, `${count(run.records)} records of ${run.data}, ${editsText(run)}, seed ${run.seed}, on `, el("bdi", {}, run.hardware), ` in ${run.dtype}.`)));
+  el("p", {}, `${count(run.records)} records of ${run.data}${olderText(run)}, ${editsText(run)}, seed ${run.seed}, on `, el("bdi", {}, run.hardware), ` in ${run.dtype}.`)));
 
 function reproducedText({ by, link, date, agreement }) {
   return el("p", {}, "Reproduced by ", outside(link, el("bdi", {}, by)), ` on ${date}: ${count(agreement.equal)} of ` +
@@ -22,7 +23,7 @@ function reproducedText({ by, link, date, agreement }) {
 const fullName = ({ protocol, point }, metric) => `${protocol}/${metric}${point}`;
 const known = [...METRIC.keys()].filter((metric) => series.some((one) => run.metrics[fullName(one, metric)]));
 document.getElementById("metrics").append(dataTable(
-  `In percent with 95 % intervals; in brackets the rank among ${count(pageData.ranked)} ${pageData.ranked === 1 ? "run" : "runs"} on the same records, backbone and edits`,
+  "In percent with 95 % intervals" + (run.control ? "" : `; in brackets the rank among ${count(pageData.ranked)} ${pageData.ranked === 1 ? "run" : "runs"} on the same records, backbone and edits`),
   ["Metric", ...series.map((one) => one.label)],
   known.map((metric) => [
     metricHeader(metric),

@@ -6,6 +6,8 @@ const PAGES = [["index.html", "Table"], ["plots.html", "Plots"], ["compare.html"
 // protocols, and the statuses of runs.
 const { kinds: KINDS, metrics: METRICS, protocols: PROTOCOLS, statuses: STATUS } = pageData.registry;
 const METRIC = new Map(METRICS.map((metric) => [metric.name, metric]));
+const BEYOND_NOTHING = METRICS.find(({ derived }) => derived).name; // of specificity, and shown beside it
+const NO_EDIT = "No edit at all: not ranked, and not counted in the ranks of others."; // what the control is
 const MINUS = "\u2212";
 // What a run cost: its name, how a number of it is written, where it is found in a run, and its unit on an axis.
 const COSTS = {
@@ -30,10 +32,10 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 document.body.append(el("footer", {}, el("p", {},
   "Fine-grained visual knowledge editing: change what a multimodal model says about one entity of an image, and nothing " +
-  "else. Percent, with 95 % intervals from a bootstrap over images. ◉ marks what needs eyes: questions that only the image settles.")));
+  "else. Percent, with 95 % intervals from a bootstrap over groups of records. ◉ marks what needs eyes: questions that only the image settles.")));
 
 function percent(value) {
-  return value === undefined || value === null ? "" : value.toFixed(2);
+  return value === undefined || value === null ? "" : value.toFixed(2).replace("-", MINUS);
 }
 
 function signed(value) {
@@ -78,10 +80,11 @@ function runPage(id) {
   return `${pageData.root}runs/${encodeURIComponent(id)}.html`;
 }
 
-// A metric's name as elements; a mark says that it needs eyes.
+// A metric's name as elements; marks say that it needs eyes, and that it is retired.
 function metricName(name) {
-  const eyes = METRIC.get(name)?.needs_eyes;
-  return [name, eyes && el("span", { class: "eyes", role: "img", "aria-label": "needs eyes", title: "only the image settles what it asks" }, "◉")];
+  const { needs_eyes: eyes, retired } = METRIC.get(name) || {};
+  return [name, eyes && el("span", { class: "eyes", role: "img", "aria-label": "needs eyes", title: "only the image settles what it asks" }, "◉"),
+    retired && el("span", { class: "note", title: "of earlier data: its probes are not built any more" }, " (retired)")];
 }
 
 // The same with what it means below it.
@@ -89,15 +92,17 @@ function metricHeader(name) {
   return el("th", { scope: "row" }, metricName(name), el("span", { class: "between" }, METRIC.get(name).meaning));
 }
 
-// [value, text] pairs of metrics, for `fill`, of which the text under the pointer says what they mean.
+// [value, text] pairs of metrics, for `fill`, of which the text under the pointer says what they mean; those that runs
+// do not store are left out.
 function metricOptions(metrics = METRICS) {
-  return metrics.map(({ name, meaning }) => [name, name, meaning]);
+  return metrics.filter(({ derived }) => !derived)
+    .map(({ name, meaning, retired }) => [name, retired ? `${name} (retired)` : name, meaning]);
 }
 
 // What a protocol asks, and whether its scores were computed again.
 function protocolText(name) {
   const found = PROTOCOLS.find((one) => one.name === name);
-  if (!found) return "not registered where this page was made";
+  if (!found) return "not registered where this was made";
   return found.meaning + (found.checked ? "" : "; its scores are as the run wrote them");
 }
 
@@ -107,8 +112,8 @@ function statusTag(status) {
 
 // The ends of an interval, shorter than its value.
 function ends(low, high) {
-  const short = (value) => (value === 0 || value === 100 ? String(value) : value.toFixed(1));
-  return `${short(low)}–${short(high)}`;
+  const short = (value) => (value === 0 || value === 100 ? String(value) : value.toFixed(1).replace("-", MINUS));
+  return short(low) + (low < 0 ? " to " : "–") + short(high);
 }
 
 // A cell of a value with its interval.
@@ -156,7 +161,16 @@ function inOrder(names) {
 function groupText(run, runs) {
   const text = (one) => `${one.data} on ${one.backbone}, ${count(one.records)} records, ${editsText(one)}`;
   const alike = runs.some((other) => other.group !== run.group && text(other) === text(run));
-  return text(run) + (alike ? ` (weights ${run.weights}, ${run.input_mode} input)` : "");
+  return text(run) + (alike ? ` (weights ${run.weights}, ${run.input_mode} input)` : "") + olderText(run);
+}
+
+function olderText({ older }) {
+  return older && `, an older revision of ${older}`;
+}
+
+// An editor's name; a mark says that it is the control.
+function editorText(run) {
+  return run.control ? `${run.editor} (control)` : run.editor;
 }
 
 function editsText(run) {

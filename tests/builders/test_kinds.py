@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from official_vqa import Folder, by_id
 from rows import image_ref, make_probe, make_row
 
 import fgvedit
@@ -17,7 +18,6 @@ from builders.parquet import write_rows
 from builders.publish.__main__ import main as publish
 from builders.review.apply import apply_marks
 from builders.review.page import write_page
-from builders.scenes.records import split_rows
 from builders.validate.__main__ import main as validate
 from builders.validate.sources import open_source
 from fgvedit import probes
@@ -48,14 +48,6 @@ def hearsay(registry: pytest.MonkeyPatch, tmp_path: Path) -> None:
     registry.syspath_prepend(tmp_path)
     point = EntryPoint("hearsay", "a_package_from_outside:KIND", probes.KINDS_GROUP)
     registry.setattr(probes, "entry_points", lambda group: [point] if group == probes.KINDS_GROUP else [])
-    forget_kinds()
-
-
-@pytest.fixture
-def retired(registry: pytest.MonkeyPatch) -> None:
-    """As if `reference_out` were retired."""
-    kinds = [replace(kind, retired=kind.name == "reference_out") for kind in probes.OWN_KINDS]
-    registry.setattr(probes, "OWN_KINDS", tuple(kinds))
     forget_kinds()
 
 
@@ -103,7 +95,7 @@ def test_a_kind_from_outside_is_validated_reviewed_and_published(hearsay: None, 
     publish([str(tmp_path / "two"), *options])
     card = (tmp_path / "repo" / "README.md").read_text()
     assert "| `hearsay` | what others say of the edited entity | the entailed answer |" in card
-    assert "| probes `hearsay` | 1 |" in card and "reference_in" not in card
+    assert "| probes `hearsay` | 1 |" in card and "portability" not in card
     assert "in_scope, hearsay" in (tmp_path / "repo" / "croissant.json").read_text()
 
 
@@ -115,7 +107,7 @@ def test_a_kind_from_outside_is_held_to_what_it_says_of_itself(hearsay: None, tm
     assert found(tmp_path / "none") == {"required_kinds": ["no record has 'hearsay'"]}
 
 
-def test_a_retired_kind_is_read_and_shown_but_not_built(retired: None, tmp_path: Path) -> None:
+def test_a_retired_kind_is_read_and_shown_and_refused_in_what_is_built(tmp_path: Path) -> None:
     data = write(tmp_path / "data", "reference_out")
     assert [probe.kind for probe in load_records(str(data), "test").records[0].probes][5] == "reference_out"
     write_page(str(data), tmp_path / "page")
@@ -123,8 +115,15 @@ def test_a_retired_kind_is_read_and_shown_but_not_built(retired: None, tmp_path:
     [(check, details)] = found(data).items()
     assert check == "probe_kind" and len(details) == 2
     assert details[0].startswith("probe kind 'reference_out' is retired: it is read in older data")
-    built = {probe["kind"] for row in split_rows("test", 4, 0) for probe in row["probes"]}
-    assert "reference_in" in built and "reference_out" not in built
+
+
+def test_no_probe_of_a_retired_kind_is_built(small: Folder, registry: pytest.MonkeyPatch) -> None:
+    kinds = [replace(kind, retired=kind.name in ("no_image", "in_scope")) for kind in probes.OWN_KINDS]
+    registry.setattr(probes, "OWN_KINDS", tuple(kinds))
+    forget_kinds()
+    records = by_id(small.build("out", "--limit", "4")).values()
+    kept = {"rephrase", "out_of_scope", "text_locality", "other_image"}
+    assert len(records) == 4 and {probe.kind for record in records for probe in record.probes} == kept
 
 
 def test_the_data_card_says_of_each_kind_what_the_registry_says() -> None:

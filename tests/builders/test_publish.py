@@ -218,7 +218,7 @@ def test_the_card_counts_what_is_there(folder, out):
     assert counted["images"] == "6 | 4"
     assert counted["probes `other_image`"] == counted["probes `in_scope`"] == "3 | 2"
     assert counted["targets: other"] == "3 | 2" and counted["targets: yes/no"] == "0 | 0"
-    assert "probes `reference_in`" not in counted
+    assert "probes `portability`" not in counted
     assert (out / "labels/rules.jsonl").read_bytes() == (folder / "labels.jsonl").read_bytes()
     assert "**embedded**" in text and "Flickr" in text
 

@@ -110,6 +110,7 @@ def test_a_released_record_is_read_field_by_field(tmp_path: Path, photos: Path) 
     ]
     assert [r.id for r in loaded.records] == ["released-train-00000", "released-train-00001"]
     assert load_records(str(out)).records[0].id == "released-test-00000"
+    assert pq.read_table(out / "train-00000.parquet")["group"].to_pylist() == [r.image.image_id for r in loaded.records]
     assert anomalies(out) == {}
     labels = [json.loads(line) for line in (out / "labels.jsonl").read_text().splitlines()]
     assert [label["id"] for label in labels] == [*(r.id for r in loaded.records), "released-test-00000"]

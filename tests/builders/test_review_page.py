@@ -16,7 +16,7 @@ from rows import image_ref, make_probe, make_row
 
 from builders.parquet import write_rows
 from builders.review.page import write_page
-from fgvedit.probes import changes, probe_kinds
+from fgvedit.probes import changes, kind_of, probe_kinds
 
 
 class Page(Opened):
@@ -312,8 +312,8 @@ def test_texts_of_the_data_are_text(browser: Any, tmp_path: Path) -> None:
 
 def test_what_is_to_be_right_stands_beside_each_question(browser: Any, tmp_path: Path) -> None:
     other = {"image": {"bytes": image_ref(5).data, "path": None}, "image_id": "image-5"}
-    shows: dict[str, dict[str, Any]] = {"text_locality": {}, "other_image": other}
-    probes = [make_probe(kind, f"says-{kind}", **shows.get(kind, {"image_id": "image-0"})) for kind in probe_kinds()]
+    shows: dict[str, dict[str, Any]] = {"none": {}, "other": other, "own": {"image_id": "image-0"}}
+    probes = [make_probe(kind, f"says-{kind}", **shows[kind_of(kind).image]) for kind in probe_kinds()]
     row = make_row(0, probes=probes)
     page = other_page(browser, tmp_path, [row], labels=json.dumps(label("record-0", "of a rule")))
     edit = page.tab.get_by_role("group", name="The edit", exact=True).inner_text()
@@ -324,7 +324,7 @@ def test_what_is_to_be_right_stands_beside_each_question(browser: Any, tmp_path:
         assert ("After the edit the answer is to be" in text) == changes(kind)
         assert ("stays" in text) == (not changes(kind))
         assert f"“says-{kind}”" in text
-        assert page.item(number + 1).locator("img").count() == (kind == "other_image")
+        assert page.item(number + 1).locator("img").count() == (kind_of(kind).image == "other")
         assert ("in scope of a rule" in text) == (kind == "in_scope")
     sight = page.tab.locator(".sight").inner_text()
     assert "Labelled by rules, policy plain" in sight and "target: of a rule" in sight

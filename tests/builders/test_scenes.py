@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,9 @@ def test_no_single_view_tells_what_is_in_scope(every):
     seen: dict[tuple, Counter] = defaultdict(Counter)
     for one in every:
         record = one.record
-        for place, probe in enumerate(probe for probe in record.probes if probe.kind in HARD):
+        for place, probe in enumerate(record.probes):
+            if probe.kind not in HARD:
+                continue
             seen["text", record.edit.fact, probe.question][probe.kind] += 1
             seen["image and edit", record.edit.key][probe.kind] += 1
             seen["image and question", record.image.key, probe.question][probe.kind] += 1
@@ -241,38 +244,62 @@ def test_the_other_image_gives_the_old_answer_in_half(groups):
         for one in group:
             (probe,) = one.record.probes_of("other_image")
             assert probe.image is not None and probe.question == one.record.question
-            scene = look(probe.image)
-            assert probe.answer == value(the_one(scene, one.asked.name), one.asked.attribute) != one.record.target
+            if drawn(probe.image):
+                scene = look(probe.image)
+                assert probe.answer == value(the_one(scene, one.asked.name), one.asked.attribute)
+            assert probe.answer != one.record.target
             assert probe.image.key not in {other.record.image.key for other in group}
             said.append(probe.answer == one.record.answer)
         assert said.count(True) == EDITS / 2
 
 
+def drawn(image: ImageRef) -> bool:
+    """Whether it is a scene as it is drawn, whose cards can be read exactly, and not seen another way."""
+    return image.data.startswith(b"\x89PNG")
+
+
 def test_the_other_value_is_all_that_differs(every):
+    nearer = []
     for one in every[::3]:
         (probe,) = one.record.probes_of("other_value")
         assert probe.image is not None and probe.question == one.record.question
-        scene, attribute = look(probe.image), one.asked.attribute
         assert probe.answer not in (one.record.answer, one.record.target)
-        changed, entity = with_edit(one.scene, one.entity, attribute, probe.answer)
-        assert Counter(scene.entities) == Counter(changed.entities)
-        assert the_one(scene, one.asked.name) == entity
+        changed, entity = with_edit(one.scene, one.entity, one.asked.attribute, probe.answer)
+        assert the_one(changed, one.asked.name) == entity
+        if drawn(probe.image):
+            assert Counter(look(probe.image).entities) == Counter(changed.entities)
+        else:
+            cells = {one.entity.cell, entity.cell}
+            said = ImageRef("", encode(render(changed)))
+            seen, as_said, own = (_small(image, cells) for image in (probe.image, said, one.record.image))
+            nearer.append(seen @ as_said > seen @ own)
+    assert np.mean(nearer) > 0.97 and 0.4 < len(nearer) / len(every[::3]) < 0.6
+
+
+def test_how_a_picture_looks_does_not_tell_its_kind(reads):
+    for kind in ("other_image", "other_value"):
+        images = [probe.image for one in reads["test"] for probe in one.record.probes_of(kind)]
+        assert 0.4 < sum(map(drawn, images)) / len(images) < 0.6
 
 
 def test_another_view_looks_most_like_its_own_scene(reads):
     own = {one.record.image.key: one.record.image for one in reads["test"]}
     views = {one.record.image.key: one.record.probes_of("other_view")[0].image for one in reads["test"]}
     small = [np.stack([_small(images[key]) for key in own]) for images in (own, views)]
-    assert ((small[1] @ small[0].T).argmax(axis=1) == np.arange(len(own))).mean() > 0.99
+    # the two images of a group differ in two cards alone, perhaps by the number of pictures
+    assert ((small[1] @ small[0].T).argmax(axis=1) == np.arange(len(own))).mean() > 0.97
     for one in reads["test"]:
         (probe,) = one.record.probes_of("other_view")
         assert (probe.question, probe.answer) == (one.record.question, one.record.target)
 
 
-def _small(image: ImageRef) -> np.ndarray:
-    """(m,): what the image shows, less its mean, of length 1."""
-    pixels = np.asarray(image.open().resize((48, 48)), dtype=np.float32).ravel()
-    return (pixels - pixels.mean()) / np.linalg.norm(pixels - pixels.mean())
+def _small(image: ImageRef, cells: Collection[int] = range(9)) -> np.ndarray:
+    """(m,): what the image shows in these cells, less its mean, of length 1."""
+    pixels = np.asarray(image.open().resize((48, 48)), dtype=np.float32)
+    shown = np.concatenate(
+        [pixels[c // 3 * 16 : c // 3 * 16 + 16, c % 3 * 16 : c % 3 * 16 + 16].ravel() for c in cells]
+    )
+    return (shown - shown.mean()) / np.linalg.norm(shown - shown.mean())
 
 
 def test_without_an_image(every):
@@ -384,8 +411,7 @@ def test_the_shipped_texts_are_what_the_builder_draws(split):
     shipped = pq.read_table(DATA / f"scenes-{split}.parquet", columns=["question", "target", "probes"]).to_pylist()
     for row, record in zip(shipped[:200], records, strict=False):
         assert (row["question"], row["target"]) == (record.question.text, record.edited.target)
-        drawn = [(probe["kind"], probe["question"], probe["answer"]) for probe in row["probes"]]
-        assert drawn[: len(record.probes)] == list(record.probes)
+        assert set(record.probes) <= {(probe["kind"], probe["question"], probe["answer"]) for probe in row["probes"]}
 
 
 @pytest.mark.slow

@@ -22,15 +22,18 @@ from rows import make_probe, make_row
 
 import builders.validate
 from builders.parquet import write_rows
+from builders.review.reading import rows as read_rows
 from builders.validate.__main__ import main
 from builders.validate.perceptual_hash import BITS, near_pairs
+from builders.validate.sources import open_source
 from builders.validate.texts import answer_type, gives_away, is_mojibake
 from fgvedit import dataset
 from fgvedit.dataset import load_records
-from fgvedit.schema import ImageRef, features
+from fgvedit.schema import NO_ANSWER, ImageRef, features
 from fgvedit.util.errors import FGVEditError, command_line
 
 Rows = list[dict[str, Any]]
+QUESTION = "What colour is the card?"
 SCHEMA = json.loads((Path(builders.validate.__file__).parent / "report.schema.json").read_text())
 
 
@@ -54,9 +57,12 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
         make_probe("in_scope", "yes", image_id=name, question="Is the card blue or not?"),
         make_probe("out_of_scope", "2", image_id=name, question="How many dogs are there?"),
         make_probe("text_locality", "Paris", question="What is the capital of France?"),
-        make_probe("other_image", "green", encoded(picture(number + 1000)), other, question="What colour is the card?"),
+        make_probe("other_image", "green", encoded(picture(number + 1000)), other, question=QUESTION),
+        make_probe("other_view", "blue", encoded(picture(number + 2000)), f"view-{number}", question=QUESTION),
+        make_probe("other_value", "green", encoded(picture(number + 3000)), f"value-{number}", question=QUESTION),
+        make_probe("no_image", NO_ANSWER, question=QUESTION),
     ]
-    made = make_row(number, image_id=name, image=encoded(picture(number)), probes=probes)
+    made = make_row(number, image_id=name, image=encoded(picture(number)), question=QUESTION, probes=probes)
     return {**made, **changes}
 
 
@@ -102,11 +108,11 @@ def test_what_is_right_passes_and_is_counted(tmp_path, capsys):
     folder = write(tmp_path / "data", data())
     report, code = found(folder)
     assert code == 0 and report["passed"] and counts(report) == {}
-    assert report["images"] == 10
+    assert report["images"] == 20
     assert report["splits"]["train"] == {
         "records": 3,
-        "images": 6,
-        "probes": dict.fromkeys(["in_scope", "other_image", "out_of_scope", "rephrase", "text_locality"], 3),
+        "images": 12,
+        "probes": dict.fromkeys(sorted(probe["kind"] for probe in row(0)["probes"]), 3),
         "targets": {"yes/no": 0, "number": 0, "other": 3},
     }
     assert "passed: 0 errors, 0 warnings" in capsys.readouterr().out
@@ -131,9 +137,11 @@ def test_a_part_of_the_embedded_data_passes(tmp_path):
 
 
 def test_warnings_alone_are_no_failure(tmp_path, capsys):
-    report, code = found(write(tmp_path / "data", {"test": [row(1, question="Name the card's colour")]}))
-    assert code == 0 and report["passed"] and counts(report) == {"question_mark": 1}
-    assert "passed: 0 errors, 1 warnings" in capsys.readouterr().out
+    report, code = found(
+        write(tmp_path / "data", {"test": [row(1, question="Name the card's colour", probes=row(1)["probes"][:7])]})
+    )
+    assert code == 0 and report["passed"] and counts(report) == {"question_mark": 1, "probe_words": 3}
+    assert "passed: 0 errors, 4 warnings" in capsys.readouterr().out
 
 
 # -- one fault, found by its name ----------------------------------------------------------------------------------
@@ -169,7 +177,15 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         change_probe(2, image=encoded(picture(77)), image_id="other"),
         "probe_image",
     ),
-    "other_image about its own": (add_probe("other_image", "red", image_id=OWN), "probe_image"),
+    "other_view about its own image": (change_probe(5, image=None, image_id=OWN), "probe_image"),
+    "no_image with an image": (change_probe(7, image=encoded(picture(77)), image_id="other"), "probe_image"),
+    "no_image in other words": (change_probe(7, question="Which colour is that card?"), "no_image_words"),
+    "other_image in other words": (change_probe(4, question="Which colour is that card?"), "probe_words"),
+    "other_view in other words": (change_probe(5, question="Which colour is that card?"), "probe_words"),
+    "other_value in other words": (change_probe(6, question="Which colour is that card?"), "probe_words"),
+    "no group": (change(group=None), "group"),
+    "a group without a name": (change(group=" "), "group"),
+    "a group of another split": (change(group="image-0"), "group_in_splits"),
     "an image of another split": (
         change_probe(4, image=encoded(picture(0)), image_id="image-0"),
         "image_in_splits",
@@ -188,6 +204,11 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         add_probe("out_of_scope", "blue", image_id=OWN, question="What colour is the card?"),
         "contradiction",
     ),
+    "another view with the old answer": (change_probe(5, answer="red"), "contradiction"),
+    "one picture as another view and with another value": (
+        change_probe(6, image=encoded(picture(2011)), image_id="view-11"),
+        "contradiction",
+    ),
     "a rephrasing with another answer": (change_probe(0, answer="green"), "contradiction"),
     "a probe twice": (add_probe("out_of_scope", "2", image_id=OWN, question="How many dogs are there?"), "probe_twice"),
     "an answer of an article": (change_probe(2, answer="the"), "empty_text"),
@@ -203,7 +224,7 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "a box of three": (change(entity={"name": "card", "box": [1.0, 2.0, 3.0]}), "box"),
     "one kind less": (lambda row: row["probes"].pop(), "kinds_of_each"),
 }
-WARNINGS = ("probe_twice", "question_mark", "answer_in_question", "box", "kinds_of_each")
+WARNINGS = ("probe_twice", "question_mark", "answer_in_question", "box", "kinds_of_each", "probe_words")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -230,7 +251,7 @@ def test_a_kind_that_none_has(tmp_path):
 def test_kinds_that_some_lack_are_counted(tmp_path):
     splits = data()
     for one in splits["train"][1:]:
-        del one["probes"][4]
+        del one["probes"][7]
     report, _ = found(write(tmp_path / "data", splits))
     assert counts(report) == {"kinds_of_each": 2}
     assert example(report, "kinds_of_each")["record"] == "record-1"
@@ -258,7 +279,8 @@ def test_the_same_edit_again(tmp_path):
 def test_the_same_edit_in_the_other_split(tmp_path):
     splits = data()
     splits["test"].append(row(1, id="twin"))
-    assert set(counts(found(write(tmp_path / "data", splits))[0])) == {"image_in_splits", "edit_in_splits"}
+    checks = {"image_in_splits", "group_in_splits", "edit_in_splits"}
+    assert set(counts(found(write(tmp_path / "data", splits))[0])) == checks
 
 
 # -- images that look the same -------------------------------------------------------------------------------------
@@ -311,7 +333,7 @@ def test_copies_of_real_photos(real_data, tmp_path, how):
         ],
     }
     for one in splits["test"]:
-        one["probes"][0]["answer"] = "red"
+        one["probes"][0]["answer"] = one["probes"][5]["answer"] = "red"
     report, _ = found(write(tmp_path / "data", splits))
     assert counts(report) == {"look_in_splits": len(images) // 2}
 
@@ -341,7 +363,7 @@ def test_an_image_is_decoded_once(tmp_path, monkeypatch):
     splits = data()
     splits["train"] += [row(n, id=f"more-{n}", question="What else is there?") for n in range(3)]
     found(write(tmp_path / "data", splits))
-    assert len(looked_at) == len(set(looked_at)) == 10
+    assert len(looked_at) == len(set(looked_at)) == 20
 
 
 # -- columns, files, forms -----------------------------------------------------------------------------------------
@@ -389,6 +411,51 @@ def as_json(rows: Rows, folder: Path) -> Rows:
         (folder / name).write_bytes(stored["image"]["bytes"])
         written["image"] = name
     return made
+
+
+def without_groups(rows: Rows) -> Rows:
+    return [{key: value for key, value in row.items() if key != "group"} for row in rows]
+
+
+def test_a_group_of_several_images_is_in_one_split(tmp_path):
+    splits = data()
+    for one in (*splits["train"], splits["test"][0]):
+        one["group"] = "quad-1"
+    report, code = found(write(tmp_path / "data", splits))
+    assert code == 1 and counts(report) == {"group_in_splits": 1}
+    expected = {"record": "record-10", "detail": "group 'quad-1' of test is in train, too"}
+    assert example(report, "group_in_splits") == expected
+
+
+def test_data_without_groups_are_as_good(tmp_path):
+    folder = write(tmp_path / "data", data())
+    for file in folder.glob("*.parquet"):
+        pq.write_table(pq.read_table(file).drop_columns("group"), file)
+    report, code = found(folder)
+    assert code == 0 and counts(report) == {} and report["splits"]["train"]["records"] == 3
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+@pytest.mark.parametrize("first", [True, False])
+def test_groups_in_some_files_alone(tmp_path, form, first):
+    """Whichever file has them; it is said of each record that differs from the first one."""
+    folder, rows = tmp_path / "data", [row(n) for n in range(3)]
+    grouped, bare = (rows[:1], rows[1:]) if first else (rows[1:], rows[:1])
+    for name, own in ((f"test-0000{int(not first)}", grouped), (f"test-0000{int(first)}", bare)):
+        if form == "jsonl":
+            made = as_json(own if own is grouped else without_groups(own), folder)
+            (folder / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in made))
+        else:
+            (made,) = write_rows(own, folder / name, "made")
+            table = pq.read_table(made)
+            pq.write_table(table if own is grouped else table.drop_columns("group"), folder / f"{name}.parquet")
+            shutil.rmtree(folder / name)
+    report, code = found(folder)
+    assert code == 1 and counts(report) == {"group": 2}
+    said, other = "has no group, and the first record has one", "has a group, and the first record has none"
+    assert example(report, "group") == {"record": "record-1", "detail": said if first else other}
+    with pytest.raises(FGVEditError, match=r"'record-1': group: found .*, expected .* as in the first record"):
+        list(read_rows(open_source(str(folder))))
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json"])

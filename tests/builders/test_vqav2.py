@@ -21,8 +21,9 @@ from builders.vqav2.locality import divided, read_pairs
 from builders.vqav2.official import VQAQuestion, question_key, read_questions
 from builders.vqav2.plan import SPLITS, Plan
 from fgvedit.backbones.answering import Query
+from fgvedit.schema import NO_ANSWER
 
-BUILT = {"rephrase", "in_scope", "out_of_scope", "text_locality", "other_image"}
+BUILT = {"rephrase", "in_scope", "out_of_scope", "text_locality", "other_image", "no_image"}
 UNAFFECTED = (OTHERS[1][0], ten("yes"))
 
 
@@ -50,7 +51,8 @@ def test_a_record_is_what_the_labeller_said(built: Folder) -> None:
         assert other.image is not None
         seen = int(other.image.image_id.rsplit("_", 1)[1])
         assert other.image.data == photo(seen)
-        assert other.answer == COLOURS[seen % 4] != record.answer
+        assert other.answer == COLOURS[seen % 4]
+        assert said["no_image"] == [(record.question, NO_ANSWER)] and record.probes_of("no_image")[0].image is None
         assert len(said["text_locality"]) == 1
 
 
@@ -76,14 +78,40 @@ def test_every_record_has_its_label(built: Folder) -> None:
         assert kinds["Is an unaffected thing so?"] == "out_of_scope"
 
 
-def test_other_images_are_those_with_the_same_question_and_another_answer(built: Folder) -> None:
+def old_answers_right(path: Path, answers: Sequence[str]) -> list[bool]:
+    """Of a build where image n has the nth answer, whether the old answer is right in each `other_image` probe."""
+    asked = {n: [("What color is the card?", ten(answer)), UNAFFECTED] for n, answer in enumerate(answers, 1)}
+    right = []
+    for record in by_id(Folder(path, asked).build("out")).values():
+        for probe in record.probes_of("other_image"):
+            assert probe.image is not None and probe.image.key != record.image.key
+            seen = int(probe.image.image_id.rsplit("_", 1)[1])
+            assert probe.answer == answers[seen - 1] != record.target == "violet"
+            right.append(probe.answer == record.answer)
+    return right
+
+
+def test_in_half_of_other_images_the_old_answer_is_right_and_in_none_the_new_one(tmp_path: Path) -> None:
+    right = old_answers_right(tmp_path, ("red", "red", "green", "violet") * 30)
+    assert len(right) == 90 and 35 <= sum(right) <= 55
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_an_other_image_is_of_the_only_sort_that_there_is(tmp_path: Path, same: bool) -> None:
+    right = old_answers_right(tmp_path, ["red" if same else f"shade {n}" for n in range(16)])
+    assert right == [same] * 16
+
+
+def test_other_images_are_those_with_the_same_question_and_of_either_answer(built: Folder) -> None:
     plan = Plan(read_questions([built.questions], [built.annotations]), 7, 0)
-    for work in (work for split in SPLITS for work in plan.work(split)):
+    for split, work in ((name, work) for name in SPLITS for work in plan.work(name)):
         others = {asked.id: others for asked, others in zip(work.candidates, work.others, strict=True)}
         for number in (key // 1000 for key in others if key % 1000 == 0):
             found = {int(other.file_name.split("_")[2][:-4]): other.answer for other in others[number * 1000]}
-            assert found
-            assert all(answer == COLOURS[image % 4] != COLOURS[number % 4] for image, answer in found.items())
+            assert all(answer == COLOURS[image % 4] for image, answer in found.items())
+            asked = {image: image % 4 == number % 4 for image in plan.images(split) if image != number}
+            assert found.keys() <= asked.keys()
+            assert {asked[image] for image in found} == set(asked.values())
 
 
 def test_probes_that_text_settles_go_where_there_are_harder_ones(tmp_path: Path) -> None:

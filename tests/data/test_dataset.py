@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import datasets
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,12 +18,13 @@ from rows import image_ref, make_probe, make_row, png
 
 import fgvedit
 from fgvedit.dataset import load_records
-from fgvedit.probes import changes, probe_kinds
-from fgvedit.schema import features, record_from_row
+from fgvedit.probes import changes, current_kinds, probe_kinds
+from fgvedit.schema import OPTIONAL, features, record_from_row
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.revision import content_hash
 
 PACKAGE = Path(fgvedit.__file__).parent
+REQUIRED = [column for column in features() if column not in OPTIONAL]
 
 
 def python(code: str, cwd: Path) -> str:
@@ -69,7 +72,7 @@ def test_the_embedded_records():
     assert (loaded.name, loaded.config, loaded.split) == ("scenes", "scenes", "test")
     assert loaded.revision == content_hash([PACKAGE / "data" / "scenes-test.parquet"])
     record = loaded.records[0]
-    assert {probe.kind for probe in record.probes} == set(probe_kinds())
+    assert {probe.kind for probe in record.probes} == set(current_kinds())
     assert record.image.open().mode == "RGB"
     assert len(load_records("scenes", "train", limit=5).records) == 5
 
@@ -115,9 +118,6 @@ def test_images_are_decoded_when_they_are_opened(tmp_path):
 
 
 def test_plain_binary_columns_are_images_too(tmp_path):
-    import pyarrow
-    import pyarrow.parquet
-
     rows = [make_row()]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "test.parquet")  # no metadata
     assert load_records(str(tmp_path)).records[0].image.data == image_ref().data
@@ -188,12 +188,43 @@ def test_an_empty_split(tmp_path):
     assert "split 'test' has no records" in refusal(str(tmp_path))
 
 
-@pytest.mark.parametrize("column", list(features()))
+@pytest.mark.parametrize("column", REQUIRED)
 def test_a_missing_column(tmp_path, column):
     table = datasets.Dataset.from_list([make_row()], features=features()).remove_columns(column)
     table.to_parquet(tmp_path / "test.parquet")
     message = refusal(str(tmp_path))
     assert f"column '{column}' is missing" in message and str(tmp_path / "test.parquet") in message
+
+
+def without_groups(file: Path) -> None:
+    datasets.Dataset(pyarrow.parquet.read_table(file)).remove_columns("group").to_parquet(file)
+
+
+def test_a_group_is_what_the_data_say(tmp_path):
+    rows = [make_row(n, group=group) for n, group in enumerate(("quad-1", "quad-1", "", None))]
+    loaded = load_records(str(write(tmp_path, rows)))
+    expected = ["quad-1", "quad-1", "image-2", "image-3"]  # one without a name is the image's
+    assert loaded.groups == [record.group for record in loaded.records] == expected
+    some = loaded.pick([3, 0])
+    assert some.groups == [record.group for record in some.records] == ["image-3", "quad-1"]
+
+
+def test_without_groups_an_image_is_one(dataset_folder):
+    without_groups(dataset_folder / "test.parquet")
+    loaded = load_records(str(dataset_folder), "test")
+    assert loaded.groups == [record.group for record in loaded.records] == ["image-10", "image-11"]
+
+
+@pytest.mark.parametrize("bare", [0, 1])
+def test_groups_in_some_files_of_a_split_alone(tmp_path, bare):
+    files = [
+        write(tmp_path, [make_row(n)], f"test-0000{n}-of-00002") / f"test-0000{n}-of-00002.parquet" for n in (0, 1)
+    ]
+    without_groups(files[bare])
+    message = refusal(str(tmp_path))
+    assert "column 'group'" in message and all(str(file) in message for file in files)
+    without_groups(files[1 - bare])
+    assert load_records(str(tmp_path)).groups == ["image-0", "image-1"]
 
 
 def test_a_column_of_another_type(tmp_path):
@@ -243,6 +274,14 @@ def test_a_data_set_on_the_hub(hub):
     assert "did you mean 'train'?" in refusal("owner/data", "trian")
 
 
+def test_a_data_set_on_the_hub_without_groups(hub, dataset_folder):
+    assert load_records("owner/data", "train").groups == ["image-0", "image-1", "image-2"]
+    for file in dataset_folder.glob("*.parquet"):
+        without_groups(file)
+    loaded = load_records("owner/data", "train")
+    assert loaded.groups == [record.group for record in loaded.records] == ["image-0", "image-1", "image-2"]
+
+
 def test_a_data_set_that_is_not_on_the_hub(hub):
     assert "'owner/other' is not a folder here" in refusal("owner/other")
 
@@ -250,7 +289,7 @@ def test_a_data_set_that_is_not_on_the_hub(hub):
 # Records
 
 
-@pytest.mark.parametrize("column", list(features()))
+@pytest.mark.parametrize("column", REQUIRED)
 @pytest.mark.parametrize("absent", ["missing", None])
 def test_a_record_without_a_field(column, absent):
     row = make_row()
@@ -272,6 +311,12 @@ def test_a_probe_without_a_field(column):
 def test_an_unknown_probe_kind():
     with pytest.raises(FGVEditError, match=r"record 'record-0'.*'rephrased'.*did you mean 'rephrase'\?"):
         record_from_row(make_row(probes=[make_probe("rephrased")]))
+
+
+@pytest.mark.parametrize("group", ["", None])
+def test_a_record_without_a_group_is_in_its_images(group):
+    assert record_from_row(make_row(group=group)).group == "image-0"
+    assert record_from_row({key: value for key, value in make_row().items() if key != "group"}).group == "image-0"
 
 
 def test_a_target_that_is_the_answer():

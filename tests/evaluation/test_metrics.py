@@ -176,11 +176,13 @@ def test_the_summary_shows_each_metric_under_its_protocol():
         "protocols": ["paper", "generation"],
         "sequence": None,
     }
-    title, header, *lines = summary({"manifest": manifest, "metrics": metrics_from_rows(rows)}).splitlines()
+    shown, _, meanings = summary({"manifest": manifest, "metrics": metrics_from_rows(rows)}).partition("\n\n")
+    title, header, *lines = shown.splitlines()
     assert "ft on tiny, 1 records of scenes/test" in title
     assert header.split() == ["paper", "generation"]
     assert [line.split()[0] for line in lines] == ["reliability", "generality"]
     assert [float(number) for number in re.findall(r"[\d.]+", lines[0])] == [100, 100, 100, 0, 0, 0]
+    assert [line.split()[0] for line in meanings.splitlines()] == ["reliability", "generality"]
 
 
 # Paired differences

@@ -10,11 +10,12 @@ import pytest
 from board_samples import make_result, make_rows, write_entry, write_reported
 from pages import DESKTOP, PHONE, Opened
 
+from fgvedit.dataset import load_records
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.protocols.generation import Generation
-from fgvedit.probes import Metric, ProbeKind, changes, described, kinds, metrics
+from fgvedit.evaluation.summary import CONTROL, NOT_COMPARED
+from fgvedit.probes import BEYOND_NOTHING, Metric, ProbeKind, changes, described, kinds, metrics, shown_metrics
 from leaderboard.board import STATUSES, Entry, read_results
-from leaderboard.ranking import ranked_by
 from leaderboard.site import data
 from leaderboard.site.write import write_site
 
@@ -57,6 +58,74 @@ def test_the_table_shows_every_run_with_rank_interval_and_status(browser: Any, b
     group = page.tab.get_by_role("rowheader", name="photos/test on large")
     assert "A Paper on Editing, Table 1; not computed again, not ranked" in group.inner_text()
     page.close()
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Path:
+    """The site of runs that are not to be mixed: a control, two revisions of the embedded data, and a paper."""
+    embedded = {"name": "scenes", "revision": load_records("scenes").revision}
+    control = {kind: 0.0 for kind in kinds() if changes(kind)}
+    runs: dict[str, Any] = {"a-old": 1.0, "b-old": 0.1, "c-old": 0.1, "mine": 0.9, "none": control}
+    for name, right in runs.items():
+        old = name.endswith("old")
+        rows = [row for row in make_rows(right, 6, seed=len(name)) if old or not kinds()[row["kind"]].retired]
+        named = CONTROL if name == "none" else "a.b:Editor"
+        of: dict[str, Any] = {"editor": {"class": named}, "dataset": {"name": "scenes"} if old else embedded}
+        write_entry(tmp_path / "results", name, make_result(name, rows, **of), rows)
+    write_reported(tmp_path / "results")
+    write_site(tmp_path / "results", tmp_path / "site")
+    return tmp_path / "site"
+
+
+def test_the_control_and_older_data_and_papers_stand_apart_and_say_so(browser: Any, apart: Path) -> None:
+    page = Opened(browser, apart)
+    groups = page.tab.locator("#table .group").all_inner_texts()
+    assert ["an older revision of scenes" in group for group in groups] == [False, True, False]
+    assert groups[2].endswith(NOT_COMPARED) and names(page) == ["mine", "none", "a-old", "b-old", "c-old", "claimed"]
+    ranks = page.tab.locator("#table td.rank").all_inner_texts()
+    assert ranks == ["1", "control", "1", "=2", "=2", "–"]
+    assert [name.split() for name in headers(page) if "retired" in name] == [
+        [f"reference_{side}", "◉", "(retired)"] for side in ("in", "out")
+    ]
+    page.tab.locator("#table thead .retention button").click()
+    assert names(page)[:2] == ["mine", "none"]  # wherever the control would stand
+    page.tab.locator("#data").select_option(index=1)
+    assert "scenes/test@" in page.tab.locator("#data").input_value() and names(page) == ["mine", "none"]
+    assert not [name for name in headers(page) if "retired" in name]
+    page.tab.get_by_role("link", name="none").click()
+    page.tab.wait_for_selector(".plot .main-svg")
+    assert "No edit at all: not ranked" in page.tab.locator("#about").inner_text()
+    assert "rank" not in page.tab.locator("#metrics caption").inner_text()
+    page.tab.goto((apart / "runs" / "mine.html").as_uri())
+    assert "the rank among 1 run on" in page.tab.locator("#metrics caption").inner_text()
+    page.tab.goto((apart / "runs" / "a-old.html").as_uri())
+    assert "an older revision of scenes" in page.tab.locator("#about").inner_text()
+    page.tab.goto((apart / "plots.html").as_uri())
+    options = page.tab.get_by_label("Runs on").locator("option").all_inner_texts()
+    assert ["an older revision of scenes" in option for option in options] == [False, True]
+    assert page.tab.get_by_role("checkbox", name="none (control)").count() == 1
+    page.close()
+
+
+def test_beside_specificity_stands_what_is_above_doing_nothing(browser: Any, board: Path, site: Path) -> None:
+    page = Opened(browser, site, "protocol=generation")
+    columns = [name.splitlines()[0] for name in headers(page)]
+    at = columns.index(BEYOND_NOTHING.name)
+    assert columns[at - 1] == "specificity"
+    rows = page.tab.locator("#table tr[data-run]").all()
+    shown = {row.inner_text().split()[1]: row.locator("> *").nth(at).inner_text() for row in rows}
+    for entry in read_results(board)[0]:
+        if not entry.result["manifest"]["sequence"]:
+            of = {name: entry.result["metrics"][f"generation/{name}"]["value"] for name in ("in_scope", "retention")}
+            expected = f"{sum(of.values()) - 100:.2f}".replace("-", "\u2212")
+            assert shown[entry.result["manifest"]["editor"]["name"]].startswith(expected)
+    assert BEYOND_NOTHING.name not in page.tab.get_by_label("Ranked by").locator("option").all_inner_texts()
+    page.close()
+
+
+def headers(page: Opened) -> list[str]:
+    """The names of the table's columns, with their marks."""
+    return page.tab.get_by_role("columnheader").all_inner_texts()
 
 
 def test_sorting_by_mouse_and_keyboard(browser: Any, board: Path, site: Path) -> None:
@@ -212,9 +281,9 @@ def test_retired_metrics_and_those_that_nobody_registered_are_shown_where_a_run_
         return {one["name"]: one for one in data.registry([data.shown(entry, rows)], [])["metrics"]}
 
     shown, without = registered(result, every), registered(make_result("mine", few), few)
-    assert shown["reference_in"]["retired"] and shown["theirs"]["meaning"] == "not registered where this page was made"
+    assert shown["reference_in"]["retired"] and shown["theirs"]["meaning"] == "not registered where this was made"
     assert shown.keys() - without.keys() == {"reference_in", "theirs"}
-    assert list(without) == [name for name in ranked_by() if name != "reference_in"]
+    assert list(without) == ["score", *(name for name in shown_metrics() if name != "reference_in")]
 
 
 # -- for everybody -----------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from pages import Opened
 from fgvedit.cli.options import parse_overrides
 from fgvedit.cli.run import parser
 from fgvedit.evaluation.metrics import paired_differences
+from fgvedit.probes import BEYOND_NOTHING, kinds, shown_metrics
 from leaderboard.board import read_results
-from leaderboard.ranking import ranked_by
 from leaderboard.site import data
 from leaderboard.site.write import write_site
 
@@ -39,7 +39,8 @@ def test_plots_have_their_numbers_as_tables(browser: Any, board: Path, site: Pat
     for name in ("paper/locality", "paper/specificity"):
         assert f"{metrics['poor-tiny-cards'][name]['value']:.2f}" in row
     assert plane.get_by_role("row").count() == 5
-    assert page.tab.locator("#second table tbody tr").count() == 8  # kinds of probes
+    assert page.tab.locator("#second table tbody tr").count() == len(kinds())
+    assert BEYOND_NOTHING.name in plane.locator("thead").inner_text()
     assert not page.tab.locator("#third").is_visible()
     boxes = page.tab.get_by_role("group", name="Editors in the profile").get_by_role("checkbox")
     assert [box.is_checked() for box in boxes.all()].count(True) == 3
@@ -119,8 +120,9 @@ def test_the_page_of_a_run(browser: Any, board: Path, site: Path) -> None:
     page.tab.wait_for_selector(".plot .main-svg")
     text = page.tab.locator("main").inner_text()
     entry = next(one for one in read_results(board)[0] if one.id == "good-tiny-cards")
+    shown = ["score", *shown_metrics()]
     for name, metric in entry.result["metrics"].items():
-        row = page.tab.locator("#metrics tbody tr").nth(ranked_by().index(name.split("/")[1])).inner_text()
+        row = page.tab.locator("#metrics tbody tr").nth(shown.index(name.split("/")[1])).inner_text()
         assert f"{metric['value']:.2f}" in row
     assert "Reproduced by Grace on 2026-11-27: 190 of 192 rows equal" in text
     assert entry.result["manifest"]["rows_sha256"] in text and "a.b:Editor" in text
@@ -229,18 +231,21 @@ def test_two_runs_probe_by_probe(browser: Any, board: Path, site: Path) -> None:
 def test_pages_of_probes_by_keyboard(browser: Any, site: Path) -> None:
     page = Opened(browser, site / "compare.html", "a=good-tiny-cards&b=twin-tiny-cards&who=all")
     page.tab.wait_for_selector("#probes li")
-    assert found(page) == "96 of 96 probes, page 1 of 4"
+    probes = 12 * len(kinds())
+    pages = -(-probes // 25)
+    assert found(page) == f"{probes} of {probes} probes, page 1 of {pages}"
     page.tab.get_by_role("button", name="Next").focus()
-    for _ in range(3):
+    for _ in range(pages - 1):
         page.tab.keyboard.press("Enter")
-    assert found(page).endswith("page 4 of 4") and page.tab.locator("#probes li").count() == 21
+    assert found(page).endswith(f"page {pages} of {pages}")
+    assert page.tab.locator("#probes li").count() == probes - 25 * (pages - 1)
     # "Next" cannot have the focus any more
     assert page.tab.evaluate("document.activeElement.textContent") == "Previous"
-    assert "page=4" in page.tab.url
+    assert f"page={pages}" in page.tab.url
     number = page.tab.get_by_role("spinbutton", name="Page")
     number.fill("2")
     number.press("Enter")
-    assert found(page).endswith("page 2 of 4")
+    assert found(page).endswith(f"page 2 of {pages}")
     page.close()
 
 
@@ -249,7 +254,8 @@ def test_only_runs_on_the_same_probes_can_be_compared(browser: Any, site: Path) 
     page.tab.wait_for_selector("#probes li")
     options = page.tab.get_by_label("Run B").locator("option")
     assert [option.get_attribute("value") for option in options.all()] == ["poor-tiny-cards-seq-4"]
-    assert found(page).startswith("96 of 96 probes")  # of those asked at the end
+    probes = 12 * len(kinds())  # of those asked at the end
+    assert found(page).startswith(f"{probes} of {probes} probes")
     page.tab.get_by_label("Run A").select_option("twin-tiny-cards")
     page.until("document.getElementById('b').options.length === 3")
     assert not page.tab.get_by_label("Asked").is_visible()

@@ -85,7 +85,7 @@ def test_a_metric_that_is_not_registered_is_refused_by_name(
     with pytest.raises(FGVEditError, match=sentence):
         raise FGVEditError(findings[0][1])
     assert table.read_table(results).set_index("editor")["paper/retentions"]["newer"] == 100
-    assert "not registered where this page was made" in (site(results) / "index.html").read_text()
+    assert "not registered where this was made" in (site(results) / "index.html").read_text()
 
 
 class Strict(Generation):

@@ -20,9 +20,13 @@ from fgvedit.backbones import open_backbone
 from fgvedit.dataset import load_records
 from fgvedit.evaluation.protocols import open_protocols
 from fgvedit.evaluation.runs.runner import run
+from fgvedit.evaluation.summary import NOT_COMPARED
+from fgvedit.probes import kinds, shown_metrics
 from fgvedit.probes import metrics as all_metrics
 from fgvedit.util.errors import FGVEditError, command_line
 from leaderboard import table
+from leaderboard.ranking import SCORE, SCORED, ranked_by
+from leaderboard.table_text import escaped
 
 EDITORS = (NoEdit, Drawn, InPrompt)
 
@@ -61,12 +65,13 @@ def test_the_result_files_of_runs_are_valid_and_make_a_row_each(runs: Path):
     found = table.read_table(runs)
     assert sorted(found["editor"]) == sorted(editor.name for editor in EDITORS)
     assert set(found["records"]) == {3} and set(found["backbone"]) == {"random"}
+    current = [name for name, metric in shown_metrics().items() if not metric.retired]
     assert [column for column in found.columns if "/" in column] == [
         f"{protocol}/{column}"
         for protocol in ("paper", "generation")
         for column in (
             "rank",
-            *(f"{metric}{end}" for metric in ("score", *all_metrics()) for end in ("", ".low", ".high")),
+            *(f"{metric}{end}" for metric in ("score", *current) for end in ("", ".low", ".high")),
         )
     ]
     assert set(found["status"]) == {"local"} and set(found["edits"]) == {1}
@@ -116,14 +121,14 @@ def test_every_format_holds_every_result(runs: Path, tmp_path: Path, capsys):
     assert [line["editor"] for line in lines] == list(found["editor"])
     assert [line["paper/specificity"] for line in lines] == list(found["paper/specificity"])
     table.main([str(runs), "--format", "markdown"])
-    blocks = capsys.readouterr().out.strip().split("\n\n")
+    blocks = capsys.readouterr().out.strip().split("\n\n")[:-2]
     for title, block in zip(blocks[::2], blocks[1::2], strict=True):
         assert title.strip("*").split(":")[0] in ("paper", "generation")
         header, rule, *body = block.splitlines()
         assert header.startswith("| rank | editor | score | reliability |")
         assert len({line.count("|") for line in (header, rule, *body)}) == 1 and len(body) == len(found)
     table.main([str(runs)])
-    blocks = capsys.readouterr().out.strip().split("\n\n")
+    *blocks, _ = capsys.readouterr().out.strip().split("\n\n")
     assert [block.split(":")[0] for block in blocks] == ["paper", "generation"]
     for block in blocks:
         title, _, *body = block.splitlines()
@@ -234,7 +239,7 @@ def test_what_is_not_ranked_together_stands_apart_and_does_not_read_alike(tmp_pa
         result = make_result(f"editor-{number}", rows, backbone=backbone)
         write_run(tmp_path / str(number), result, rows)
     table.main([str(tmp_path)])
-    blocks = [block.splitlines() for block in capsys.readouterr().out.split("\n\n")]
+    blocks = [block.splitlines() for block in capsys.readouterr().out.split("\n\n")[:-1]]
     assert {title: [line.split()[1] for line in lines] for title, _, *lines in blocks} == {
         "paper: 12 records of cards/test@abababab on tiny (cccccccc, native input)": ["editor-0", "editor-1"],
         "paper: 12 records of cards/test@abababab on tiny (cccccccc, paper input)": ["editor-3"],
@@ -257,12 +262,13 @@ def test_what_is_to_be_known_of_a_papers_numbers_is_shown(tmp_path: Path, capsys
     write_reported(tmp_path, note="By | its authors.")
     table.main([str(tmp_path), "--protocol", "paper"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[lines.index("By | its authors.") - 1].endswith("reported/a-paper.json")
+    at = lines.index("By | its authors.")
+    assert lines[at - 1].endswith("reported/a-paper.json") and lines[at + 1] == NOT_COMPARED
     table.main([str(tmp_path), "--format", "markdown"])
-    assert "\n\nBy \\| its authors.\n" in capsys.readouterr().out
+    assert f"\n\nBy \\| its authors.\n\n{escaped(NOT_COMPARED)}\n" in capsys.readouterr().out
     table.main([str(tmp_path), "--format", "csv"])
     notes = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("editor")["note"]
-    assert notes["claimed"] == "By | its authors." and notes.drop("claimed").isna().all()
+    assert notes["claimed"] == f"By | its authors. {NOT_COMPARED}" and notes.drop("claimed").isna().all()
 
 
 def test_a_run_without_its_rows_has_no_rank(board: Path, tmp_path: Path):
@@ -309,7 +315,7 @@ def test_the_cost_track(board: Path, capsys):
 
 def test_tracks_as_text(board: Path, capsys):
     table.main([str(board), "--protocol", "paper"])
-    titles = [block.splitlines()[0] for block in capsys.readouterr().out.split("\n\n")]
+    titles = [block.splitlines()[0] for block in capsys.readouterr().out.split("\n\n")[:-1]]
     cards = "12 records of cards/test@abababab on tiny"
     assert titles == [
         f"paper: {cards}",
@@ -317,6 +323,139 @@ def test_tracks_as_text(board: Path, capsys):
         "paper: photos/test on large, as reported, not ranked",
         f"paper: {cards}, after all 4 sequential edits",
     ]
+
+
+# -- what is said beside scores ----------------------------------------------------------------------------------------
+
+BEYOND = "in_scope + retention - 100"
+
+
+def write_control(results: Path, seed: int = 7, **of: Any) -> None:
+    """A run of no edit at all, which is right where nothing may change and nowhere else."""
+    rows = make_rows({name: 0.0 for name, kind in kinds().items() if kind.changes}, seed=seed)
+    result = make_result("none", rows, editor={"class": f"{NoEdit.__module__}:{NoEdit.__qualname__}"}, **of)
+    write_entry(results, f"control-{seed}", result, rows)
+
+
+def text_blocks(printed: str) -> dict[str, list[str]]:
+    """Title -> lines below it."""
+    return {title: lines for title, *lines in (block.splitlines() for block in printed.strip().split("\n\n"))}
+
+
+def test_the_control_stands_last_without_a_rank_and_out_of_the_ranks_of_others(tmp_path: Path, capsys):
+    for name, right in (("good", 0.9), ("bad", {"out_of_scope": 0.2, "edit": 0.2, "text_locality": 0.1})):
+        rows = make_rows(right, seed=len(name))
+        write_entry(tmp_path, name, make_result(name, rows), rows)
+    write_control(tmp_path)
+    for metric in (SCORE, "retention"):  # in which it is below and above the others
+        found = table.read_table(tmp_path, rank_by=metric)
+        assert list(found["editor"]) == ["good", "bad", "none"] and list(found["control"]) == [False, False, True]
+        assert list(found["paper/rank"][:2]) == [1, 2] and pd.isna(found["paper/rank"][2])
+    table.main([str(tmp_path)])
+    for title, (_, *lines) in text_blocks(capsys.readouterr().out).items():
+        if "cards" in title:
+            assert [line.split()[:2] for line in lines] == [["1", "good"], ["2", "bad"], ["control", "none"]]
+    table.main([str(tmp_path), "--format", "markdown"])
+    assert capsys.readouterr().out.count("\n| control | none |") == 2
+    table.main([str(tmp_path), "--format", "json"])
+    *_, control = json.loads(capsys.readouterr().out)
+    assert (control["editor"], control["control"], control["generation/rank"]) == ("none", True, None)
+
+
+def test_each_block_is_in_the_order_of_its_own_ranks_unless_a_column_was_asked_for(tmp_path: Path, capsys):
+    right = {"a": (0.5, 0.9), "b": (0.9, 0.1), "c": (0.1, 0.5)}  # under paper, under generation
+    for name, chances in right.items():
+        of = zip(chances, ("paper", "generation"), strict=True)
+        rows = [row for chance, protocol in of for row in make_rows(chance, seed=3, protocols=(protocol,))]
+        write_run(tmp_path / name, make_result(name, rows), rows)
+
+    def editors(*options: str) -> list[str]:
+        table.main([str(tmp_path), "--rank-by", "in_scope", *options])
+        *blocks, _ = text_blocks(capsys.readouterr().out).values()
+        assert options or all([line.split()[0] for line in lines[1:]] == ["1", "2", "3"] for lines in blocks)
+        return ["".join(line.split()[1] for line in lines[1:]) for lines in blocks]
+
+    assert editors() == ["bac", "acb"]
+    assert editors("--sort", "editor") == ["abc", "abc"]
+
+
+def test_beside_specificity_stands_what_is_above_doing_nothing(board: Path, tmp_path: Path, capsys):
+    found = table.read_table(board, track="sequence")
+    found = pd.concat([found, table.read_table(board, track="single", status="verified-rows")])
+    for name in (f"{protocol}/{{}}{at}" for protocol in ("paper", "generation") for at in ("", "@end")):
+        both = found[name.format("in_scope")] + found[name.format("retention")]
+        assert found[name.format(BEYOND)].to_list() == pytest.approx((both - 100).to_list(), abs=2e-4, nan_ok=True)
+        for end in (".low", ".high"):
+            of = 2 * found[name.format("specificity") + end] - 100
+            assert found[name.format(BEYOND) + end].to_list() == pytest.approx(of.to_list(), abs=2e-4, nan_ok=True)
+    write_control(tmp_path)
+    write_reported(tmp_path)
+    found = table.read_table(tmp_path).set_index("editor")
+    assert found[f"paper/{BEYOND}"]["none"] == 0 and pd.isna(found[f"paper/{BEYOND}"]["claimed"])
+    assert BEYOND not in ranked_by()
+    table.main([str(tmp_path), "--protocol", "paper"])
+    ours, paper, _ = text_blocks(capsys.readouterr().out).values()
+    assert f"  specificity  {BEYOND}  in_scope  " in ours[0] and BEYOND not in paper[0]
+
+
+def test_what_each_metric_means_stands_below_and_whether_it_needs_eyes(board: Path, tmp_path: Path, capsys):
+    table.main([str(board)])
+    _, *lines = text_blocks(capsys.readouterr().out)["what the metrics mean"]
+    assert [line[: len(BEYOND)].rstrip() for line in lines] == [SCORE, *shown_metrics()]
+    for line, metric in zip(lines[1:], shown_metrics().values(), strict=True):
+        assert line.endswith(f"  {metric.meaning}")
+        assert ("needs eyes" in line, "retired" in line) == (metric.needs_eyes, metric.retired)
+    few = [row for row in make_rows(0.9) if row["kind"] in ("edit", "no_image")]
+    result = make_result("few", few)
+    result["metrics"]["paper/theirs"] = result["metrics"]["paper/reliability"]
+    write_run(tmp_path / "few", result, few)
+    table.main([str(tmp_path), "--format", "markdown"])
+    said = capsys.readouterr().out.partition("**what the metrics mean**")[2]
+    assert [line.split(" | ")[0][2:] for line in said.splitlines()[4:]] == ["reliability", "no\\_image", "theirs"]
+
+
+def test_an_older_revision_of_the_embedded_data_stands_apart_and_below(tmp_path: Path, capsys):
+    embedded = {"name": "scenes", "revision": load_records("scenes").revision}
+    for name, right, data in (
+        ("older", 1.0, {"name": "scenes"}),
+        ("older-2", 0.1, {"name": "scenes", "revision": "00" * 32}),
+        ("newer", 0.9, embedded),
+        ("newer-2", 0.1, embedded),
+        ("others", 0.5, {}),
+    ):
+        rows = make_rows(right, protocols=("paper",))
+        write_run(tmp_path / name, make_result(name, rows, dataset=data), rows)
+    found = table.read_table(tmp_path).set_index("editor")
+    assert found["older_data"].to_dict() == {name: name.startswith("older") for name in found.index}
+    assert found["paper/rank"].to_dict() == {"others": 1, "newer": 1, "newer-2": 2, "older-2": 1, "older": 1}
+    table.main([str(tmp_path)])
+    *blocks, _ = text_blocks(capsys.readouterr().out).items()
+    assert [(title, [line.split()[1] for line in lines]) for title, (_, *lines) in blocks] == [
+        ("paper: 12 records of cards/test@abababab on tiny", ["others"]),
+        (f"paper: 12 records of scenes/test@{embedded['revision'][:8]} on tiny", ["newer", "newer-2"]),
+        ("paper: 12 records of scenes/test@00000000 on tiny, an older revision of scenes", ["older-2"]),
+        ("paper: 12 records of scenes/test@abababab on tiny, an older revision of scenes", ["older"]),
+    ]
+
+
+def test_the_score_is_of_the_hard_probes_alone(tmp_path: Path):
+    """Whatever an editor does with probes of other kinds than the paper's metrics have."""
+    counted = {kind for metric in SCORED for kind in all_metrics()[metric].kinds}
+    assert counted == {"edit", "rephrase", "text_locality", "in_scope", "out_of_scope"}
+    assert ranked_by()[:5] == (SCORE, *SCORED)
+    for name, others in (("all", 1.0), ("nothing", 0.0)):
+        chances = {kind: 0.8 if kind in counted else others for kind in kinds()}
+        rows = make_rows(chances, seed=1)
+        write_run(tmp_path / name, make_result(name, rows), rows)
+    found = table.read_table(tmp_path).set_index("editor")
+    for metric in all_metrics():
+        same = not {*all_metrics()[metric].kinds} - counted
+        for protocol in ("paper", "generation"):
+            values = found[f"{protocol}/{metric}"]
+            assert (values["all"] == values["nothing"]) == same, metric
+            assert same or values["all"] == 100
+    assert found["paper/score"]["all"] == found["paper/score"]["nothing"]
+    assert list(found["paper/rank"]) == list(found["generation/rank"]) == [1, 1]
 
 
 # -- what somebody typed -----------------------------------------------------------------------------------------------

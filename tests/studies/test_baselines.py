@@ -19,9 +19,10 @@ from dummy import write_dataset
 from fgvedit.cli import study as command
 from fgvedit.cli.study import CLOSE, OPEN
 from fgvedit.evaluation.intervals import Figure
-from fgvedit.evaluation.metrics import paired_difference
+from fgvedit.evaluation.metrics import beyond_nothing, paired_difference
 from fgvedit.evaluation.runs.plan import CHUNK
-from fgvedit.probes import EDIT, PAPER, probe_kinds
+from fgvedit.evaluation.summary import CONTROL
+from fgvedit.probes import BEYOND_NOTHING, EDIT, PAPER, current_kinds, probe_kinds, shown_metrics
 from fgvedit.probes import metrics as all_metrics
 from fgvedit.studies import baselines, running
 from fgvedit.studies.baselines import editors, report, verdict
@@ -101,7 +102,7 @@ def test_a_failing_editor_is_named_and_the_others_finish(twice):
     assert twice.codes[0] == 2
     assert twice.errors[0].splitlines()[-1] == f"error: {failure}"
     assert f"Missing below: {failure}." in twice.reports[0]
-    assert "| none | " in twice.reports[0] and "| shaky | " not in twice.reports[0]
+    assert "| none (control) | " in twice.reports[0] and "| shaky | " not in twice.reports[0]
 
 
 def test_a_study_goes_on_where_it_was(twice):
@@ -111,6 +112,10 @@ def test_a_study_goes_on_where_it_was(twice):
     assert "Missing" not in twice.reports[1]
 
 
+NAMED = {"none": "none (control)", "shaky": "shaky"}
+SHOWN = [name for name, metric in shown_metrics().items() if not metric.retired]
+
+
 def test_the_report_shows_what_the_result_files_hold(twice):
     text = (twice.out / "report.md").read_text()
     assert text.strip() == twice.reports[1].strip()
@@ -118,15 +123,16 @@ def test_the_report_shows_what_the_result_files_hold(twice):
         result = json.loads((twice.out / name / "result.json").read_text())
         for protocol in ("paper", "generation"):
             section = text.partition(f"## Metrics, protocol `{protocol}`")[2].partition("\n## ")[0]
-            shown = cells(section, name)
-            expected = [result["metrics"][f"{protocol}/{metric}"] for metric in all_metrics()]
+            shown = cells(section, NAMED[name])
+            figures = {**result["metrics"], **beyond_nothing(result["metrics"])}
+            expected = [figures[f"{protocol}/{metric}"] for metric in SHOWN]
             assert shown == [[round(metric[key], 2) for key in ("value", "low", "high")] for metric in expected]
         if name == "shaky":
             shown = cells(text.partition("## Routers")[2], name)
-            expected = [result["router"]["paper"][group] for group in ("caught", "kept", "edit", *probe_kinds())]
+            expected = [result["router"]["paper"][group] for group in ("caught", "kept", "edit", *current_kinds())]
             assert shown == [[round(metric[key], 2) for key in ("value", "low", "high")] for metric in expected]
         cost = result["manifest"]["cost"]
-        (an_edit,), (in_all,), (images,), (memory,) = cells(text.partition("## Cost")[2], name)
+        (an_edit,), (in_all,), (images,), (memory,) = cells(text.partition("## Cost")[2], NAMED[name])
         assert an_edit == pytest.approx(cost["edit_seconds"] / RECORDS, abs=1e-3)
         assert in_all == pytest.approx(cost["seconds"], abs=0.5)
         assert images == cost["encoded_images"]
@@ -299,6 +305,7 @@ def made_up(name: str, kinds: Sequence[str] = probe_kinds(), **shares: float) ->
         for number, kind in enumerate([EDIT, *kinds])
     ]
     manifest = {
+        "editor": {"name": name, "class": CONTROL if name == "none" else f"a.b:{name}"},
         "protocols": ["paper", "generation"],
         "backbone": {"name": "tiny"},
         "dataset": {"name": "scenes", "split": "test", "revision": "0" * 64, "records": 20},
@@ -362,6 +369,33 @@ def test_the_papers_findings_are_judged_by_the_rows():
     }
 
 
+def test_the_control_stands_last_and_is_not_the_best_of_the_others():
+    mend = made_up("mscke-mend")
+    runs = [made_up("none", in_scope=1, out_of_scope=1), mend, made_up("serac", in_scope=0.1)]
+    text = report(Study(runs), [], [])
+    for section in text.split("\n## ")[1:3]:
+        names = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| ")]
+        assert names == ["| editor", "| ---", "| mscke-mend", "| serac", "| none (control)"]
+    assert findings(*runs)["mscke-mend − the best of the others", "specificity"][1].endswith("] (serac)")
+    assert Study([runs[0], mend]).best_but("mscke-mend", "paper/specificity") is None
+
+
+def test_the_report_says_what_metrics_mean_and_what_is_above_doing_nothing():
+    runs = [made_up("mscke", in_scope=0.9), made_up("serac", in_scope=0.1)]
+    text = report(Study(runs), [], [])
+    section = text.partition("## What the metrics mean")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
+    assert [line[0] for line in lines] == [*shown_metrics()]
+    for (_, mark, meaning), metric in zip(lines, shown_metrics().values(), strict=True):
+        assert ("needs eyes" in mark, "retired" in mark, meaning) == (metric.needs_eyes, metric.retired, metric.meaning)
+    section = text.partition("## Metrics, protocol `paper`")[2]
+    at = section.splitlines()[2].split(" | ").index(BEYOND_NOTHING.name) - 1
+    for run in runs:
+        of = {name: run.metrics[f"paper/{name}"]["value"] for name in ("in_scope", "retention")}
+        assert cells(section, run.name)[at][0] == pytest.approx(sum(of.values()) - 100, abs=0.005)
+    assert "31.92" in text.partition("## What the paper found")[2]
+
+
 def test_what_was_not_run_was_not_measured():
     found = findings(made_up("none"), made_up("ike", text_locality=0.1))
     verdicts = {name: cells[-1] for name, cells in found.items()}
@@ -387,7 +421,7 @@ def test_the_columns_are_the_metrics_and_kinds_that_the_runs_have():
 
     found = columns(probe_kinds())
     beyond = [metric for metric in all_metrics() if metric not in (*PAPER, "in_scope", "retention")]
-    assert list(all_metrics()) in found and ["protocol", *PAPER, *beyond] in found
+    assert list(shown_metrics()) in found and ["protocol", *PAPER, *beyond] in found
     assert ["in-scope recall", "out-of-scope recall", EDIT, *probe_kinds()] in found
     found = columns(["rephrase", "reference_in"])
     assert ["reliability", "generality", "reference_in"] in found and ["protocol", *PAPER, "reference_in"] in found

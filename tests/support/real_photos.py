@@ -32,6 +32,7 @@ def write_photos(folder: Path, real_data: Path, count: int = 4) -> None:
         rows.append(
             {
                 "id": f"photo-{number}",
+                "group": image_id,
                 "image_id": image_id,
                 "image": shown,
                 "question": question,

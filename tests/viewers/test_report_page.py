@@ -12,7 +12,8 @@ from pages import DESKTOP, PHONE, SCRIPT, Opened
 from rows import make_probe, make_row
 
 from fgvedit.evaluation.protocols import protocols
-from fgvedit.probes import changes, described, metrics
+from fgvedit.evaluation.summary import CONTROL
+from fgvedit.probes import changes, described, shown_metrics
 from fgvedit.viewers.report import overview
 from fgvedit.viewers.report.page import write_report
 
@@ -57,9 +58,9 @@ def test_filters_show_what_the_rows_hold(page: Opened, run: Path) -> None:
 
 def test_metrics_are_said_as_the_registry_says_them(page: Opened) -> None:
     lines = page.tab.locator("#metrics tbody").all_inner_texts()
-    shown = [metric for metric in metrics().values() if any(kind in SHOWN for kind in metric.kinds)]
+    shown = [metric for metric in shown_metrics().values() if any(kind in SHOWN for kind in metric.kinds)]
     for line, metric in zip(lines, shown, strict=True):
-        assert line.startswith(metric.name) and metric.meaning in line
+        assert line.startswith(f"{metric.name}\t") and metric.meaning in line
         assert ("needs eyes" in line) == metric.needs_eyes and "retired" not in line
     for name, protocol in protocols().items():
         if name in ("paper", "generation"):
@@ -79,7 +80,7 @@ def test_what_is_not_registered_here_or_retired_is_shown_like_any_other(
     line = page.tab.locator("#metrics tbody", has=page.tab.get_by_text("retired", exact=True))
     assert line.count() == 1 and line.inner_text().startswith("other_image")
     assert "other_image (retired)" in page.tab.get_by_label("of kind").locator("option").all_inner_texts()
-    assert page.tab.locator("#metrics tbody").count() == len(page.tab.evaluate("pageData.metrics")) == 7
+    assert page.tab.locator("#metrics tbody").count() == len(page.tab.evaluate("pageData.metrics")) == 8
     assert "not registered here" in page.tab.locator("#protocol-meaning").inner_text()
 
 
@@ -271,6 +272,12 @@ def test_texts_are_text(show: Callable[..., Opened], tmp_path: Path) -> None:
     wait_for_focus(page, "__proto__")
     page.tab.reload()
     wait_for_focus(page, "__proto__")
+
+
+def test_the_control_is_called_that(show: Callable[..., Opened], data: Path) -> None:
+    control = {**editor(), "name": "none", "class": CONTROL}
+    page = show(data, rows_of(data, routed=False), editor=control)
+    assert page.tab.locator("#title").inner_text() == "none (the control: no edit at all) on tiny"
 
 
 # -- other runs --------------------------------------------------------------------------------------------------------

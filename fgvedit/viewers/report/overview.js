@@ -2,7 +2,7 @@
 
 function above() {
   const { editor, backbone, dataset } = manifest;
-  $("title").textContent = `${editor.name} on ${backbone.name}`;
+  $("title").textContent = `${editor.name}${pageData.control ? " (the control: no edit at all)" : ""} on ${backbone.name}`;
   const limit = dataset.limit === null ? "" : `, the first ${number(dataset.limit)}`;
   $("facts").textContent =
     `${number(records.length)} records of ${dataset.name}/${dataset.split}@${dataset.revision.slice(0, 8)}${limit}; ` +
@@ -55,14 +55,14 @@ function showMetrics() {
         el("th", { scope: "row" }, metric.name),
         td(found.value.toFixed(2)),
         td(`${found.low.toFixed(2)} – ${found.high.toFixed(2)}`),
-        el("td", { class: "wide" }, interval(found)),
+        el("td", { class: "wide" }, !metric.derived && interval(found)),
         el("td", { class: "number wide" }, number(found.probes)),
         td(wrong ? link({ kind, show: "wrong" }, number(wrong)) : kind ? "0" : "")),
       el("tr", { class: "meaning" }, el("td", { colspan: 6 },
         metric.meaning, metric.needs_eyes && tag("needs eyes"), metric.retired && tag("retired"))))];
   });
   $("metrics").replaceChildren(el("table", {},
-    el("caption", {}, "In percent, with 95 % intervals from a bootstrap over images"),
+    el("caption", {}, "In percent, with 95 % intervals from a bootstrap over groups of records"),
     el("thead", {}, el("tr", {}, th("metric"), th("value", { class: "number" }), th("interval", { class: "number" }),
       th("0 to 100", { class: "wide" }), th("probes", { class: "number wide" }), th("wrong", { class: "number" }))),
     rows));

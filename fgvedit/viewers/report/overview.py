@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fgvedit.evaluation.metrics import metrics_from_rows
+from fgvedit.evaluation.metrics import END, beyond_nothing, metrics_from_rows
 from fgvedit.evaluation.protocols import protocols
+from fgvedit.evaluation.summary import is_control
 from fgvedit.probes import described
 from fgvedit.viewers.report.reading import Run
 from fgvedit.viewers.report.records import CHUNK, assumed_fit
@@ -22,8 +23,10 @@ def overview(run: Run) -> dict[str, Any]:
     """The page's data but for the records. Kinds, metrics and protocols are those that the run has, as their
     registries describe them; a protocol that is not registered here has no meaning."""
     figures, known = metrics_from_rows(run.rows), described()
-    kinds, metrics = {row["kind"] for row in run.rows}, {name.partition("/")[2] for name in figures}
+    figures |= beyond_nothing(figures)
+    kinds, metrics = {row["kind"] for row in run.rows}, {name.partition("/")[2].removesuffix(END) for name in figures}
     return {
+        "control": is_control(run.manifest),
         "manifest": {key: value for key, value in run.manifest.items() if key != "rows_sha256"},
         "rows": len(run.rows),
         "chunk": CHUNK,
