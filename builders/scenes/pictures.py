@@ -26,8 +26,8 @@ from builders.scenes.scene import (
 )
 
 # How another picture of a scene differs, at most: in brightness and size (shares of 1), and in the quality of its WebP.
-_BRIGHTER = 0.12
-_LARGER = 0.04
+_BRIGHTER = 0.1
+_LARGER = 0.02
 _QUALITY = (50, 80)
 _BACKGROUND = (195, 235)  # the range of each of red, green and blue
 # Attributes of the entity that a sort of name says.

@@ -19,6 +19,7 @@ from fgvedit.schema import NO_ANSWER
 
 EDITS = 4  # of a quad: two in each of its images
 GROUPS_AT_ONCE = 275  # quads whose images are each other's other images; a row group of a file
+HARD = ("in_scope", "out_of_scope")
 Row = dict[str, Any]
 
 
@@ -141,9 +142,19 @@ def _rows(groups: list[Group], split: str, start: int, seed: int) -> Iterator[Ro
             row_id = f"{name}-{number}"
             other = elsewhere.find(rng, record.edited, record.question, alike, name, f"{row_id}-other")
             rows.append(_row(rng, record, row_id, name, split, (pair[record.image], views[record.image], *other)))
-        places = list(range(len(rows[0]["probes"])))
-        rng.shuffle(places)  # as one, so that of the hard ones, too, the first is in scope in half of the records
-        yield from ({**row, "probes": [row["probes"][place] for place in places]} for row in rows)
+        places = sorted(rng.sample(range(len(rows[0]["probes"])), 2))
+        yield from ({**row, "probes": _placed(rng, row["probes"], places)} for row in rows)
+
+
+def _placed(rng: random.Random, probes: list[Row], places: list[int]) -> list[Row]:
+    """The probes in random order, but the hard ones in these places, as they are: in each of the two one is in scope in
+    half of a group's records."""
+    hard = [probe for probe in probes if probe["kind"] in HARD]
+    rest = [probe for probe in probes if probe["kind"] not in HARD]
+    rng.shuffle(rest)
+    for place, probe in zip(places, hard, strict=True):
+        rest.insert(place, probe)
+    return rest
 
 
 def _row(

@@ -123,7 +123,8 @@ def test_what_is_right_passes_and_is_counted(tmp_path, capsys):
 def test_the_embedded_data_passes(tmp_path):
     code = main(["scenes", "--report", str(tmp_path / "report.json")])
     report = json.loads((tmp_path / "report.json").read_text())
-    assert code == 0 and set(counts(report)) == {"question_mark"}  # "Tell me the color of ...", as meant
+    assert code == 0  # "Tell me the color of ...", "How many cards with 2 pictures are there?", as meant
+    assert set(counts(report)) == {"question_mark", "answer_in_question"}
 
 
 def test_a_part_of_the_embedded_data_passes(tmp_path):
@@ -133,7 +134,7 @@ def test_a_part_of_the_embedded_data_passes(tmp_path):
         rows = next(pq.ParquetFile(source / f"scenes-{split}.parquet").iter_batches(150)).to_pylist()
         write_rows(rows, tmp_path / "data", split)
     report, code = found(tmp_path / "data")
-    assert code == 0 and set(counts(report)) == {"question_mark"}
+    assert code == 0 and set(counts(report)) == {"question_mark", "answer_in_question"}
 
 
 def test_warnings_alone_are_no_failure(tmp_path, capsys):

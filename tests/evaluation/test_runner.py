@@ -318,7 +318,7 @@ def test_two_processes_give_the_rows_of_one(unbroken, random_blip2, folder, tmp_
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("reliability") == 1  # only the first process speaks
+    assert done.stdout.count("drawn on random") == 1  # only the first process speaks
     assert (out / "rows.jsonl").read_text() == unbroken[0]
     assert sorted(path.name for path in out.iterdir()) == ["result.json", "rows.jsonl", "run.json"]
 
