@@ -11,15 +11,13 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 import fgvedit
-from builders.scenes.records import EDITS, GROUPS_AT_ONCE, split_rows
+from builders.scenes.records import EDITS, GROUPS, GROUPS_AT_ONCE, SEED, split_rows
 from fgvedit.schema import features
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line
 from fgvedit.util.files import write_text
 from fgvedit.util.revision import content_hash
 
-GROUPS = {"train": 825, "test": 275}
-SEED = 0
 DATA = Path(fgvedit.__file__).parent / "data"
 CARD = DATA.parent / "README.md"
 

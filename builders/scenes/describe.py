@@ -6,12 +6,12 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable
 
-from builders.scenes.__main__ import DATA, GROUPS, SEED
+from builders.scenes.__main__ import DATA
 from builders.scenes.facts import facts_of
 from builders.scenes.language import PHRASINGS, phrasings
 from builders.scenes.portability import COMPARISONS, TALLIES, known
 from builders.scenes.quads import held_out
-from builders.scenes.records import Group, draw
+from builders.scenes.records import GROUPS, SEED, Group, draw
 from builders.scenes.scene import has_twins
 from fgvedit.dataset import load_records
 from fgvedit.probes import current_kinds

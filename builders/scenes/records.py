@@ -17,6 +17,8 @@ from builders.scenes.scene import Scene, scene_stream
 from builders.scenes.worded import rephrased, worded_in, worded_out
 from fgvedit.schema import NO_ANSWER
 
+GROUPS = {"train": 825, "test": 275}  # of the shipped splits
+SEED = 0  # of the shipped splits
 EDITS = 4  # of a quad: two in each of its images
 GROUPS_AT_ONCE = 275  # quads whose images are each other's other images; a row group of a file
 HARD = ("in_scope", "out_of_scope")

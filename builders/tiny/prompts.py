@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from builders.scenes.facts import facts
 from builders.scenes.language import (
@@ -20,6 +22,8 @@ from builders.scenes.language import (
     put,
     true_answer,
 )
+from builders.scenes.records import GROUPS, draw
+from builders.scenes.records import SEED as TEST_SEED
 from builders.scenes.scene import ATTRIBUTES, Scene, scene_stream
 from fgvedit.backbones.answering import new_fact
 from fgvedit.backbones.families.blip2 import question_prompt
@@ -43,9 +47,16 @@ class Example:
 
 def training_scenes(seed: int) -> Iterator[Scene]:
     """Scenes of the train stream's kind, none of which is a scene of the test split."""
-    test = scene_stream("test", 0)
-    held_out = {next(test) for _ in range(HELD_OUT_SCENES)}
+    held_out = _test_scenes()
     return (scene for scene in scene_stream("tiny", seed) if scene not in held_out)
+
+
+@cache
+def _test_scenes() -> frozenset[Scene]:
+    """The beginning of the stream that images A of the test split are from, and all of its images, A and B."""
+    groups = itertools.islice(draw("test", TEST_SEED), GROUPS["test"])
+    shown = (scene for group in groups for scene in group.quad.plan.scenes)
+    return frozenset(itertools.chain(itertools.islice(scene_stream("test", TEST_SEED), HELD_OUT_SCENES), shown))
 
 
 def random_question(rng: random.Random, scene: Scene, entity: int | None = None) -> Question:

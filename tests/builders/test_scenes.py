@@ -23,13 +23,13 @@ from PIL import Image
 from scene_reading import Asked, Read, compared, fits, look, read, take_apart, the_one, value, with_edit
 
 import fgvedit
-from builders.scenes.__main__ import CARD, DATA, GROUPS, SEED, main, write_split
+from builders.scenes.__main__ import CARD, DATA, main, write_split
 from builders.scenes.describe import counts
 from builders.scenes.facts import facts, facts_of
 from builders.scenes.language import FORMS, NAMES, all_names, ask, phrasings
 from builders.scenes.portability import COMPARISONS, TALLIES
 from builders.scenes.quads import held_out
-from builders.scenes.records import EDITS, draw, split_rows
+from builders.scenes.records import EDITS, GROUPS, SEED, draw, split_rows
 from builders.scenes.scene import ATTRIBUTES, COLORS, encode, render, sample_scene
 from builders.scenes.sprites import PICTURES
 from fgvedit.dataset import load_records
