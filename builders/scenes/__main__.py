@@ -62,22 +62,21 @@ def stamp(card: Path, folder: Path) -> None:
     write_text(card, text)
 
 
-def splits(records: int | None, out: Path) -> dict[str, int]:
+def splits(records: int | None, seed: int, out: Path) -> dict[str, int]:
     """How many groups of each split are to be made.
 
-    Raises `FGVEditError` for a number of records that is no number of groups, and for one that would take the place of
-    the shipped data.
+    Raises `FGVEditError` for a number of records that is no number of groups, and for what would take the place of the
+    shipped data.
     """
-    if records is None:
-        return GROUPS
-    if records < EDITS or records % EDITS:
+    if seed < 0:
+        raise FGVEditError(f"--seed is {seed}; expected 0 or more")
+    if records is not None and (records < EDITS or records % EDITS):
         near = max(EDITS, round(records / EDITS) * EDITS)
         raise FGVEditError(f"--records is {records}; expected whole groups of {EDITS} records, such as {near}")
-    if out.resolve() == DATA.resolve():
-        raise FGVEditError(
-            f"--records {records} without --out; expected a folder of its own, not that of the shipped data"
-        )
-    return {"test": records // EDITS}
+    if (records is not None or seed != SEED) and out.resolve() == DATA.resolve():
+        given = f"--seed {seed}" if records is None else f"--records {records}"
+        raise FGVEditError(f"{given} without --out; expected a folder of its own, not that of the shipped data")
+    return GROUPS if records is None else {"test": records // EDITS}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -87,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--records", type=int, metavar="N", help="a test split of so many records, and no train split")
     parser.add_argument("--out", type=Path, default=DATA, help="folder of the Parquet files (default: the package's)")
     options = parser.parse_args(argv)
-    wanted = splits(options.records, options.out)
+    wanted = splits(options.records, options.seed, options.out)
     options.out.mkdir(parents=True, exist_ok=True)
     for split, groups in wanted.items():
         path = write_split(split, groups, options.seed, options.out)

@@ -1,4 +1,5 @@
-"""Pictures of scenes: encoded, seen another way, and other scenes in which a question has the answer that is wanted."""
+"""Pictures of scenes: as they are drawn, seen another way, and of other scenes in which a question has the answer that
+is wanted."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from builders.scenes.scene import (
     Entity,
     Scene,
     encode,
+    few_colors,
     moved,
     paste,
     render,
@@ -25,10 +27,10 @@ from builders.scenes.scene import (
     with_value,
 )
 
-# How another picture of a scene differs, at most: in brightness and size (shares of 1), and in the quality of its WebP.
-_BRIGHTER = 0.1
-_LARGER = 0.02
-_QUALITY = (50, 80)
+# How another picture differs, at most: in brightness and size (shares of 1), and in the quality of its WebP.
+_BRIGHTER = 0.08
+_LARGER = 0.01
+_QUALITY = (60, 85)
 _BACKGROUND = (195, 235)  # the range of each of red, green and blue
 # Attributes of the entity that a sort of name says.
 _SAID = {
@@ -61,23 +63,23 @@ def picture(image_id: str, scene: Scene) -> Picture:
     return Picture(image_id, scene, encode(render(scene)))
 
 
-def either(rng: random.Random, image_id: str, scene: Scene) -> Picture:
-    """The scene as it is drawn or seen another way, so that how a picture looks does not tell what it is of."""
-    return picture(image_id, scene) if rng.random() < 0.5 else other_view(rng, image_id, scene)
-
-
-def other_view(rng: random.Random, image_id: str, scene: Scene) -> Picture:
+def seen(rng: random.Random, image_id: str, scene: Scene) -> Picture:
     """Another picture of the scene: the same cards in the same places, moved by pixels, on another background, a little
-    brighter or darker, larger or smaller, and compressed as photos are."""
+    brighter or darker; and half of the time a little larger or smaller, too, and compressed as photos are.
+
+    All pictures but an edit's own are made so: how one looks does not tell what it is of.
+    """
     background = tuple(rng.randint(*_BACKGROUND) for _ in range(3))
     image = paste(moved(rng, scene), Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), background))
+    image = ImageEnhance.Brightness(image).enhance(1 + rng.uniform(-_BRIGHTER, _BRIGHTER))
+    if rng.random() < 0.5:
+        return Picture(image_id, scene, encode(few_colors(image)))
     side = round(IMAGE_SIZE * (1 + rng.uniform(-_LARGER, _LARGER)))
-    image = image.resize((side, side), Image.Resampling.LANCZOS)
-    shown = Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), background)
-    shown.paste(image, ((IMAGE_SIZE - side) // 2,) * 2)
-    shown = ImageEnhance.Brightness(shown).enhance(1 + rng.uniform(-_BRIGHTER, _BRIGHTER))
+    image, around = image.resize((side, side), Image.Resampling.LANCZOS), image.getpixel((0, 0))
+    framed = Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), around)
+    framed.paste(image, ((IMAGE_SIZE - side) // 2,) * 2)
     buffer = io.BytesIO()
-    shown.save(buffer, "WEBP", quality=rng.randint(*_QUALITY), method=6)
+    framed.save(buffer, "WEBP", quality=rng.randint(*_QUALITY), method=6)
     return Picture(image_id, scene, buffer.getvalue())
 
 
@@ -138,7 +140,7 @@ class Elsewhere:
                 renamed = _renamed(scene, entity, edited, question, value)
                 index = named(renamed).get((question.naming, question.name))
                 if index is not None and renamed.entities[index].value(edited.attribute) == value:
-                    return either(rng, image_id, renamed), value
+                    return seen(rng, image_id, renamed), value
         raise AssertionError("scenes have no end")
 
 

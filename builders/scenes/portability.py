@@ -46,16 +46,6 @@ COMPARISONS: dict[Key, tuple[str, ...]] = {
         "Are there more pictures on {x} than on {z}?",
         "Is the number of pictures on {x} above the number on {z}?",
     ),
-    ("kind", "same"): (
-        "Do {x} and {z} show the same picture?",
-        "Does {x} show the same picture as {z}?",
-        "Is the picture on {x} also the picture on {z}?",
-    ),
-    ("kind", "different"): (
-        "Do {x} and {z} show different pictures?",
-        "Does {x} show another picture than {z}?",
-        "Is the picture on {x} another one than that on {z}?",
-    ),
     ("place", "row"): (
         "Are {x} and {z} in the same row?",
         "Is {x} in the same row as {z}?",
@@ -124,26 +114,22 @@ class Asked:
 
 
 def portability(rng: random.Random, edited: Edited, question: Question, split: str) -> tuple[Asked, Asked] | None:
-    """A question whose answer the edit changes, and one of the same sort whose answer it leaves; None where the scene
-    has no such two.
+    """A question whose answer the edit changes, and one of the same sort, with the same answer before the edit, whose
+    answer it leaves: neither words nor what the model says without the edit tell which it is. None where the scene has
+    no such two.
 
     `question`: the edit's own.
     """
-    found: dict[str, dict[bool, list[Asked]]] = defaultdict(lambda: {True: [], False: []})
+    found: dict[tuple[str, str], dict[bool, list[Asked]]] = defaultdict(lambda: {True: [], False: []})
     for sort, asked in (*_comparisons(rng, edited, question, split), *_tallies(rng, edited, question, split)):
         if asked.changes or asked.before != edited.target:
-            found[sort][asked.changes].append(asked)
-    sorts = [sort for sort, both in found.items() if both[True] and both[False]]
-    if not sorts:
+            found[sort, asked.before][asked.changes].append(asked)
+    both = [asked for asked in found.values() if asked[True] and asked[False]]
+    if not both:
         return None
-    sort = rng.choice(sorts)
-    return _any(rng, found[sort][True]), _any(rng, found[sort][False])
-
-
-def _any(rng: random.Random, asked: list[Asked]) -> Asked:
-    """One of these: first which answer, so that none is right more often than it must be."""
-    answer = rng.choice(sorted({one.after for one in asked}))
-    return rng.choice([one for one in asked if one.after == answer])
+    answer = rng.choice(sorted({asked[True][0].after for asked in both}))  # first, so that none is right more often
+    chosen = rng.choice([asked for asked in both if asked[True][0].after == answer])
+    return rng.choice(chosen[True]), rng.choice(chosen[False])
 
 
 def known(key: Key, split: str) -> tuple[str, ...]:
@@ -182,11 +168,12 @@ def _tallies(rng: random.Random, edited: Edited, question: Question, split: str)
     for line, (_, direction) in LINES.items():
         if beside and (direction == "row") == vertical:
             continue
-        value = rng.choice((edited.old, edited.target))
-        said = spoken(edited.attribute, value, "verify")
-        text = rng.choice(known(key, split)).format(line=line, v=said)
-        scenes = (edited.scene, edited.after[0])
-        yield key[1], Asked(text, *(_tally(scene, line, edited.attribute, value) for scene in scenes))
+        for value in (edited.old, edited.target):
+            said = spoken(edited.attribute, value, "verify")
+            text = rng.choice(known(key, split)).format(line=line, v=said)
+            scenes = (edited.scene, edited.after[0])
+            numbers = [_tally(scene, line, edited.attribute, value) for scene in scenes]
+            yield f"{key[1]} of {value}", Asked(text, *numbers)
 
 
 def _tally(scene: Scene, line: str, attribute: str, value: str) -> str:

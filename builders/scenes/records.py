@@ -10,7 +10,7 @@ from typing import Any
 from builders.scenes.edited import Edited
 from builders.scenes.facts import facts_of
 from builders.scenes.language import Question, true_answer
-from builders.scenes.pictures import Elsewhere, Picture, either, other_value, other_view, picture
+from builders.scenes.pictures import Elsewhere, Picture, other_value, picture, seen
 from builders.scenes.portability import Asked, portability
 from builders.scenes.quads import Balance, Quad, filled, plans
 from builders.scenes.scene import Scene, scene_stream
@@ -133,10 +133,9 @@ def _rows(groups: list[Group], split: str, start: int, seed: int) -> Iterator[Ro
         [picture(f"{name}-{letter}", scene) for letter, scene in zip("ab", group.quad.plan.scenes, strict=True)]
         for name, group in zip(names, groups, strict=True)
     ]
-    seen = [[other_view(rng, f"{shown.image_id}-view", shown.scene) for shown in pair] for pair in own]
-    every = [shown for pair in (*own, *seen) for shown in pair]
-    elsewhere = Elsewhere(every, f"{split}/other/{start}", seed)
-    for name, group, pair, views in zip(names, groups, own, seen, strict=True):
+    again = [[seen(rng, f"{shown.image_id}-view", shown.scene) for shown in pair] for pair in own]
+    elsewhere = Elsewhere([view for views in again for view in views], f"{split}/other/{start}", seed)
+    for name, group, pair, views in zip(names, groups, own, again, strict=True):
         old = [number % 2 == 0 for number in range(EDITS)]  # whose other image has the old answer
         rng.shuffle(old)
         rows = []
@@ -170,7 +169,7 @@ def _row(
     """A record as a row. `shown`: its own image, another view of it, another image, and the right answer there."""
     own, view, other, answer = shown
     edited, question = record.edited, record.question.text
-    changed = either(rng, f"{row_id}-value", record.changed[0])
+    changed = seen(rng, f"{row_id}-value", record.changed[0])
     fact, right = rng.choice(facts_of(split))
     probes = [_probe(kind, text, said, own.image_id) for kind, text, said in record.probes]
     probes += [

@@ -179,7 +179,11 @@ def _card(kind: str, color: str, count: int) -> Image.Image:
 
 def render(scene: Scene) -> Image.Image:
     """The scene as an RGB image of IMAGE_SIZE x IMAGE_SIZE pixels, with 64 colours, as it is stored."""
-    image = paste(scene, Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), _BACKGROUNDS[scene.background]))
+    return few_colors(paste(scene, Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), _BACKGROUNDS[scene.background])))
+
+
+def few_colors(image: Image.Image) -> Image.Image:
+    """The image in 64 colours."""
     return image.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 

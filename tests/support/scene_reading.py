@@ -186,10 +186,17 @@ def with_edit(scene: Scene, edited: Entity, attribute: str, target: str) -> tupl
 
 
 def look(image: ImageRef) -> Scene:
-    """The scene that an image shows, looked at once."""
+    """The scene that an image shows as it is drawn, looked at once; where cards stand to the pixel."""
     if image.key not in _seen:
         _seen[image.key] = Scene(tuple(_entities(np.asarray(image.open(), dtype=np.float32))), 0)
     return _seen[image.key]
+
+
+def look_again(image: ImageRef) -> Scene:
+    """The scene that another picture shows: cards are compared with every card, whatever the brightness, near where
+    they are found. Where they stand to the pixel is not read."""
+    pixels = np.asarray(image.open(), dtype=np.float32)
+    return Scene(tuple(_entities_again(pixels)), 0)
 
 
 _seen: dict[str, Scene] = {}
@@ -205,6 +212,44 @@ def _entities(pixels: np.ndarray) -> Iterator[Entity]:
             top, left = int(card.any(axis=1).argmax()), int(card.any(axis=0).argmax())
             kind, color, count = _closest(crop[top : top + _card_size(), left : left + _card_size()])
             yield Entity(kind, color, count, cell, (left - _margin(), top - _margin()))
+
+
+_NEAR = range(-2, 3)  # pixels
+
+
+def _entities_again(pixels: np.ndarray) -> Iterator[Entity]:
+    templates, shown = _templates()
+    padded = np.pad(pixels, ((8, 8), (8, 8), (0, 0)), mode="edge")
+    background = np.median(pixels[[CELL - 1, CELL, 2 * CELL - 1, 2 * CELL]].reshape(-1, 3), axis=0)  # between cards
+    for cell in range(GRID * GRID):
+        y, x = cell // GRID * CELL + 8, cell % GRID * CELL + 8
+        crop = padded[y : y + CELL, x : x + CELL]
+        card = np.abs(crop - background).max(axis=-1) > 12
+        if card.mean() < 0.4:
+            continue
+        top, left = int((card.mean(axis=1) > 0.4).argmax()), int((card.mean(axis=0) > 0.4).argmax())
+        near = [_quarter(padded[y + top + dy :, x + left + dx :]) for dy in _NEAR for dx in _NEAR]
+        alike = templates @ np.stack([patch / np.linalg.norm(patch) for patch in near]).T
+        yield Entity(*shown[int(alike.max(axis=1).argmax())], cell, (0, 0))
+
+
+def _quarter(pixels: np.ndarray) -> np.ndarray:
+    """A card's worth of pixels at half the width and height, flat."""
+    half = _card_size() // 2
+    return pixels[: 2 * half, : 2 * half].reshape(half, 2, half, 2, 3).mean(axis=(1, 3)).ravel()
+
+
+@cache
+def _templates() -> tuple[np.ndarray, list[tuple[str, str, int]]]:
+    """Every card, small, as a row of length 1, and what it shows."""
+    size = _card_size()
+    rows, shown = [], []
+    for color in COLORS:
+        table, _, cards = _cards(color)
+        rows += [_quarter(row.reshape(size, size, 3)) for row in table]
+        shown += cards
+    table = np.stack(rows)
+    return table / np.linalg.norm(table, axis=1, keepdims=True), shown
 
 
 def _card_size() -> int:
