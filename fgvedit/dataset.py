@@ -125,12 +125,14 @@ def load_records(name: str, split: str = "test", limit: int | None = None) -> Lo
     Hugging Face hub (`owner/name`). A folder or hub data set of several configurations is read in its default one.
 
     Raises `FGVEditError` for a data set or split that is not there or is empty, a missing column, a file that is not
-    Parquet, and a limit below 1. A fault in one record is raised when that record is asked for.
+    Parquet, groups of some records alone, and a limit below 1. A fault in one record is raised when that record is
+    asked for.
     """
     if limit is not None and limit < 1:
         raise FGVEditError(f"limit: found {limit}, expected a number of records of at least 1")
     with _no_progress_bars():
         table, config, revision = _open(name, split)
+        _check_groups(table, f"data set '{name}', split '{split}'")
     if len(table) == 0:
         raise FGVEditError(f"data set '{name}': split '{split}' has no records; expected at least 1")
     if limit is not None:
@@ -317,6 +319,19 @@ def _check_columns(found: Sequence[str], where: str) -> list[str]:
     if missing:
         raise FGVEditError(f"{where}: column '{missing[0]}' is missing; expected the columns {', '.join(features())}")
     return [column for column in features() if column in found]
+
+
+def _check_groups(table: datasets.Dataset, where: str) -> None:
+    """Raises `FGVEditError`, naming a record, where some have a group and some have none."""
+    groups = table["group"] if "group" in table.column_names else []
+    without = next((index for index, group in enumerate(groups) if not group), None)
+    named = next((index for index, group in enumerate(groups) if group), None)
+    if without is not None and named is not None:
+        one, other = table[without]["id"], table[named]["id"]
+        raise FGVEditError(
+            f"{where}: record '{one}' has no group and record '{other}' has '{groups[named]}'; expected a group of "
+            "every record, or of none"
+        )
 
 
 @contextmanager

@@ -42,13 +42,14 @@ Shown = Literal["own", "other", "none"]
 class ProbeKind:
     """One kind of probe.
 
-    `asks`: what it is about, in one line; `right`: what is right after the edit; `metric`: the metric that is the mean
-    score of its probes; `image`: whether it shows the edit's own image, another one or none; `against`: the kind that
-    it has to be told from, which asks likewise and has the other thing right ("": all that have); `same_words`: whether
-    its question is the edit's, word for word; `needs_eyes`: whether only an image tells the two apart; `rules`:
-    protocol -> how it is scored there, one of `RULES`: `EXACT` where it changes, else another one (a protocol that is
-    not named scores it as the project's own kinds); `required`: whether every split has to have it; `retired`: read,
-    verified and shown in old data and runs, never built again. Raises `FGVEditError` for a field of another value.
+    `asks`: what it is about, in one line, true of any data; `right`: what is right after the edit; `metric`: the metric
+    that is the mean score of its probes; `image`: whether it shows the edit's own image, another one or none;
+    `against`: the kind that it has to be told from, which asks likewise and has the other thing right ("": all that
+    have); `same_words`: whether its question is the edit's, word for word; `needs_eyes`: whether it is meant that only
+    an image tells the two apart (`builders.audit` measures whether data keep to it); `rules`: protocol -> how it is
+    scored there, one of `RULES`: `EXACT` where it changes, else another one (a protocol that is not named scores it as
+    the project's own kinds); `required`: whether every split has to have it; `retired`: read, verified and shown in old
+    data and runs, never built again. Raises `FGVEditError` for a field of another value.
     """
 
     name: str
@@ -106,7 +107,7 @@ class Metric:
 
     @property
     def needs_eyes(self) -> bool:
-        """Whether one of its kinds asks what only an image settles."""
+        """Whether one of its kinds is meant to ask what only an image settles."""
         return any(kinds()[kind].needs_eyes for kind in self.kinds)
 
     @property
@@ -128,7 +129,7 @@ OWN_KINDS = (
     ),
     ProbeKind(
         "in_scope",
-        "what the edit entails about the same entity; only the image tells that it is the same",
+        "what the edit entails about the same entity",
         "the entailed answer",
         "in_scope",
         needs_eyes=True,
@@ -138,7 +139,7 @@ OWN_KINDS = (
     ),
     ProbeKind(
         "out_of_scope",
-        "another entity, or another attribute, in the same image; only the image tells",
+        "another entity, or another attribute, in the same image",
         "as before",
         "retention",
         needs_eyes=True,
@@ -185,7 +186,7 @@ OWN_KINDS = (
     ),
     ProbeKind(
         "other_image",
-        "the edit's question about another image; in half of them its old answer is right",
+        "the edit's question about another image",
         "as before",
         "other_image",
         image="other",

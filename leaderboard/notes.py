@@ -1,16 +1,12 @@
-"""What is said beside numbers wherever the leaderboard shows them: what metrics mean, and which runs are on data that
-are no longer the embedded ones."""
+"""What is said of metrics wherever the leaderboard shows them. What is to be known of older data and of the paper's
+figures stands in `fgvedit.evaluation.summary`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from functools import cache
+from collections.abc import Collection
 from typing import Any
 
 from fgvedit import probes
-from fgvedit.dataset import FOLDER, embedded, parquet_source
-from fgvedit.util.errors import FGVEditError
-from fgvedit.util.revision import content_hash
 from fgvedit.util.words import listed
 from leaderboard.ranking import SCORE, SCORED
 
@@ -29,20 +25,3 @@ def described_metrics(there: Collection[str]) -> list[dict[str, Any]]:
     names = {one["name"] for one in known}
     plain = {"meaning": UNREGISTERED, "kinds": [], "needs_eyes": False, "retired": False, "derived": False}
     return [*known, *({"name": name, **plain} for name in there if name not in names)]
-
-
-def is_older(dataset: Mapping[str, Any]) -> bool:
-    """Whether a manifest's data are embedded here in another revision."""
-    current = _embedded_revision(dataset["name"], dataset["split"])
-    return current not in (None, dataset["revision"])
-
-
-@cache
-def _embedded_revision(name: str, split: str) -> str | None:
-    """None for data that are not embedded, have no such split, or are to be built first."""
-    if name not in embedded():
-        return None
-    try:
-        return content_hash(parquet_source(name, FOLDER, name).files_of(split))
-    except FGVEditError:
-        return None

@@ -1,6 +1,6 @@
 """Who is ahead of whom, and who cannot be told apart.
 
-Runs are compared within a group: the same records, backbone and number of sequential edits, one protocol, one metric.
+Runs are compared within a block: the same records, backbone and number of sequential edits, one protocol, one metric.
 A run's rank is 1 more than the number of runs that are better beyond doubt, that is, whose paired bootstrap difference
 to it has an interval above 0. Runs that cannot be told apart from the best share rank 1. Being told apart is not
 transitive: where a is better than c beyond doubt and b can be told apart from neither, a and b share rank 1, and c has
@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from fgvedit.evaluation import summary
 from fgvedit.evaluation.intervals import interval
 from fgvedit.evaluation.metrics import resampled_metrics
+from fgvedit.evaluation.summary import is_control
 from fgvedit.probes import PAPER, metrics
 
 SCORE = "score"
@@ -34,7 +34,7 @@ def ranked_by() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Group:
+class Block:
     """What runs that are ranked together have in common, besides a protocol.
 
     `sequence`: how many edits were made one on top of the other; None: one by one.
@@ -50,11 +50,11 @@ class Group:
     sequence: int | None
 
 
-def group_of(result: Mapping[str, Any]) -> Group:
-    """The group of a run, from its result file."""
+def block_of(result: Mapping[str, Any]) -> Block:
+    """The block of a run, from its result file."""
     manifest = result["manifest"]
     data, backbone = manifest["dataset"], manifest["backbone"]
-    return Group(
+    return Block(
         dataset=data["name"],
         split=data["split"],
         revision=data["revision"],
@@ -64,11 +64,6 @@ def group_of(result: Mapping[str, Any]) -> Group:
         input_mode=backbone["input_mode"],
         sequence=manifest["sequence"],
     )
-
-
-def is_control(result: Mapping[str, Any]) -> bool:
-    """Whether a run, by its result file, is one of the editor that does nothing."""
-    return summary.is_control(result["manifest"])
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ class Sampled:
 def sample(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Sampled:
     """A run with its resamples, from its result file and its rows."""
     values, resampled = with_score(values_of(result["metrics"])), with_score(resampled_metrics(rows))
-    return Sampled(values, resampled, probes_of(rows), is_control(result))
+    return Sampled(values, resampled, probes_of(rows), is_control(result["manifest"]))
 
 
 def values_of(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -144,14 +139,14 @@ def comparable(ours: Sampled, theirs: Sampled, name: str) -> bool:
     return both and ours.probes[protocol] == theirs.probes[protocol]
 
 
-def ranks(runs: Sequence[tuple[Group, Sampled]], name: str) -> list[int | None]:
-    """The rank of each run in one metric among the runs of its group; None where it lacks the metric or its rows, and
+def ranks(runs: Sequence[tuple[Block, Sampled]], name: str) -> list[int | None]:
+    """The rank of each run in one metric among the runs of its block; None where it lacks the metric or its rows, and
     of the control, which does not count in the ranks of others."""
     protocol = parts_of(name)[0]
-    together: dict[tuple[Group, str], list[int]] = {}
-    for index, (group, run) in enumerate(runs):
+    together: dict[tuple[Block, str], list[int]] = {}
+    for index, (block, run) in enumerate(runs):
         if comparable(run, run, name) and not run.control:
-            together.setdefault((group, run.probes[protocol]), []).append(index)
+            together.setdefault((block, run.probes[protocol]), []).append(index)
     found: list[int | None] = [None] * len(runs)
     for indices in together.values():
         below = np.zeros(len(indices), dtype=int)  # how many are better beyond doubt

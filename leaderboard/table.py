@@ -12,21 +12,19 @@ import pandas as pd
 from fgvedit.evaluation.metrics import beyond_nothing
 from fgvedit.evaluation.protocols import OWN
 from fgvedit.evaluation.rows import Row
-from fgvedit.evaluation.summary import NOT_COMPARED
+from fgvedit.evaluation.summary import NOT_COMPARED, is_control, older
 from fgvedit.probes import shown_metrics
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, unknown
 from fgvedit.util.files import write_bytes
 from leaderboard.board import REPORTED, STATUSES, Reported, hardware, read_results
 from leaderboard.migrate import current_result, current_rows
-from leaderboard.notes import is_older
 from leaderboard.ranking import (
     SCORE,
-    Group,
+    Block,
     Sampled,
+    block_of,
     ends,
-    group_of,
-    is_control,
     parts_of,
     ranked_by,
     ranks,
@@ -35,12 +33,12 @@ from leaderboard.ranking import (
     with_score,
 )
 from leaderboard.reading import read_json, read_rows
-from leaderboard.table_text import COST, FORMATS, GROUP, NOTE, render
+from leaderboard.table_text import BLOCK, COMPARED, COST, FORMATS, NOTE, render
 
 LOCAL = "local"  # the status of a run that was not submitted: nobody has checked it
 TRACKS = ("single", "sequence", "cost")
 # Columns about what was run. `control`: whether it is the run of no edit at all, which is not ranked; `weights`: of the
-# backbone, by their revision; `older_data`: whether the data are embedded here in another revision.
+# backbone, by their revision; `older_data`: whether the data were embedded once and have been replaced.
 ABOUT = (
     *("editor", "control", "backbone", "weights", "input_mode", "dataset", "older_data", "records", "edits", "status"),
     "file",
@@ -59,7 +57,7 @@ A metric is named with its protocol, in percent. <protocol>/score is the harmoni
 reliability, locality, generality and specificity. Doing nothing earns half of specificity; beside it stands what is
 above that, in_scope + retention - 100. In sequential editing, a metric is right after each edit, and with @end after
 all of them. A data set is named with its split and the start of its revision; runs on an older revision of the embedded
-data stand apart, below the others.
+data stand apart, below the others, however the table is sorted.
 
 Ranks are of runs on the same records, backbone and number of sequential edits: 1 more than the number of runs that are
 better beyond doubt (95 % intervals of paired bootstrap differences). Runs that cannot be told apart from the best
@@ -118,17 +116,17 @@ def read_table(folder: Path, sort: str | None = None, rank_by: str = SCORE, **on
     Raises `FGVEditError` for a folder without a result file, a bad result file, an unknown column and an unknown name.
     """
     runs, reported = read_runs(folder)
-    sampled: list[tuple[Group, Sampled]] = []
+    sampled: list[tuple[Block, Sampled]] = []
     lines = []
     for run in runs:
         rows, metrics = run.rows(), run.result["metrics"]
-        sampled.append((group_of(run.result), sample(run.result, rows)))
+        sampled.append((block_of(run.result), sample(run.result, rows)))
         lines.append({**about(run), **_with_intervals(metrics, sampled[-1][1]), **cost(run.result)})
     lines += [{**_about_reported(paper, row), **with_score(row["metrics"])} for paper in reported for row in paper.rows]
     _add_ranks(lines, sampled, rank_by)
     table = pd.DataFrame(lines)
     metrics_ = sorted((column for column in table.columns if "/" in column), key=_order)
-    table = table.reindex(columns=[*ABOUT, *metrics_, *COST, *([NOTE] if reported else [])])
+    table = table.reindex(columns=[*ABOUT, *metrics_, *COST, *(name for name in (NOTE, COMPARED) if name in table)])
     table = table.astype({column: "Int64" for column in table if column in WHOLE or parts_of(column)[1] == "rank"})
     table = table.copy()  # in one piece
     table = filtered(table, **only)
@@ -138,30 +136,30 @@ def read_table(folder: Path, sort: str | None = None, rank_by: str = SCORE, **on
 
 
 def about(run: Run) -> dict[str, Any]:
-    """The columns of `ABOUT`."""
+    """The columns of `ABOUT`, and `NOTE` where there is something to be known."""
     manifest = run.result["manifest"]
-    data = manifest["dataset"]
+    data, replaced = manifest["dataset"], older(manifest)
     values = (
         manifest["editor"]["name"],
-        is_control(run.result),
+        is_control(manifest),
         manifest["backbone"]["name"],
         f"{manifest['backbone']['name']}@{manifest['backbone']['revision']}",
         manifest["backbone"]["input_mode"],
         f"{data['name']}/{data['split']}@{data['revision'][:8]}",
-        is_older(data),
+        replaced is not None,
         data["records"],
         manifest["sequence"] or 1,
         run.status,
         run.file,
     )
-    return dict(zip(ABOUT, values, strict=True))
+    return {**dict(zip(ABOUT, values, strict=True)), **({NOTE: replaced.known} if replaced else {})}
 
 
 def _about_reported(paper: Reported, row: Mapping[str, Any]) -> dict[str, Any]:
     dataset = f"{paper.dataset}/{paper.split}"
     backbone, file = row["backbone"], f"reported/{paper.id}.json"
     values = (row["editor"], False, backbone, "", "", dataset, False, None, 1, REPORTED, file)
-    return {**dict(zip(ABOUT, values, strict=True)), NOTE: f"{paper.note} {NOT_COMPARED}".strip()}
+    return {**dict(zip(ABOUT, values, strict=True)), NOTE: paper.note or None, COMPARED: NOT_COMPARED}
 
 
 def cost(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +181,7 @@ def _with_intervals(metrics: Mapping[str, Any], run: Sampled) -> dict[str, float
     return found
 
 
-def _add_ranks(lines: list[dict[str, Any]], sampled: Sequence[tuple[Group, Sampled]], rank_by: str) -> None:
+def _add_ranks(lines: list[dict[str, Any]], sampled: Sequence[tuple[Block, Sampled]], rank_by: str) -> None:
     if rank_by not in ranked_by():
         raise unknown("metric to rank by", rank_by, ranked_by())
     for name in {name for line in lines for name in line if "/" in name and parts_of(name)[1] == rank_by}:
@@ -249,18 +247,21 @@ def _of_protocol(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
 def _of_track(table: pd.DataFrame, track: str) -> pd.DataFrame:
     if track == "cost":
         table = table[table["status"] != REPORTED]
-        return table.drop(columns=[column for column in table.columns if "/" in column or column == NOTE])
+        return table.drop(columns=[column for column in table.columns if "/" in column or column in (NOTE, COMPARED)])
     return table[(table["edits"] > 1) == (track == "sequence")]
 
 
 def _sorted(table: pd.DataFrame, sort: str | None, rank_by: str) -> pd.DataFrame:
+    """Below the runs on data as they are stand those on older ones, then what papers report, and the control stands
+    below those that it is shown with; within that, by the column `sort`."""
     if sort:
         ascending = sort in (*ABOUT, *COST) or parts_of(sort)[1] == "rank"
-        return table.sort_values(sort, ascending=ascending, kind="stable", na_position="last", ignore_index=True)
-    by = {"reported": True, **dict.fromkeys(GROUP, True), "control": True}
-    for column in table.columns:
-        if "/" in column and "." not in column and parts_of(column)[1] in ("rank", rank_by):
-            by[column] = parts_of(column)[1] == "rank"
+        by = {"reported": True, "older_data": True, "control": True, sort: ascending}
+    else:
+        by = {"reported": True, **dict.fromkeys(BLOCK, True), "control": True}
+        for column in table.columns:
+            if "/" in column and "." not in column and parts_of(column)[1] in ("rank", rank_by):
+                by[column] = parts_of(column)[1] == "rank"
     keys = table.assign(reported=table["status"] == REPORTED).sort_values(
         [*by], ascending=[*by.values()], kind="stable"
     )

@@ -10,26 +10,28 @@ from typing import Any
 
 import pandas as pd
 
-from fgvedit.evaluation.summary import NOT_COMPARED, legend
+from fgvedit.evaluation.summary import legend
 from leaderboard.notes import described_metrics
 from leaderboard.ranking import SCORE, parts_of
 from leaderboard.texts import hidden
 
 FORMATS = ("terminal", "markdown", "csv", "parquet", "json")
 # Columns in which runs agree that are ranked together.
-GROUP = ("older_data", "edits", "dataset", "records", "backbone", "weights", "input_mode")
-NOTE = "note"  # the column of what is to be known of a paper's numbers, where there are any
-CONTROL = "control"  # in the place of a rank
+BLOCK = ("older_data", "edits", "dataset", "records", "backbone", "weights", "input_mode")
+# Columns of what is to be known of a run's data or of a paper's numbers, and of what these are not to be compared with.
+NOTE, COMPARED = "note", "not_compared"
+CONTROL = "control"  # in the place of a rank, and where costs are told
+OLDER = "an older revision of the data"
 COST = (
     *("seconds_per_edit", "seconds", "peak_memory_bytes", "encoded_images", "trained_parameters"),
     *("hardware", "dtype"),
 )
-Block = tuple[str, list[list[str]], list[str]]  # a title, lines of cells, the header first, and notes on them
+Part = tuple[str, list[list[str]], list[str]]  # a title, lines of cells, the header first, and notes on them
 
 
 def render(table: pd.DataFrame, style: str, rank_by: str = SCORE, sort: str | None = None) -> bytes:
     """The table as a file of one of `FORMATS`, in UTF-8 where it is text. `sort`: the column that it was sorted by;
-    None: each block comes in the order of its own ranks."""
+    None: each part comes in the order of its own ranks."""
     if style == "parquet":
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
@@ -39,9 +41,9 @@ def render(table: pd.DataFrame, style: str, rank_by: str = SCORE, sort: str | No
         return table.assign(**{name: table[name].map(defused) for name in texts}).to_csv(index=False).encode()
     if style == "json":
         return (table.to_json(orient="records", indent=2) + "\n").encode()
-    found = _blocks(table, rank_by, style == "markdown", sort is not None)
-    blocks = [_block(title, lines, notes, style) for title, lines, notes in (*found, *_legend(table))]
-    return ("\n\n".join(blocks) + "\n").encode()
+    found = _parts(table, rank_by, style == "markdown", sort is not None)
+    parts = [_part(title, lines, notes, style) for title, lines, notes in (*found, *_legend(table))]
+    return ("\n\n".join(parts) + "\n").encode()
 
 
 def defused(value: Any) -> Any:
@@ -67,8 +69,8 @@ def escaped(text: str) -> str:
     return re.sub(r"(www)\.", r"\1&#46;", text.replace("://", ":&#47;/"), flags=re.IGNORECASE)  # GitHub links both
 
 
-def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool, is_sorted: bool) -> list[Block]:
-    """A block for the runs that are ranked together under one protocol, or one for costs."""
+def _parts(table: pd.DataFrame, rank_by: str, all_intervals: bool, is_sorted: bool) -> list[Part]:
+    """A part for each block, the runs that are ranked together, under one protocol; or, of costs, for each data set."""
     points: dict[tuple[str, str], list[str]] = {}  # protocol and evaluation point -> columns of its metrics
     for column in table.columns:
         if "/" in column:
@@ -76,60 +78,57 @@ def _blocks(table: pd.DataFrame, rank_by: str, all_intervals: bool, is_sorted: b
             names = points.setdefault((protocol, point.partition(".")[0]), [])
             names += [column] if "." not in column and metric != "rank" else []
     if not points:
-        return [("cost", _cost_lines(table), [])]
+        return _costs(table)
     found = []
     for (protocol, point), names in points.items():
         names.sort(key=lambda name: parts_of(name)[1] != rank_by)  # what is ranked by comes first
         own = table[table[names].notna().any(axis=1)]
-        groups = list(own.groupby(list(GROUP), sort=False, dropna=False))
-        for key, group in groups:
-            alike = sum(str(other[:-2]) == str(key[:-2]) for other, _ in groups) > 1
-            shown = [name for name in names if group[name].notna().any()]
+        blocks = list(own.groupby(list(BLOCK), sort=False, dropna=False))
+        for key, block in blocks:
+            alike = sum(str(other[:-2]) == str(key[:-2]) for other, _ in blocks) > 1
+            shown = [name for name in names if block[name].notna().any()]
             rank, value = f"{protocol}/rank{point}", f"{protocol}/{rank_by}{point}"
-            ranked = group if is_sorted else _in_order(group, rank, value)
-            lines = _group_lines(ranked, shown, rank, rank_by, all_intervals)
-            found.append((f"{protocol}: {_group_title(key, point, alike)}", lines, _notes(group)))
+            ranked = block if is_sorted else _in_order(block, rank, value)
+            lines = _block_lines(ranked, shown, rank, rank_by, all_intervals)
+            found.append((f"{protocol}: {_block_title(key, point, alike)}", lines, _notes(block)))
     return found
 
 
-def _in_order(group: pd.DataFrame, rank: str, value: str) -> pd.DataFrame:
+def _in_order(block: pd.DataFrame, rank: str, value: str) -> pd.DataFrame:
     """Runs in the order of their ranks, those of one rank by their value, the control last."""
     by = {"control": True, rank: True, value: False}
-    by = {name: ascending for name, ascending in by.items() if name in group}
-    return group.sort_values([*by], ascending=[*by.values()], kind="stable")
+    by = {name: ascending for name, ascending in by.items() if name in block}
+    return block.sort_values([*by], ascending=[*by.values()], kind="stable")
 
 
-def _notes(group: pd.DataFrame) -> list[str]:
-    """What is to be known of papers' numbers, each thing once."""
-    if NOTE not in group:
-        return []
-    own = [note.removesuffix(NOT_COMPARED).strip() for note in group[NOTE].dropna().unique()]
-    return [*filter(None, own), *([NOT_COMPARED] if own else [])]
+def _notes(block: pd.DataFrame) -> list[str]:
+    """What is to be known of a block's numbers, each thing once."""
+    return [note for column in (NOTE, COMPARED) if column in block for note in block[column].dropna().unique()]
 
 
-def _legend(table: pd.DataFrame) -> list[Block]:
-    """A block that says what each metric of the table means; none where there is no metric."""
+def _legend(table: pd.DataFrame) -> list[Part]:
+    """A part that says what each metric of the table means; none where there is no metric."""
     names = (column for column in table.columns if "/" in column and "." not in column and table[column].notna().any())
     there = [name for name in dict.fromkeys(parts_of(name)[1] for name in names) if name != "rank"]
     lines = legend(one for one in described_metrics(there) if one["name"] in there)
     return [("what the metrics mean", [["metric", "", "meaning"], *lines], [])] if lines else []
 
 
-def _group_title(key: Any, point: str, alike: bool) -> str:
-    """`key`: the values of `GROUP`; `alike`: whether another group would read alike without weights and input mode."""
-    older, edits, dataset, records, backbone, weights, input_mode = key
+def _block_title(key: Any, point: str, alike: bool) -> str:
+    """`key`: the values of `BLOCK`; `alike`: whether another block would read alike without weights and input mode."""
+    is_older, edits, dataset, records, backbone, weights, input_mode = key
     if alike:
         backbone += f" ({weights.rpartition('@')[2][:8]}, {input_mode} input)"
     of = f"{dataset} on {backbone}"
     parts = [of if pd.isna(records) else f"{records} records of {of}"]
     parts += [f"{'after all' if point else 'right after each of'} {edits} sequential edits"] if edits > 1 else []
-    parts += [f"an older revision of {dataset.partition('@')[0].rpartition('/')[0]}"] if older else []
+    parts += [OLDER] if is_older else []
     parts += ["as reported, not ranked"] if pd.isna(records) else []
     return ", ".join(parts)
 
 
-def _group_lines(
-    group: pd.DataFrame, shown: list[str], rank: str, rank_by: str, all_intervals: bool
+def _block_lines(
+    block: pd.DataFrame, shown: list[str], rank: str, rank_by: str, all_intervals: bool
 ) -> list[list[str]]:
     header = ["rank", "editor", *(parts_of(name)[1] for name in shown), "status", "file"]
     lines = [
@@ -140,7 +139,7 @@ def _group_lines(
             line["status"],
             line["file"],
         ]
-        for line in group.to_dict("records")
+        for line in block.to_dict("records")
     ]
     return [header, *lines]
 
@@ -152,21 +151,30 @@ def _percent(line: Mapping[Any, Any], name: str, with_interval: bool) -> str:
     return f"{value:.2f}" + (f" [{low:.2f}, {line[f'{name}.high']:.2f}]" if with_interval and not pd.isna(low) else "")
 
 
-def _cost_lines(table: pd.DataFrame) -> list[list[str]]:
-    header = ["editor", "backbone", "dataset", "records", "edits"]
+def _costs(table: pd.DataFrame) -> list[Part]:
+    of = table.groupby(["older_data", "dataset"], sort=False)
+    return [
+        (f"cost: {dataset}" + (f", {OLDER}" if is_older else ""), _cost_lines(runs), [])
+        for (is_older, dataset), runs in of
+    ]
+
+
+def _cost_lines(runs: pd.DataFrame) -> list[list[str]]:
+    header = ["backbone", "records", "edits"]
     shown = {"seconds_per_edit": "{:.3f}", "seconds": "{:.0f}", "peak_memory_bytes": "{:,}", "encoded_images": "{:,}",
              "trained_parameters": "{:,}", "hardware": "{}", "dtype": "{}"}  # fmt: skip
     lines = [
         [
+            f"{line['editor']} ({CONTROL})" if line["control"] else line["editor"],
             *(str(line[name]) for name in header),
             *("" if pd.isna(line[c]) else f.format(line[c]) for c, f in shown.items()),
         ]
-        for line in table.to_dict("records")
+        for line in runs.to_dict("records")
     ]
-    return [[*header, *shown], *lines]
+    return [["editor", *header, *shown], *lines]
 
 
-def _block(title: str, lines: list[list[str]], notes: list[str], style: str) -> str:
+def _part(title: str, lines: list[list[str]], notes: list[str], style: str) -> str:
     if style == "markdown":
         header, *body = [[escaped(cell) for cell in line] for line in lines]
         rows = [header, ["---"] * len(header), *body]

@@ -17,6 +17,7 @@ from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.protocols.base import short
 from fgvedit.evaluation.rows import AnyRow, Row
+from fgvedit.evaluation.summary import is_control
 from fgvedit.probes import OWN_METRICS, changes, kinds, metrics
 from fgvedit.util.errors import FGVEditError, one_line, unknown
 from leaderboard import migrate
@@ -71,6 +72,7 @@ def faults(run: Run, known: Known) -> Iterator[str]:
     checks: tuple[Callable[[], None], ...] = (
         lambda: check_scores(run.rows),
         lambda: check_routes(run.rows),
+        lambda: check_control(run),
         lambda: check_metrics(run),
     )
     for check in checks:
@@ -236,6 +238,17 @@ def _fault_of_base(row: Row, first: Row) -> str | None:
     if protocols()[row["protocol"]].checked and not changes(row["kind"]) and row["score"] != 1:
         return f"score is {row['score']}; expected 1, as the base model's answer cannot have changed"
     return None
+
+
+def check_control(run: Run) -> None:
+    """The control leaves every query to the base model."""
+    if is_control(run.manifest):
+        for number, row in enumerate(run.rows, 1):
+            if row["route"] != "base":
+                raise FGVEditError(
+                    f"row {number}: {named(row)}: route is '{row['route']}' in a run of the control (manifest.editor); "
+                    "expected 'base', as it makes no edit"
+                )
 
 
 # -- the figures ---------------------------------------------------------------------------------------------------

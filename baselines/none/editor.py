@@ -14,6 +14,7 @@ class NoEdit(Editor):
     """Leaves the base model as it is."""
 
     name = "none"
+    control = True
 
     @dataclass(frozen=True)
     class Config:

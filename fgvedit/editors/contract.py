@@ -100,10 +100,14 @@ class Editor(ABC):
 
     A subclass has a `Config` dataclass, whose values for each backbone stand in `config.yaml` beside its module, and,
     where it is trained, its shipped checkpoints in `checkpoints/<backbone>/` there.
+
+    `control`: whether it makes no edit at all, so that runs of it stand beside the others without a rank. An editor
+    that is built on such a one, and edits, says False.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type]
+    control: ClassVar[bool] = False
     trained: ClassVar[bool] = False  # whether it needs `train` or `load` before it can edit
     architecture: ClassVar[tuple[str, ...]] = ()  # the options that shape what is trained: a checkpoint has its own
 

@@ -10,7 +10,7 @@ from typing import Any
 from fgvedit.editors.registry import ENTRY_POINTS, editor_class
 from fgvedit.evaluation.intervals import Figure
 from fgvedit.evaluation.metrics import IN_SCOPE_RECALL, OUT_OF_SCOPE_RECALL
-from fgvedit.evaluation.summary import NOT_COMPARED, legend
+from fgvedit.evaluation.summary import NOT_COMPARED, legend, older
 from fgvedit.probes import BEYOND_NOTHING, EDIT, PAPER, described, metrics, shown_metrics
 from fgvedit.studies.comparing import Run, Study
 from fgvedit.util.errors import FGVEditError
@@ -127,11 +127,13 @@ def _named(run: Run) -> str:
 
 def _meanings(study: Study) -> list[str]:
     shown = [metric for metric in described()["metrics"] if metric["name"] in study.metrics]
+    replaced = older(study.manifest)
     return [
         "## What the metrics mean",
         "The control makes no edit at all, and is no part of a comparison for the best. It earns half of specificity: "
         f"beside that stands what is above it, {BEYOND_NOTHING.name}.",
         _table(["metric", "", "meaning"], legend(shown)),
+        *([replaced.known] if replaced else []),
     ]
 
 

@@ -16,15 +16,15 @@ from fgvedit.evaluation.metrics import beyond_nothing, metrics_from_rows
 from fgvedit.evaluation.protocols import OWN as OWN_PROTOCOLS
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.rows import AnyRow
-from fgvedit.evaluation.summary import NOT_COMPARED
+from fgvedit.evaluation.summary import NOT_COMPARED, OlderRevision, older
 from leaderboard.board import STATUSES, Entry, Reported, hardware
-from leaderboard.notes import described_metrics, is_older
+from leaderboard.notes import described_metrics
 from leaderboard.ranking import (
-    Group,
+    Block,
     Sampled,
+    block_of,
     comparable,
     ends,
-    group_of,
     parts_of,
     sample,
     values_of,
@@ -44,19 +44,19 @@ class Shown:
     """One run as the site needs it: read once, without its rows."""
 
     entry: Entry
-    group: Group
+    block: Block
     sampled: Sampled
     curves: Curves
 
     @property
-    def older(self) -> bool:
-        """Whether it is on data that are embedded here in another revision."""
-        return is_older(self.entry.result["manifest"]["dataset"])
+    def older(self) -> OlderRevision | None:
+        """The older revision of embedded data that it is on."""
+        return older(self.entry.result["manifest"])
 
 
 def shown(entry: Entry, rows: Sequence[AnyRow]) -> Shown:
     """A submitted run and its rows as the site needs them."""
-    return Shown(entry, group_of(entry.result), sample(entry.result, rows), curves(rows))
+    return Shown(entry, block_of(entry.result), sample(entry.result, rows), curves(rows))
 
 
 def curves(rows: Sequence[AnyRow]) -> Curves:
@@ -123,12 +123,12 @@ def registry(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, A
 
 
 class Ranks:
-    """How many runs of its group are better than a run, beyond doubt, in a metric; counted from their differences. The
+    """How many runs of its block are better than a run, beyond doubt, in a metric; counted from their differences. The
     control is not ranked and not counted."""
 
     def __init__(self, runs: Sequence[Shown]) -> None:
         ranked = [run for run in runs if not run.sampled.control]
-        self._groups = {run.entry.id: run.group for run in ranked}
+        self._blocks = {run.entry.id: run.block for run in ranked}
         self._below = {
             run.entry.id: {name: 0 for name in run.sampled.values if name in run.sampled.resampled} for run in ranked
         }
@@ -138,7 +138,7 @@ class Ranks:
         if run.sampled.control:
             return
         for other, by_name in found.items():
-            if self._groups.get(other) == run.group:
+            if self._blocks.get(other) == run.block:
                 for name, (_, low, high) in by_name.items():
                     self._below[run.entry.id][name] += high < 0
                     self._below[other][name] += low > 0
@@ -175,14 +175,14 @@ def summary(run: Shown) -> dict[str, Any]:
         "id": entry.id,
         "editor": manifest["editor"]["name"],
         "control": run.sampled.control,
-        "backbone": run.group.backbone,
-        "weights": run.group.weights[:8],
-        "input_mode": run.group.input_mode,
-        "data": f"{run.group.dataset}/{run.group.split}@{run.group.revision[:8]}",
-        "older": run.group.dataset if run.older else "",  # of which data it is an older revision
-        "records": run.group.records,
-        "sequence": run.group.sequence,
-        "group": "\t".join(map(str, asdict(run.group).values())),
+        "backbone": run.block.backbone,
+        "weights": run.block.weights[:8],
+        "input_mode": run.block.input_mode,
+        "data": f"{run.block.dataset}/{run.block.split}@{run.block.revision[:8]}",
+        "older": run.older.known if run.older else "",  # what is to be known of older data
+        "records": run.block.records,
+        "sequence": run.block.sequence,
+        "block": "\t".join(map(str, asdict(run.block).values())),
         "protocols": manifest["protocols"],
         "status": entry.status,
         "name": entry.name,
@@ -216,13 +216,15 @@ def page_of_run(run: Shown, row: Mapping[str, Any], others: Sequence[Shown]) -> 
         "manifest": entry.result["manifest"],
         "router": entry.result["router"],
         "command": command(entry.result["manifest"]),
-        "ranked": sum(other.group == run.group and not other.sampled.control for other in others),
+        "tag": run.older.tag if run.older else "",
+        "ranked": sum(other.block == run.block and not other.sampled.control for other in others),
         "others": sum(other is not run and _share_probes(run, other) for other in others),
     }
 
 
 def command(manifest: Mapping[str, Any]) -> str:
-    """The command line that repeats a run; of a trained editor, with its checkpoint to be put in."""
+    """The command line that repeats a run; of a trained editor, with its checkpoint to be put in. On older data it is
+    given at their git tag, which is checked out first."""
     editor, backbone, data = manifest["editor"], manifest["backbone"], manifest["dataset"]
     own = editor["class"].partition(".")[0] not in OURS  # a class of somebody's own, which need have no registered name
     parts = ["python", "-m", "fgvedit.run", "--editor", editor["class"] if own else editor["name"]]
@@ -236,7 +238,8 @@ def command(manifest: Mapping[str, Any]) -> str:
     parts += ["--seed", str(manifest["seed"]), "--device", manifest["device"], "--dtype", manifest["dtype"]]
     for key, value in editor["config"].items():
         parts += ["--set", f"{key}={_yaml(value)}"]
-    return shlex.join(parts)
+    first = f"git checkout {replaced.tag}\n" if (replaced := older(manifest)) else ""
+    return first + shlex.join(parts)
 
 
 def _yaml(value: Any) -> str:

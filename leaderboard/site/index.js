@@ -8,7 +8,7 @@ const table = document.getElementById("table");
 const reportedRows = pageData.reported.flatMap((paper) => paper.rows.map((row) => ({
   ...row,
   data: `${paper.dataset}/${paper.split}`,
-  group: `reported\t${paper.id}\t${row.backbone}`,
+  block: `reported\t${paper.id}\t${row.backbone}`,
   status: "reported",
   protocols: [paper.protocol],
   name: "",
@@ -59,7 +59,7 @@ function readState() {
 }
 
 // The columns of the table: {key, name, value(row) to sort by, cell(row), up: whether small is good}. `kept`: the rows
-// that are shown; what is retired has a column where one of them has it.
+// that are shown; a metric has a column where one of them has it.
 function columns(kept) {
   const protocol = controls.protocol.value, point = state.track === "sequence" ? controls.at.value : "";
   const ranked = controls.rank.value;
@@ -78,7 +78,7 @@ function columns(kept) {
   const rank = { key: "rank", name: "Rank", up: true, value: (row) => row.ranks[full(ranked)],
     cell: (row) => el("td", { class: "rank" }, rankText(row, full(ranked))) };
   const metrics = [ranked, ...[...METRIC.keys()].filter((name) => name !== ranked)]
-    .filter((name) => (METRIC.get(name).retired ? kept : rows).some((row) => row.metrics[full(name)]))
+    .filter((name) => kept.some((row) => row.metrics[full(name)]))
     .map((name) => ({ key: name, name, up: false, number: true, ranked: name === ranked,
       value: (row) => row.metrics[full(name)]?.[0],
       cell: (row) => {
@@ -92,15 +92,20 @@ function columns(kept) {
 // "=" before a rank says that it is shared.
 function rankText(row, name) {
   const rank = row.ranks[name];
-  if (row.control) return el("span", { class: "tag", title: NO_EDIT }, "control");
+  if (row.control) return controlTag();
   if (!rank) return el("span", { title: "not ranked" }, "–");
-  const tied = rows.some((other) => other !== row && other.group === row.group && other.ranks[name] === rank);
+  const tied = rows.some((other) => other !== row && other.block === row.block && other.ranks[name] === rank);
   return tied ? [el("span", { class: "tied", title: "shared" }, "="), String(rank)] : String(rank);
+}
+
+function controlTag() {
+  return el("span", { class: "tag", title: NO_EDIT }, "control");
 }
 
 function editorCell(row) {
   if (row.paper) return el("th", { scope: "row" }, el("bdi", {}, row.editor));
-  return el("th", { scope: "row" }, el("a", { href: runPage(row.id) }, el("bdi", {}, row.editor)),
+  const control = state.track === "cost" && row.control; // elsewhere the place of its rank says so
+  return el("th", { scope: "row" }, el("a", { href: runPage(row.id) }, el("bdi", {}, row.editor)), control && [" ", controlTag()],
     el("span", { class: "sub" }, el("bdi", {}, row.name)));
 }
 
@@ -123,7 +128,7 @@ function show() {
   const by = all.find((column) => column.key === state.sort) || all.find((column) => column.key === standard) || all[0];
   const up = state.order && by.key === state.sort ? state.order === "up" : by.up;
   const ranked = all.find((column) => column.ranked);
-  const groups = grouped(kept);
+  const blocks = blocksOf(kept);
   const header = el("tr", {}, all.map((column) => {
     const sorted = column === by;
     return el("th", { scope: "col", class: [column.number && "number", column.key.replaceAll(" ", "")].filter(Boolean).join(" "),
@@ -134,12 +139,12 @@ function show() {
   const focused = document.activeElement?.closest?.("#table th")?.classList.value;
   table.tHead.replaceChildren(header);
   [...table.tBodies].forEach((body) => body.remove());
-  for (const group of [...groups.values()].sort((a, b) => apart(a[0]) - apart(b[0]) || b.length - a.length)) {
-    group.sort((a, b) => Boolean(a.control) - Boolean(b.control) || compareValues(by.value(a), by.value(b), up) ||
+  for (const block of [...blocks.values()].sort((a, b) => apart(a[0]) - apart(b[0]) || b.length - a.length)) {
+    block.sort((a, b) => Boolean(a.control) - Boolean(b.control) || compareValues(by.value(a), by.value(b), up) ||
       (ranked ? compareValues(ranked.value(a), ranked.value(b), false) : 0));
     table.append(el("tbody", {},
-      el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: all.length }, el("span", {}, heading(group[0])))),
-      group.map((row) => el("tr", { "data-run": row.id }, all.map((column) => column.cell(row))))));
+      el("tr", { class: "block" }, el("th", { scope: "rowgroup", colspan: all.length }, el("span", {}, heading(block[0])))),
+      block.map((row) => el("tr", { "data-run": row.id }, all.map((column) => column.cell(row))))));
   }
   if (focused) [...table.tHead.rows[0].cells].find((cell) => cell.classList.value === focused)?.querySelector("button").focus();
   document.getElementById("caption").textContent = caption();
@@ -148,13 +153,13 @@ function show() {
     ? `${count(kept.length)} of ${count(total)} rows` : `None of ${count(total)} rows is like this.`;
 }
 
-function grouped(list) {
-  const groups = new Map();
-  for (const row of list) groups.set(row.group, [...(groups.get(row.group) || []), row]);
-  return groups;
+function blocksOf(list) {
+  const blocks = new Map();
+  for (const row of list) blocks.set(row.block, [...(blocks.get(row.block) || []), row]);
+  return blocks;
 }
 
-// Where a group stands: runs on the embedded data first, then those on older ones, and what papers report last.
+// Where a block stands: runs on data as they are first, then those on older ones, and what papers report last.
 function apart(row) {
   return row.paper ? 2 : row.older ? 1 : 0;
 }
@@ -180,7 +185,7 @@ function heading(row) {
       ". ", row.paper.note && [el("bdi", {}, row.paper.note), " "], pageData.registry.not_compared)];
   }
   const where = `${row.data} on ${row.backbone}`;
-  return [where, el("span", { class: "note" }, groupText(row, pageData.runs).slice(where.length))];
+  return [where, el("span", { class: "note" }, blockText(row, pageData.runs).slice(where.length), row.older && `. ${row.older}`)];
 }
 
 function caption() {

@@ -1,16 +1,16 @@
 
 // -- the page of plots --
 
-const IDS = ["group", "protocol", "at", "metric", "cost"];
+const IDS = ["block", "protocol", "at", "metric", "cost"];
 const controls = Object.fromEntries(IDS.map((id) => [id, document.getElementById(id)]));
 const names = distinct(pageData.runs.map((run) => run.editor)).sort();
-const groups = distinct(pageData.runs.map((run) => run.group));
+const blocks = distinct(pageData.runs.map((run) => run.block));
 const PROFILED = 4;
 let profiled = [];
 
-fill(controls.group, groups.map((group, index) => {
-  const run = pageData.runs.find((one) => one.group === group);
-  return [String(index), groupText(run, pageData.runs)];
+fill(controls.block, blocks.map((block, index) => {
+  const run = pageData.runs.find((one) => one.block === block);
+  return [String(index), blockText(run, pageData.runs)];
 }));
 fill(controls.at, [["", "right after each edit"], ["@end", "after all edits"]]);
 fill(controls.metric, metricOptions());
@@ -20,11 +20,11 @@ document.getElementById("filters").addEventListener("submit", (event) => event.p
 
 // The runs that are shown, each with its index among all editors, which says how it is drawn, and its label.
 function runs() {
-  const group = groups[Number(controls.group.value)];
-  const own = pageData.runs.filter((run) => run.group === group && run.protocols.includes(controls.protocol.value));
+  const block = blocks[Number(controls.block.value)];
+  const own = pageData.runs.filter((run) => run.block === block && run.protocols.includes(controls.protocol.value));
   return own.map((run) => {
     const twice = own.some((other) => other !== run && other.editor === run.editor);
-    return { ...run, index: names.indexOf(run.editor), label: twice ? run.id : editorText(run),
+    return { ...run, index: names.indexOf(run.editor), label: editorText(twice ? { ...run, editor: run.id } : run),
       by: metricsOf(run, controls.protocol.value, evaluationPoint()) };
   });
 }
@@ -152,9 +152,9 @@ document.getElementById("second").append(profile.element);
 document.getElementById("third").append(...curves.map((one) => one.element));
 
 function change(keep = false) {
-  const group = pageData.runs.filter((run) => run.group === groups[Number(controls.group.value)]);
-  fill(controls.protocol, inOrder(distinct(group.flatMap((run) => run.protocols))).map((name) => [name, name]));
-  const sequence = group.some((run) => run.sequence);
+  const block = pageData.runs.filter((run) => run.block === blocks[Number(controls.block.value)]);
+  fill(controls.protocol, inOrder(distinct(block.flatMap((run) => run.protocols))).map((name) => [name, name]));
+  const sequence = block.some((run) => run.sequence);
   controls.at.closest("label").hidden = !sequence;
   document.getElementById("nosequence").hidden = sequence;
   document.getElementById("third").hidden = !sequence;
@@ -172,7 +172,7 @@ function change(keep = false) {
   redraw();
   document.getElementById("said").textContent =
     `${count(all.length)} runs under protocol ${controls.protocol.value} (${protocolText(controls.protocol.value)}). ` +
-    `${controls.metric.value}: ${METRIC.get(controls.metric.value).meaning}.`;
+    `${controls.metric.value}: ${METRIC.get(controls.metric.value).meaning}. ${block[0].older}`;
 }
 
 function choose(box) {
@@ -188,15 +188,15 @@ function limitChoice() {
 
 function save() {
   const value = (id) => (controls[id].closest("label").hidden || controls[id].selectedIndex === 0 ? "" : controls[id].value);
-  writeHash({ ...Object.fromEntries(IDS.map((id) => [id, id === "group" && controls.group.selectedIndex > 0 ? runs()[0]?.id : value(id)])),
+  writeHash({ ...Object.fromEntries(IDS.map((id) => [id, id === "block" && controls.block.selectedIndex > 0 ? runs()[0]?.id : value(id)])),
     profile: profiled.join(",") });
 }
 
-// What the address says, as far as there is such a thing, and else the first; a group of runs by one of its runs.
+// What the address says, as far as there is such a thing, and else the first; a block of runs by one of its runs.
 function readState() {
   const said = readAddress();
-  const group = groups.indexOf(pageData.runs.find((run) => run.id === said.group)?.group);
-  controls.group.value = String(Math.max(group, 0));
+  const block = blocks.indexOf(pageData.runs.find((run) => run.id === said.block)?.block);
+  controls.block.value = String(Math.max(block, 0));
   fill(controls.protocol, inOrder(distinct(pageData.runs.flatMap((run) => run.protocols))).map((name) => [name, name]));
   for (const id of IDS.slice(1)) {
     const values = [...controls[id].options].map((option) => option.value);

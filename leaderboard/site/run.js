@@ -12,7 +12,8 @@ document.getElementById("about").append(el("div", {},
   submission.description && el("p", {}, el("bdi", {}, submission.description)),
   el("p", {}, "Submitted as ", outside(submission.link, el("bdi", {}, submission.name)), ` on ${submission.submitted}.`),
   submission.reproduced && reproducedText(submission.reproduced),
-  el("p", {}, `${count(run.records)} records of ${run.data}${olderText(run)}, ${editsText(run)}, seed ${run.seed}, on `, el("bdi", {}, run.hardware), ` in ${run.dtype}.`)));
+  el("p", {}, `${count(run.records)} records of ${run.data}${olderText(run)}, ${editsText(run)}, seed ${run.seed}, on `, el("bdi", {}, run.hardware), ` in ${run.dtype}.`),
+  run.older && el("p", { class: "note" }, run.older)));
 
 function reproducedText({ by, link, date, agreement }) {
   return el("p", {}, "Reproduced by ", outside(link, el("bdi", {}, by)), ` on ${date}: ${count(agreement.equal)} of ` +
@@ -54,16 +55,18 @@ const routed = inOrder(Object.keys(pageData.router)).map((name) => [name, pageDa
 if (routed.length) {
   document.getElementById("routing").hidden = false;
   const recalls = [["caught", "in-scope recall"], ["kept", "out-of-scope recall"]]; // as result files call them
-  const kinds = [...recalls, ...PROFILE.map(({ name }) => [name, name])].filter(([kind]) => routed.some(([, groups]) => groups[kind]));
+  const kinds = [...recalls, ...PROFILE.map(({ name }) => [name, name])].filter(([kind]) => routed.some(([, figures]) => figures[kind]));
   document.getElementById("router").append(dataTable("Routed as the kind of probe asks for, in percent with 95 % intervals",
     ["Probes", ...routed.map(([name]) => name.replace("@end", ", after all edits"))],
-    kinds.map(([kind, text]) => [text, ...routed.map(([, groups]) =>
-      valueCell(groups[kind] && [groups[kind].value, groups[kind].low, groups[kind].high]))])));
+    kinds.map(([kind, text]) => [text, ...routed.map(([, figures]) =>
+      valueCell(figures[kind] && [figures[kind].value, figures[kind].low, figures[kind].high]))])));
 }
 
 const copied = el("span", { role: "status", class: "note" });
 document.getElementById("repeat").append(el("div", {}, el("pre", { id: "command", tabindex: "0" }, pageData.command),
   el("div", { class: "bar" }, el("button", { type: "button", onclick: copy }, "Copy the command"), copied),
+  pageData.tag && el("p", { class: "note" }, "These data are no longer the embedded ones. The run is made at the git tag ", el("code", {}, pageData.tag),
+    ", which holds them, in a checkout installed anew; or with --dataset FOLDER, where they lie in a folder."),
   el("p", { class: "note" }, manifest.editor.checkpoint
     ? "The editor was trained: give its own checkpoint with --checkpoint DIR unless it is the one that comes with the backbone. Its content hash stands below."
     : "The editor needs no checkpoint."),

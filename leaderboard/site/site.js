@@ -32,7 +32,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 document.body.append(el("footer", {}, el("p", {},
   "Fine-grained visual knowledge editing: change what a multimodal model says about one entity of an image, and nothing " +
-  "else. Percent, with 95 % intervals from a bootstrap over groups of records. ◉ marks what needs eyes: questions that only the image settles.")));
+  "else. Percent, with 95 % intervals from a bootstrap over groups of records. ◉ marks what needs eyes: probes that are meant to be settled by the image alone.")));
 
 function percent(value) {
   return value === undefined || value === null ? "" : value.toFixed(2).replace("-", MINUS);
@@ -65,10 +65,10 @@ function partsOf(name) {
   return [protocol, metric, point];
 }
 
-// What the address says of what is shown. Links to older pages say "moment".
+// What the address says of what is shown. Links to older pages say "moment" and "group".
 function readAddress() {
-  const { moment, ...said } = readHash();
-  return moment === undefined ? said : { at: moment, ...said };
+  const { moment, group, ...said } = readHash();
+  return { ...(moment !== undefined && { at: moment }), ...(group !== undefined && { block: group }), ...said };
 }
 
 function outside(href, ...text) {
@@ -83,7 +83,7 @@ function runPage(id) {
 // A metric's name as elements; marks say that it needs eyes, and that it is retired.
 function metricName(name) {
   const { needs_eyes: eyes, retired } = METRIC.get(name) || {};
-  return [name, eyes && el("span", { class: "eyes", role: "img", "aria-label": "needs eyes", title: "only the image settles what it asks" }, "◉"),
+  return [name, eyes && el("span", { class: "eyes", role: "img", "aria-label": "needs eyes", title: "its probes are meant to be settled by the image alone" }, "◉"),
     retired && el("span", { class: "note", title: "of earlier data: its probes are not built any more" }, " (retired)")];
 }
 
@@ -158,14 +158,14 @@ function inOrder(names) {
 
 // What runs that are ranked together have in common, in words; weights and input mode where `runs` hold others that
 // would read alike.
-function groupText(run, runs) {
+function blockText(run, runs) {
   const text = (one) => `${one.data} on ${one.backbone}, ${count(one.records)} records, ${editsText(one)}`;
-  const alike = runs.some((other) => other.group !== run.group && text(other) === text(run));
+  const alike = runs.some((other) => other.block !== run.block && text(other) === text(run));
   return text(run) + (alike ? ` (weights ${run.weights}, ${run.input_mode} input)` : "") + olderText(run);
 }
 
 function olderText({ older }) {
-  return older && `, an older revision of ${older}`;
+  return older && ", an older revision of the data";
 }
 
 // An editor's name; a mark says that it is the control.

@@ -39,7 +39,7 @@ def write_site(results: Path, out: Path) -> str:
             rows = entry.rows()
             runs.append(data.shown(entry, rows))
             _write_rows(made / "data", runs[-1], rows)
-        runs.sort(key=lambda run: run.older)  # pages show the embedded data first
+        runs.sort(key=lambda run: run.older is not None)  # pages show the embedded data first
         ranks = data.Ranks(runs)
         for run, found in tqdm(data.differences(runs), desc="comparing", unit="run", total=len(runs), disable=None):
             _write_script(made / "data", f"differences-{run.entry.id}", found)

@@ -201,12 +201,24 @@ def without_groups(file: Path) -> None:
 
 
 def test_a_group_is_what_the_data_say(tmp_path):
-    rows = [make_row(n, group=group) for n, group in enumerate(("quad-1", "quad-1", "", None))]
+    rows = [make_row(n, group=group) for n, group in enumerate(("quad-1", "quad-1", "quad-2"))]
     loaded = load_records(str(write(tmp_path, rows)))
-    expected = ["quad-1", "quad-1", "image-2", "image-3"]  # one without a name is the image's
-    assert loaded.groups == [record.group for record in loaded.records] == expected
-    some = loaded.pick([3, 0])
-    assert some.groups == [record.group for record in some.records] == ["image-3", "quad-1"]
+    assert loaded.groups == [record.group for record in loaded.records] == ["quad-1", "quad-1", "quad-2"]
+    some = loaded.pick([2, 0])
+    assert some.groups == [record.group for record in some.records] == ["quad-2", "quad-1"]
+
+
+def test_groups_that_are_all_empty_are_none(tmp_path):
+    loaded = load_records(str(write(tmp_path, [make_row(0, group=""), make_row(1, group=None)])))
+    assert loaded.groups == [record.group for record in loaded.records] == ["image-0", "image-1"]
+
+
+@pytest.mark.parametrize("empty", ["", None])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_groups_of_some_records_alone(tmp_path, empty, order):
+    rows = [make_row(0, group="quad-7"), make_row(1, group="quad-7"), make_row(2, group=empty)]
+    message = refusal(str(write(tmp_path, [rows[number] for number in order])))
+    assert "record 'record-2' has no group and record 'record-0' has 'quad-7'" in message
 
 
 def test_without_groups_an_image_is_one(dataset_folder):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from fgvedit.editors.checkpoints import load_checkpoint, save_checkpoint
 from fgvedit.editors.contract import EditedModel, Editor, Route, SingleRoute, restored
 from fgvedit.editors.registry import ENTRY_POINTS
 from fgvedit.evaluation.conformance import Finding, check, examine
-from fgvedit.evaluation.conformance.bench import Bench
+from fgvedit.evaluation.conformance.bench import Bench, two_records
 from fgvedit.evaluation.conformance.checks import (
     CHECKS,
     base_answers_are_the_base_models,
@@ -57,7 +58,8 @@ GUIDE = Path(__file__).parents[2] / "docs" / "write-your-own-editor.md"
 
 @pytest.fixture
 def records() -> list[Record]:
-    return [record_from_row(make_row(number)) for number in (0, 1)]
+    questions = ("What colour is the card?", "Which colour has it?")
+    return [record_from_row(make_row(number, question=question)) for number, question in enumerate(questions)]
 
 
 @pytest.fixture
@@ -95,9 +97,7 @@ class Good(InPrompt):
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
         self.inside(edits)
         yield (
-            self.answered(self.backbone, edits[0])
-            if edits
-            else SingleRoute(self.backbone.cached_answerer, Route("base"))
+            self.answered(self.backbone, *edits) if edits else SingleRoute(self.backbone.cached_answerer, Route("base"))
         )
 
     def inside(self, edits: Sequence[Edit]) -> None:
@@ -291,6 +291,53 @@ def test_a_number_of_edits_may_be_refused_clearly_and_in_no_other_way(found, fun
     assert finding.passed is False and f"after edit() of {count} edits, refused the requires_grad" in finding.why
 
 
+class KeepsTheLast(Good):
+    @contextmanager
+    def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        with super().edit(edits[-1:]) as edited:
+            yield edited
+
+
+class KeepsTheFirst(Good):
+    @contextmanager
+    def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
+        with super().edit(edits[:1]) as edited:
+            yield edited
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept", "dropped"), [(KeepsTheLast, "second", "first"), (KeepsTheFirst, "first", "second")]
+)
+def test_none_of_two_edits_is_dropped(found, kind, kept, dropped):
+    finding = found(several_edits, kind)
+    assert finding.passed is False
+    assert f"as under the {kept} alone, though the {dropped} alone changes an answer" in finding.why
+    assert found(several_edits, Good).passed
+
+
+def test_two_edits_of_one_question_may_be_one_to_an_editor(opener, records):
+    alike = [replace(record, question="What colour is the card?") for record in records]
+    assert examine(several_edits, Bench(opener(KeepsTheLast), alike, seed=0)).passed
+
+
+def test_the_second_record_is_as_unlike_the_first_as_there_is():
+    def record(number: int, **changes: Any) -> Record:
+        return record_from_row(make_row(number, **changes))
+
+    first = record(0, group="quad-0")
+    own_image = record(0, id="again", group="quad-1", question="How many?", target="green")
+    own_group = record(1, group="quad-0", question="How many?", target="green")
+    own_words, own_target = record(2), record(3, question="How many?")
+    unlike = record(4, question="How many?", target="green")
+    for others, second in (
+        ([own_image, own_group, own_words, own_target, unlike, record(5)], unlike),
+        ([own_group, own_words, own_target], own_target),
+        ([own_group, own_words], own_words),
+        ([own_image, own_group], own_group),
+    ):
+        assert [found.id for found in two_records([first, *others])] == [first.id, second.id]
+
+
 class LeavesTheLastOfARow(Good):
     @contextmanager
     def edit_sequentially(self) -> Iterator[Callable[[Edit], EditedModel]]:
@@ -403,7 +450,7 @@ class SaysBase(Good):
             return [Route("base")] * len(queries)
 
         def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
-            return _InPrompt(self.backbone, self.edit).generate(queries, max_new_tokens)
+            return _InPrompt(self.backbone, *self.made).generate(queries, max_new_tokens)
 
         def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
             return self.backbone.cached_answerer.teacher_force(queries, answers)
@@ -415,7 +462,7 @@ class ForcesOtherwise(SaysBase):
             return self.backbone.cached_answerer.generate(queries, max_new_tokens)
 
         def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
-            return _InPrompt(self.backbone, self.edit).teacher_force(queries, answers)
+            return _InPrompt(self.backbone, *self.made).teacher_force(queries, answers)
 
 
 @pytest.mark.parametrize(("kind", "sentence"), [(SaysBase, "and answered '"), (ForcesOtherwise, "teacher forcing")])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgvedit.evaluation.metrics import beyond_nothing, metrics_from_rows
-from fgvedit.evaluation.summary import CONTROL, is_control, summary
+from fgvedit.evaluation.summary import CONTROL, OLDER, is_control, summary
 from fgvedit.probes import BEYOND_NOTHING, kinds, metrics, shown_metrics
 
 CHANCE = st.floats(0, 1)
@@ -70,3 +70,12 @@ def test_the_summary_says_that_a_run_is_the_control():
     assert is_control(of(**{"class": CONTROL})["manifest"]) and not is_control(of()["manifest"])
     assert summary(of(**{"class": CONTROL})).startswith("none (the control: no edit at all) on tiny, 2 records")
     assert summary(of()).startswith("none on tiny, 2 records")
+    assert is_control(of(control=True)["manifest"])
+
+
+def test_the_summary_of_a_run_on_older_data_says_what_is_known_of_them():
+    rows = make_rows(0.5, 2)
+    for revision, replaced in OLDER.items():
+        said = summary(make_result("mine", rows, dataset={"name": "a-folder", "revision": revision})).split("\n\n")
+        assert said[-1] == replaced.known and replaced.tag in replaced.known
+    assert len(summary(make_result("mine", rows)).split("\n\n")) == len(said) - 1

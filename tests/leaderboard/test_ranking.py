@@ -17,21 +17,20 @@ from fgvedit.evaluation.metrics import metrics_from_rows, paired_differences, re
 from fgvedit.probes import metrics
 from leaderboard.ranking import (
     SCORED,
-    Group,
+    Block,
     Sampled,
+    block_of,
     comparable,
     differences,
     ends,
-    group_of,
     harmonic_mean,
-    is_control,
     parts_of,
     ranks,
     sample,
     with_score,
 )
 
-GROUP = group_of(make_result("any", make_rows(1.0, 1)))
+BLOCK = block_of(make_result("any", make_rows(1.0, 1)))
 
 
 def sampled(rows: list[dict[str, Any]]) -> Sampled:
@@ -90,7 +89,7 @@ def test_the_score_is_resampled_as_a_whole():
 @given(st.lists(st.lists(st.integers(0, 9), min_size=20, max_size=20), min_size=1, max_size=6))
 def test_a_rank_counts_those_that_are_better_beyond_doubt(runs: list[list[int]]):
     made = [drawn([float(value) for value in values]) for values in runs]
-    found = ranks([(GROUP, run) for run in made], "paper/specificity")
+    found = ranks([(BLOCK, run) for run in made], "paper/specificity")
 
     def beats(other: list[int], one: list[int]) -> bool:
         gaps = sorted(a - b for a, b in zip(other, one, strict=True))
@@ -107,36 +106,40 @@ def test_ties_are_not_transitive_and_the_rank_says_what_is_sure():
     best = drawn([50 + x for x in noise])
     worse = drawn([49 + x for x in noise])  # always 1 below the best: told apart
     unsure = drawn([49.5 + 5 * chance.gauss(0, 1) for _ in range(1000)])  # from neither
-    assert ranks([(GROUP, run) for run in (worse, unsure, best)], "paper/specificity") == [2, 1, 1]
+    assert ranks([(BLOCK, run) for run in (worse, unsure, best)], "paper/specificity") == [2, 1, 1]
 
 
 def test_equal_runs_share_a_rank_and_leave_the_next_ones_free():
     runs = [drawn([value] * 5) for value in (90.0, 90.0, 80.0, 70.0, 80.0)]
-    assert ranks([(GROUP, run) for run in runs], "paper/specificity") == [1, 1, 3, 5, 3]
+    assert ranks([(BLOCK, run) for run in runs], "paper/specificity") == [1, 1, 3, 5, 3]
 
 
 def test_only_runs_of_one_group_and_the_same_probes_are_ranked_together():
     import dataclasses
 
-    runs: list[tuple[Group, Sampled]] = [(GROUP, drawn([90.0] * 5)), (GROUP, drawn([80.0] * 5))]
-    for field in dataclasses.fields(Group):
-        other = dataclasses.replace(GROUP, **{field.name: 7})  # type: ignore[arg-type]
+    runs: list[tuple[Block, Sampled]] = [(BLOCK, drawn([90.0] * 5)), (BLOCK, drawn([80.0] * 5))]
+    for field in dataclasses.fields(Block):
+        other = dataclasses.replace(BLOCK, **{field.name: 7})  # type: ignore[arg-type]
         assert ranks([*runs, (other, drawn([99.0] * 5))], "paper/specificity") == [1, 2, 1]
     stranger = dataclasses.replace(drawn([99.0] * 5), probes={"paper": "others"})
     assert not comparable(stranger, runs[0][1], "paper/specificity")
-    assert ranks([*runs, (GROUP, stranger)], "paper/specificity") == [1, 2, 1]
+    assert ranks([*runs, (BLOCK, stranger)], "paper/specificity") == [1, 2, 1]
     rowless = Sampled({"paper/specificity": 99.0}, {}, {})
-    assert ranks([*runs, (GROUP, rowless)], "paper/specificity") == [1, 2, None]
+    assert ranks([*runs, (BLOCK, rowless)], "paper/specificity") == [1, 2, None]
     assert ranks(runs, "generation/specificity") == [None, None]
 
 
 def test_the_control_has_no_rank_and_does_not_count_in_others():
     runs = [drawn([value] * 5, control=value == 85.0) for value in (90.0, 85.0, 80.0)]
-    assert ranks([(GROUP, run) for run in runs], "paper/specificity") == [1, None, 2]
+    assert ranks([(BLOCK, run) for run in runs], "paper/specificity") == [1, None, 2]
     rows = make_rows(0.5, 3)
-    for named, control in (("baselines.none.editor:NoEdit", True), ("mine:NoEdit", False)):
-        result = make_result("none", rows, editor={"class": named})
-        assert is_control(result) == sample(result, rows).control == control
+    of: list[tuple[dict[str, Any], bool]] = [
+        ({"class": "baselines.none.editor:NoEdit"}, True),
+        ({"class": "editor:NoEdit", "control": True}, True),
+        ({"class": "mine:NoEdit"}, False),
+    ]
+    for editor, control in of:
+        assert sample(make_result("none", rows, editor=editor), rows).control == control
 
 
 def test_which_probes_were_asked_tells_runs_apart():

@@ -13,7 +13,7 @@ from pages import DESKTOP, PHONE, Opened
 from fgvedit.dataset import load_records
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.protocols.generation import Generation
-from fgvedit.evaluation.summary import CONTROL, NOT_COMPARED
+from fgvedit.evaluation.summary import CONTROL, NOT_COMPARED, OLDER
 from fgvedit.probes import BEYOND_NOTHING, Metric, ProbeKind, changes, described, kinds, metrics, shown_metrics
 from leaderboard.board import STATUSES, Entry, read_results
 from leaderboard.site import data
@@ -70,7 +70,8 @@ def apart(tmp_path: Path) -> Path:
         old = name.endswith("old")
         rows = [row for row in make_rows(right, 6, seed=len(name)) if old or not kinds()[row["kind"]].retired]
         named = CONTROL if name == "none" else "a.b:Editor"
-        of: dict[str, Any] = {"editor": {"class": named}, "dataset": {"name": "scenes"} if old else embedded}
+        replaced = {"name": "scenes", "revision": next(iter(OLDER))}
+        of: dict[str, Any] = {"editor": {"class": named}, "dataset": replaced if old else embedded}
         write_entry(tmp_path / "results", name, make_result(name, rows, **of), rows)
     write_reported(tmp_path / "results")
     write_site(tmp_path / "results", tmp_path / "site")
@@ -79,8 +80,10 @@ def apart(tmp_path: Path) -> Path:
 
 def test_the_control_and_older_data_and_papers_stand_apart_and_say_so(browser: Any, apart: Path) -> None:
     page = Opened(browser, apart)
-    groups = page.tab.locator("#table .group").all_inner_texts()
-    assert ["an older revision of scenes" in group for group in groups] == [False, True, False]
+    groups = page.tab.locator("#table .block").all_inner_texts()
+    assert ["an older revision of the data" in group for group in groups] == [False, True, False]
+    known = next(iter(OLDER.values())).known
+    assert [group.endswith(known) for group in groups] == [False, True, False]
     assert groups[2].endswith(NOT_COMPARED) and names(page) == ["mine", "none", "a-old", "b-old", "c-old", "claimed"]
     ranks = page.tab.locator("#table td.rank").all_inner_texts()
     assert ranks == ["1", "control", "1", "=2", "=2", "–"]
@@ -98,12 +101,25 @@ def test_the_control_and_older_data_and_papers_stand_apart_and_say_so(browser: A
     assert "rank" not in page.tab.locator("#metrics caption").inner_text()
     page.tab.goto((apart / "runs" / "mine.html").as_uri())
     assert "the rank among 1 run on" in page.tab.locator("#metrics caption").inner_text()
+    assert "git" not in page.tab.locator("#command").inner_text() and known not in page.tab.locator("body").inner_text()
     page.tab.goto((apart / "runs" / "a-old.html").as_uri())
-    assert "an older revision of scenes" in page.tab.locator("#about").inner_text()
+    assert known in page.tab.locator("#about").inner_text()
+    checkout, command = page.tab.locator("#command").inner_text().splitlines()
+    assert checkout == "git checkout scenes-3232de75" and " --dataset scenes " in command
+    assert "the git tag scenes-3232de75" in page.tab.locator("#repeat").inner_text()
+    assert "an older revision of the data" in page.tab.locator("#about").inner_text()
     page.tab.goto((apart / "plots.html").as_uri())
     options = page.tab.get_by_label("Runs on").locator("option").all_inner_texts()
-    assert ["an older revision of scenes" in option for option in options] == [False, True]
+    assert ["an older revision of the data" in option for option in options] == [False, True]
     assert page.tab.get_by_role("checkbox", name="none (control)").count() == 1
+    page.tab.get_by_label("Runs on").select_option(index=1)
+    page.until("known => document.getElementById('said').textContent.endsWith(known)", known)
+    page.tab.goto((apart / "index.html").as_uri() + "#track=cost")
+    page.tab.reload()
+    assert names(page) == ["mine", "none", "a-old", "b-old", "c-old"]
+    tagged = page.tab.locator("#table tbody th[scope=row]", has=page.tab.get_by_text("control", exact=True))
+    assert tagged.count() == 1 and "none" in tagged.inner_text()
+    assert page.tab.locator("#table .block").count() == 2
     page.close()
 
 
@@ -192,7 +208,7 @@ def test_groups_that_would_read_alike_are_told_apart(browser: Any, tmp_path: Pat
         for weights, mode in (("cccccccc", "native"), ("eeeeeeee", "native"), ("cccccccc", "paper"))
     }
     page = Opened(browser, tmp_path / "site")
-    assert set(page.tab.locator("#table .group").all_inner_texts()) == texts
+    assert set(page.tab.locator("#table .block").all_inner_texts()) == texts
     assert page.tab.locator("#table .rank").all_inner_texts() == ["Rank", "1", "1", "1"]
     page.close()
     page = Opened(browser, tmp_path / "site" / "plots.html")
@@ -208,7 +224,7 @@ def test_tracks(browser: Any, site: Path) -> None:
     assert not page.tab.get_by_label("Asked").is_visible()
     page.tab.get_by_role("radio", name="Single edits").focus()
     page.tab.keyboard.press("ArrowRight")
-    assert names(page) == ["good", "poor"] and "4 sequential edits" in page.tab.locator("#table .group").inner_text()
+    assert names(page) == ["good", "poor"] and "4 sequential edits" in page.tab.locator("#table .block").inner_text()
     right_after = page.tab.locator("#table").inner_text()
     page.tab.get_by_label("Asked").select_option("@end")
     assert page.tab.locator("#table").inner_text() != right_after

@@ -52,9 +52,9 @@ def test_plots_have_their_numbers_as_tables(browser: Any, board: Path, site: Pat
 def test_what_an_address_leaves_out_is_as_at_first(browser: Any, site: Path) -> None:
     page = Opened(browser, site / "plots.html")
     page.tab.wait_for_selector(".plot .main-svg")
-    read = "['group', 'protocol', 'at', 'metric', 'cost'].map((id) => document.getElementById(id).value).join()"
+    read = "['block', 'protocol', 'at', 'metric', 'cost'].map((id) => document.getElementById(id).value).join()"
     first = page.tab.evaluate(read)
-    link = "group=good-tiny-cards-seq-4&protocol=generation&at=%40end&metric=in_scope&cost=peak_memory"
+    link = "block=good-tiny-cards-seq-4&protocol=generation&at=%40end&metric=in_scope&cost=peak_memory"
     page.tab.evaluate(f"location.hash = '{link}'")
     page.until(f"{read}.endsWith(',generation,@end,in_scope,peak_memory')")
     page.tab.evaluate("location.hash = 'profile=twin-tiny-cards'")
@@ -70,7 +70,7 @@ def test_what_an_address_leaves_out_is_as_at_first(browser: Any, site: Path) -> 
         ("compare.html", "a=good-tiny-cards-seq-4"),
     ],
 )
-def test_an_older_link_says_moment_for_the_evaluation_point(name: str, runs: str, browser: Any, site: Path) -> None:
+def test_an_older_link_says_moment_and_group(name: str, runs: str, browser: Any, site: Path) -> None:
     page = Opened(browser, site / name, f"{runs}&moment=%40end")
     asked = page.tab.get_by_label("Asked")
     page.until("document.getElementById('at').value === '@end'")
@@ -78,12 +78,12 @@ def test_an_older_link_says_moment_for_the_evaluation_point(name: str, runs: str
     for chosen in ("", "@end"):
         asked.select_option(chosen)
         page.until("at => (new URLSearchParams(location.hash.slice(1)).get('at') || '') === at", chosen)
-    assert "moment" not in page.tab.url
+    assert "moment" not in page.tab.url and "group" not in page.tab.url
     page.close()
 
 
 def test_curves_over_a_sequence_of_edits(browser: Any, board: Path, site: Path) -> None:
-    page = Opened(browser, site / "plots.html", "group=good-tiny-cards-seq-4&metric=in_scope")
+    page = Opened(browser, site / "plots.html", "block=good-tiny-cards-seq-4&metric=in_scope")
     figures = page.tab.locator("#third figure")
     page.tab.wait_for_selector("#third .main-svg")
     for summary in figures.locator("summary").all():

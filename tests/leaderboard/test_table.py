@@ -20,7 +20,7 @@ from fgvedit.backbones import open_backbone
 from fgvedit.dataset import load_records
 from fgvedit.evaluation.protocols import open_protocols
 from fgvedit.evaluation.runs.runner import run
-from fgvedit.evaluation.summary import NOT_COMPARED
+from fgvedit.evaluation.summary import NOT_COMPARED, OLDER
 from fgvedit.probes import kinds, shown_metrics
 from fgvedit.probes import metrics as all_metrics
 from fgvedit.util.errors import FGVEditError, command_line
@@ -267,8 +267,9 @@ def test_what_is_to_be_known_of_a_papers_numbers_is_shown(tmp_path: Path, capsys
     table.main([str(tmp_path), "--format", "markdown"])
     assert f"\n\nBy \\| its authors.\n\n{escaped(NOT_COMPARED)}\n" in capsys.readouterr().out
     table.main([str(tmp_path), "--format", "csv"])
-    notes = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("editor")["note"]
-    assert notes["claimed"] == f"By | its authors. {NOT_COMPARED}" and notes.drop("claimed").isna().all()
+    notes = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("editor")[["note", "not_compared"]]
+    assert notes.loc["claimed"].to_list() == ["By | its authors.", NOT_COMPARED]
+    assert notes.drop("claimed").isna().all(axis=None)
 
 
 def test_a_run_without_its_rows_has_no_rank(board: Path, tmp_path: Path):
@@ -309,7 +310,7 @@ def test_the_cost_track(board: Path, capsys):
     assert set(found["hardware"]) == {"A CPU, 2 threads"}
     table.main([str(board), "--track", "cost"])
     header, *lines = capsys.readouterr().out.splitlines()[1:]
-    assert header.split()[5:] == list(table.COST) and len(lines) == 6
+    assert header.split()[4:] == list(table.COST) and len(lines) == 6
     assert "1,073,741,824" in lines[0] and "A CPU, 2 threads" in lines[0]
 
 
@@ -327,6 +328,8 @@ def test_tracks_as_text(board: Path, capsys):
 
 # -- what is said beside scores ----------------------------------------------------------------------------------------
 
+REPLACED = list(OLDER)  # revisions of data that were embedded once
+OLD = "an older revision of the data"
 BEYOND = "in_scope + retention - 100"
 
 
@@ -417,8 +420,9 @@ def test_what_each_metric_means_stands_below_and_whether_it_needs_eyes(board: Pa
 def test_an_older_revision_of_the_embedded_data_stands_apart_and_below(tmp_path: Path, capsys):
     embedded = {"name": "scenes", "revision": load_records("scenes").revision}
     for name, right, data in (
-        ("older", 1.0, {"name": "scenes"}),
-        ("older-2", 0.1, {"name": "scenes", "revision": "00" * 32}),
+        ("older", 1.0, {"name": "scenes", "revision": REPLACED[0]}),
+        ("older-2", 0.1, {"name": "a-folder", "revision": REPLACED[1]}),
+        ("another", 0.1, {"name": "scenes", "revision": "00" * 32}),
         ("newer", 0.9, embedded),
         ("newer-2", 0.1, embedded),
         ("others", 0.5, {}),
@@ -427,15 +431,61 @@ def test_an_older_revision_of_the_embedded_data_stands_apart_and_below(tmp_path:
         write_run(tmp_path / name, make_result(name, rows, dataset=data), rows)
     found = table.read_table(tmp_path).set_index("editor")
     assert found["older_data"].to_dict() == {name: name.startswith("older") for name in found.index}
-    assert found["paper/rank"].to_dict() == {"others": 1, "newer": 1, "newer-2": 2, "older-2": 1, "older": 1}
+    assert found["paper/rank"].to_dict() == {
+        "others": 1, "newer": 1, "newer-2": 2, "another": 1, "older-2": 1, "older": 1
+    }  # fmt: skip
     table.main([str(tmp_path)])
     *blocks, _ = text_blocks(capsys.readouterr().out).items()
-    assert [(title, [line.split()[1] for line in lines]) for title, (_, *lines) in blocks] == [
-        ("paper: 12 records of cards/test@abababab on tiny", ["others"]),
-        (f"paper: 12 records of scenes/test@{embedded['revision'][:8]} on tiny", ["newer", "newer-2"]),
-        ("paper: 12 records of scenes/test@00000000 on tiny, an older revision of scenes", ["older-2"]),
-        ("paper: 12 records of scenes/test@abababab on tiny, an older revision of scenes", ["older"]),
-    ]
+    known = OLDER[REPLACED[0]].known
+    shown = {title: [line if line == known else line.split()[1] for line in lines] for title, (_, *lines) in blocks}
+    assert shown == {
+        "paper: 12 records of cards/test@abababab on tiny": ["others"],
+        f"paper: 12 records of scenes/test@{embedded['revision'][:8]} on tiny": ["newer", "newer-2"],
+        "paper: 12 records of scenes/test@00000000 on tiny": ["another"],
+        f"paper: 12 records of a-folder/test@{REPLACED[1][:8]} on tiny, an older revision of the data": [
+            "older-2", known
+        ],
+        f"paper: 12 records of scenes/test@{REPLACED[0][:8]} on tiny, an older revision of the data": ["older", known],
+    }  # fmt: skip
+    assert [OLD in title for title in shown] == [False] * 3 + [True] * 2
+    assert found["note"].dropna().to_dict() == {"older": known, "older-2": known}
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Runs and controls on older data and on others, and a paper's numbers."""
+    older = {"name": "scenes", "revision": REPLACED[0]}
+    for name, right, data in (("a-old", 1.0, older), ("b-old", 0.5, older), ("a", 0.6, {}), ("b", 0.9, {})):
+        rows = make_rows(right, seed=len(name))
+        write_entry(tmp_path, name, make_result(name, rows, dataset=data), rows)
+    write_control(tmp_path)
+    write_control(tmp_path, 8, dataset=older)
+    write_reported(tmp_path, protocol="paper")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("sort", "best"),
+    [("paper/reliability", "ba"), ("paper/retention", "ba"), ("editor", "ab"), ("file", "ab"), ("control", "ab")],
+)
+def test_a_sorted_table_keeps_apart_what_is_not_to_be_mixed(mixed: Path, sort: str, best: str, capsys):
+    older = "ab"  # the better of the older runs is the first by name, too
+    found = table.read_table(mixed, sort)
+    expected = [*best, "none", *(f"{name}-old" for name in older), "none", "claimed"]
+    assert list(found["editor"]) == expected
+    table.main([str(mixed), "--sort", sort, "--protocol", "paper"])
+    *blocks, _ = text_blocks(capsys.readouterr().out).values()
+    shown = [[line.split()[1] for line in lines[1:] if line.endswith("result.json")] for lines in blocks]
+    assert shown[:2] == [[*best, "none"], ["a-old", "b-old", "none"]]
+
+
+def test_costs_of_older_data_stand_apart_and_the_control_is_marked(mixed: Path, capsys):
+    table.main([str(mixed), "--track", "cost", "--sort", "seconds_per_edit"])
+    found = text_blocks(capsys.readouterr().out)
+    assert {title: [line.split("  ")[0] for line in lines] for title, (_, *lines) in found.items()} == {
+        "cost: cards/test@abababab": ["a", "b", "none (control)"],
+        f"cost: scenes/test@{REPLACED[0][:8]}, an older revision of the data": ["a-old", "b-old", "none (control)"],
+    }
 
 
 def test_the_score_is_of_the_hard_probes_alone(tmp_path: Path):

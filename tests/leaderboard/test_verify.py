@@ -213,6 +213,8 @@ HOSTILE = [
     (of_result("protocols", ["papers"]), "unknown protocol 'papers'.*did you mean 'paper'"),
     (of_result("protocols", ["paper"]), "protocol 'generation'.* is not in the data"),
     (of_result("protocols", [f"p{n}" for n in range(99)]), "protocols: .* is too long"),
+    (of_result("editor.control", True), "row .*: route is 'edited' in a run of the control .*expected 'base'"),
+    (of_result("editor.control", False), "manifest.editor.control: True was expected"),
     (of_result("code", "main"), "manifest.code: 'main' does not match"),
     (set_in("format", 4), "result.json' .*format: 3 was expected"),
     (set_in("x", 1), "Additional properties are not allowed"),

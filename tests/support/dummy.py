@@ -93,13 +93,14 @@ class InPrompt(Editor):
 
 
 class _InPrompt(EditedModel):
-    def __init__(self, backbone: Backbone, edit: Edit) -> None:
+    def __init__(self, backbone: Backbone, *edits: Edit) -> None:
         self.backbone = backbone
-        self.edit = edit
+        self.made = edits
+        self.edits = {edit.image.key: (index, edit) for index, edit in enumerate(edits)}
 
     def explain(self, queries: Sequence[Query]) -> list[Route]:
-        mine = [query.image is not None and query.image.key == self.edit.image.key for query in queries]
-        return [Route("edited", 0, 0.75) if own else Route("base", 0, 0.25) for own in mine]
+        found = [self.edits.get(query.image.key) if query.image else None for query in queries]
+        return [Route("edited", mine[0], 0.75) if mine else Route("base", 0, 0.25) for mine in found]
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
         return [
@@ -118,4 +119,6 @@ class _InPrompt(EditedModel):
         ]
 
     def prompt(self, query: Query) -> str:
-        return f"New Fact: {self.edit.question} {self.edit.target}\n" + self.backbone.prompt(query.question)
+        own = self.edits.get(query.image.key) if query.image else None
+        _, edit = own or next(iter(self.edits.values()))
+        return f"New Fact: {edit.question} {edit.target}\n" + self.backbone.prompt(query.question)

@@ -11,8 +11,9 @@ from made_runs import Rows, editor, read_rows, rows_of, shows, wait_for_focus, w
 from pages import DESKTOP, PHONE, SCRIPT, Opened
 from rows import make_probe, make_row
 
+from fgvedit.dataset import load_records
 from fgvedit.evaluation.protocols import protocols
-from fgvedit.evaluation.summary import CONTROL
+from fgvedit.evaluation.summary import CONTROL, OLDER, OlderRevision
 from fgvedit.probes import changes, described, shown_metrics
 from fgvedit.viewers.report import overview
 from fgvedit.viewers.report.page import write_report
@@ -278,6 +279,17 @@ def test_the_control_is_called_that(show: Callable[..., Opened], data: Path) -> 
     control = {**editor(), "name": "none", "class": CONTROL}
     page = show(data, rows_of(data, routed=False), editor=control)
     assert page.tab.locator("#title").inner_text() == "none (the control: no edit at all) on tiny"
+
+
+def test_a_run_on_older_data_says_what_is_known_of_them(
+    show: Callable[..., Opened], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = show(data, rows_of(data, routed=False))
+    assert not page.tab.locator("#older").is_visible()
+    replaced = OlderRevision("cards", "cards-1", "Everything was <b>easier</b> then.")
+    monkeypatch.setitem(OLDER, load_records(str(data)).revision, replaced)
+    page = show(data, rows_of(data, routed=False))
+    assert page.tab.locator("#older").inner_text() == replaced.known
 
 
 # -- other runs --------------------------------------------------------------------------------------------------------

@@ -35,8 +35,9 @@ def check(
     """Put an editor through every check, in order; each finding goes to `report` as soon as it is known.
 
     `open_editor` gives a new editor, ready to edit, on a backbone that was newly opened too, whenever it is called.
-    `records` may be many: the first one is used, and the first of another image. Whatever the editor raises is a
-    finding. Raises `FGVEditError` where all records share an image, and for what `open_editor` raises at first.
+    `records` may be many: the first one is used, and one that is as unlike it as there is (see `two_records`). Whatever
+    the editor raises is a finding. Raises `FGVEditError` where all records share an image, and for what `open_editor`
+    raises at first.
     """
     open_editor()  # whatever is wrong with its options is no finding
     bench = Bench(open_editor, two_records(records), seed)

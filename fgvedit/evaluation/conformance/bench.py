@@ -75,11 +75,21 @@ class Bench:
 
 
 def two_records(records: Sequence[Record]) -> list[Record]:
-    """The first record and the first of another image, with one probe of each kind."""
+    """The first record and another of another image, with one probe of each kind: the first that is of another group,
+    has another question and another target, or the first that comes nearest to that, the group before the question
+    before the target."""
+    first, second, most = records[0], None, (False, False, False)
     for record in records:
-        if record.image.key != records[0].image.key:
-            return [replace(found, probes=one_of_each_kind(found)) for found in (records[0], record)]
-    raise FGVEditError(f"an editor is checked on two images: found one in {len(records)} records, expected another")
+        if record.image.key == first.image.key:
+            continue
+        unlike = (record.group != first.group, record.question != first.question, record.target != first.target)
+        if second is None or unlike > most:
+            second, most = record, unlike
+        if all(unlike):
+            break
+    if second is None:
+        raise FGVEditError(f"an editor is checked on two images: found one in {len(records)} records, expected another")
+    return [replace(found, probes=one_of_each_kind(found)) for found in (first, second)]
 
 
 def one_of_each_kind(record: Record) -> tuple[Probe, ...]:

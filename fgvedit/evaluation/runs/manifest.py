@@ -50,6 +50,7 @@ def identity(
         "editor": {
             "name": kind.name,
             "class": f"{kind.__module__}:{kind.__qualname__}",
+            **({"control": True} if kind.control else {}),
             "config": dataclasses.asdict(editor.config),
             "checkpoint": checkpoint_hash(checkpoint) if checkpoint else None,
         },

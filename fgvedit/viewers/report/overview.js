@@ -7,6 +7,8 @@ function above() {
   $("facts").textContent =
     `${number(records.length)} records of ${dataset.name}/${dataset.split}@${dataset.revision.slice(0, 8)}${limit}; ` +
     `${number(pageData.rows)} rows; ${manifest.sequence ? `sequential editing, ${manifest.sequence} edits each` : "one edit at a time"}; seed ${manifest.seed}`;
+  $("older").textContent = pageData.older;
+  $("older").hidden = !pageData.older;
   const said = (value) => (typeof value === "object" && value !== null
     ? Object.entries(value).map(([name, inner]) => `${name}: ${typeof inner === "object" ? JSON.stringify(inner) : inner}`).join(", ")
     : String(value));

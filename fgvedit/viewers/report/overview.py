@@ -10,7 +10,7 @@ import numpy as np
 
 from fgvedit.evaluation.metrics import END, beyond_nothing, metrics_from_rows
 from fgvedit.evaluation.protocols import protocols
-from fgvedit.evaluation.summary import is_control
+from fgvedit.evaluation.summary import is_control, older
 from fgvedit.probes import described
 from fgvedit.viewers.report.reading import Run
 from fgvedit.viewers.report.records import CHUNK, assumed_fit
@@ -27,6 +27,7 @@ def overview(run: Run) -> dict[str, Any]:
     kinds, metrics = {row["kind"] for row in run.rows}, {name.partition("/")[2].removesuffix(END) for name in figures}
     return {
         "control": is_control(run.manifest),
+        "older": replaced.known if (replaced := older(run.manifest)) else "",
         "manifest": {key: value for key, value in run.manifest.items() if key != "rows_sha256"},
         "rows": len(run.rows),
         "chunk": CHUNK,
