@@ -20,7 +20,8 @@ TOO_LITTLE, NOT_CONTESTED = "too little data to tell", "not contested"
 
 RULES = f"""\
 {SETTLED}: a rule on text alone is right on at least {SETTLES:g} % (low end of its interval: {SETTLES_LOW:g})
-{NEEDS_EYES}: the high end is at most {BLIND:g}, or no rule on text can be right on more, and the low end is not
+{NEEDS_EYES}: the high end is at most {BLIND:g}, or no rule on text can be right on more (and the \
+low end is not above that)
 {PARTLY}: neither of these, and the low end is above {SURELY:g}
 {TOO_LITTLE}: the rest, and fewer than {PROBES} probes of a label or {GROUPS} groups
 Other ways than text are named from {SHOWN:g} % (low end: above {SURELY:g}), and settle it where text would."""
@@ -69,8 +70,11 @@ def of_metric(verdicts: Iterable[str]) -> str:
 
 def other_ways(contest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What reaches at least `SHOWN` besides text, with no look at what an image shows of the entity: `way`, its figure,
-    and whether it `settles` the contest. One that has words, too, counts where it surely adds to what it is made of."""
-    learned, known, text = contest["learned"] or {}, contest["elsewhere"], text_figure(contest)
+    and whether it `settles` the contest. One that has words, too, counts where it surely adds to what it is made of.
+    Nothing where there is too little to learn from."""
+    learned, known, text = contest["learned"], contest["elsewhere"], text_figure(contest)
+    if learned is None:
+        return []
     images, answers = learned.get(IMAGES), contest["agreement"]
     ways = {
         **{view: known[view]["figure"] for view in ("image + edit", "image + probe")},
@@ -96,5 +100,6 @@ def best_ways(contests: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _adding(figure: Figure | None, *parts: Figure | None) -> Figure | None:
-    """The figure, where its value lies above the intervals of all of these."""
-    return figure if figure and all(part is None or figure["value"] > part["high"] for part in parts) else None
+    """The figure, where its value lies above the intervals of all of these, and none of them settles it already."""
+    more = figure and all(part is None or figure["value"] > part["high"] for part in parts)
+    return figure if more and not any(map(settles, parts)) else None
