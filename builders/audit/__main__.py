@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -58,15 +59,31 @@ def main(argv: list[str] | None = None) -> None:
     from builders.audit.table import table
     from builders.validate.sources import open_source
 
+    if options.report is not None:
+        _check_report(options.report)
     if options.card is not None:
         check_card(options.card)
     found = _audited(open_source(options.data, options.config), options)
     print(printable(table(found)))
     if options.report is not None:
-        options.report.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.report, found)
     if options.card is not None:
         write_section(options.card, card_section(found, _command(options)))
+
+
+def _check_report(file: Path) -> None:
+    """Make its folder; raises `FGVEditError` where that fails, or the file cannot lie there: before the work."""
+    if file.is_dir():
+        raise FGVEditError(f"--report '{file}' is a folder; expected a file in it, such as '{file / 'audit.json'}'")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FGVEditError(
+            f"--report '{file}': its folder cannot be made ({error.strerror}: '{error.filename}'); expected a file in "
+            "a folder that is there or can be made"
+        ) from error
+    if not os.access(file.parent, os.W_OK):
+        raise FGVEditError(f"--report '{file}': its folder cannot be written; expected one that can")
 
 
 def _audited(source: Source, options: argparse.Namespace) -> dict[str, Any]:

@@ -31,15 +31,17 @@ def best_rule(cases: Sequence[Case], view: View, seed: int = 0) -> dict[str, Any
     Counted over the values that come up more than once: of one that comes up once nothing can be said.
     `coverage`: the percent of cases with such a value; `best`: balanced accuracy, at least 50; `chance`: what the same
     count gives, on average, where labels are drawn instead (with `seed`); `entropy`: bits of the label that are left
-    when the view is known (1: all); `most`: percent that no rule can surpass over all cases, those whose value comes up
-    once taken as known. The last four are None where no value of one label or the other repeats.
+    when the view is known (1: all). These three are None where no value of one label or the other repeats. `most`:
+    percent that no rule can surpass over all cases, those whose value comes up once taken as known; None where all
+    cases have one label.
     """
     values = _numbers(view(case) for case in cases)
     repeats = np.bincount(values)[values] > 1
-    inside = np.array([case.inside for case in cases])[repeats]
-    found: dict[str, Any] = {"coverage": _percent(repeats)}
+    inside = np.array([case.inside for case in cases])
+    found: dict[str, Any] = {"coverage": _percent(repeats), "most": _most(inside, values)}
+    inside = inside[repeats]
     if not inside.any() or inside.all():
-        return {**found, "best": None, "chance": None, "entropy": None, "most": None}
+        return {**found, "best": None, "chance": None, "entropy": None}
     kept, values = [case for case, again in zip(cases, repeats, strict=True) if again], _numbers(values[repeats])
     weights = _weights(inside, values)
     best = balanced(kept, (weights[0] >= weights[1])[values] == inside)
@@ -48,30 +50,32 @@ def best_rule(cases: Sequence[Case], view: View, seed: int = 0) -> dict[str, Any
         "best": best,
         "chance": round(_by_chance(inside, values, seed), 2),
         "entropy": round(_entropy(weights), 4),
-        "most": round(best["value"] * repeats.mean() + 100 * (1 - repeats.mean()), 2),
     }
 
 
 def known_elsewhere(cases: Sequence[Case], view: View) -> dict[str, Any]:
-    """What the rule "as it is in the other groups" reaches, over the cases whose value comes up in another group; or
-    its opposite, where that is right more often: `inverted`.
+    """What the rule "as it is in the other groups" reaches over all cases, those whose value comes up in no other group
+    guessed, right on a half of them; or its opposite, where that is right more often: `inverted`.
 
-    `coverage`: the percent of such cases; `figure`: balanced accuracy, None where there are none of one label or the
-    other. A value that is as often in scope as not is taken for out of scope.
+    `coverage`: the percent of cases whose value comes up in another group; `figure`: balanced accuracy, None where
+    there is no such case. A value that is as often in scope as not is taken for out of scope.
     """
     values, groups = _numbers(view(case) for case in cases), _numbers(case.group for case in cases)
     inside = np.array([case.inside for case in cases])
     own = _numbers(zip(values.tolist(), groups.tolist(), strict=True))
     others = np.bincount(values)[values] - np.bincount(own)[own]
     told = others > 0
-    if not inside[told].any() or inside[told].all():
+    if not told.any() or not inside.any() or inside.all():
         return {"coverage": _percent(told), "figure": None, "inverted": False}
     weights = np.where(inside, 0.5 / inside.sum(), -0.5 / (~inside).sum())
     lean = np.bincount(values, weights)[values] - np.bincount(own, weights)[own]
-    right = (lean[told].round(12) > 0) == inside[told]
-    kept = [case for case, tell in zip(cases, told, strict=True) if tell]
-    inverted = balanced(kept, right)["value"] < CHANCE
-    return {"coverage": _percent(told), "figure": balanced(kept, right != inverted), "inverted": inverted}
+    right = np.where(told, (lean.round(12) > 0) == inside, 0.5)
+    inverted = balanced(cases, right)["value"] < CHANCE
+    return {
+        "coverage": _percent(told),
+        "figure": balanced(cases, 1 - right if inverted else right),
+        "inverted": inverted,
+    }
 
 
 def _percent(marks: np.ndarray) -> float:
@@ -88,6 +92,12 @@ def _weights(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
     """(2, values): the share of each label's cases that have a value, halved, so that all sum to 1."""
     size = values.max() + 1
     return np.array([np.bincount(values[side], minlength=size) / (2 * side.sum()) for side in (inside, ~inside)])
+
+
+def _most(inside: np.ndarray, values: np.ndarray) -> float | None:
+    if not inside.any() or inside.all():
+        return None
+    return round(100 * float(_weights(inside, values).max(axis=0).sum()), 2)
 
 
 def _by_chance(inside: np.ndarray, values: np.ndarray, seed: int) -> float:

@@ -27,6 +27,6 @@ def mean_of_kinds(cases: Sequence[Case], scores: Iterable[float]) -> Figure:
 
 
 def _mean(cases: Sequence[Case], parts: Sequence[str], scores: Iterable[Any]) -> Figure:
-    clusters = [{"image_id": case.group, "group": case.group} for case in cases]
+    clusters = [{"group": case.group} for case in cases]
     found = ClusteredScores(clusters, parts, [float(score) for score in scores]).mean(sorted(set(parts)))
     return {name: round(found[name], 2) for name in ("value", "low", "high")}

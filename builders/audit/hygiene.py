@@ -11,6 +11,8 @@ from typing import Any
 from builders.audit.cases import Case, Reading
 from builders.audit.exact import best_rule
 from builders.audit.figures import Figure, share
+from builders.audit.learned import drawn, yes_by_words
+from builders.audit.verdicts import enough
 from fgvedit.evaluation.normalise import normalise
 from fgvedit.probes import EDIT
 
@@ -24,15 +26,18 @@ def form(case: Case) -> str:
     return YES_NO if normalise(case.answer) in ("yes", "no") else OPEN
 
 
-def answers(cases: Sequence[Case]) -> list[dict[str, Any]]:
+def answers(cases: Sequence[Case], seed: int = 0) -> list[dict[str, Any]]:
     """Of the cases of one kind, by form: how many different answers there are, the most frequent one and its share,
     entropy in bits; `yes`: the share of "yes" where yes or no is asked; `first`: of choices between two whose answer is
-    one of them, the share where it is the first. The last two are None for other forms."""
+    one of them, the share where it is the first; `by_words`: how often yes is told from no by a probe's words alone
+    (`yes_by_words`). The last three are None for other forms, the last also where there are too few."""
     found = []
     for name in FORMS:
         some = [case for case in cases if form(case) == name]
         if some:
-            found.append({"form": name, **_answers(some, name)})
+            found.append(
+                {"form": name, **_answers(some, name), "by_words": _by_words(some, seed) if name == YES_NO else None}
+            )
     return found
 
 
@@ -50,6 +55,14 @@ def _answers(cases: Sequence[Case], name: str) -> dict[str, Any]:
         "yes": _percent(counts["yes"], len(cases)) if name == YES_NO else None,
         "first": _percent(sum(offered), len(offered)) if offered else None,
     }
+
+
+def _by_words(cases: Sequence[Case], seed: int) -> dict[str, Any] | None:
+    yes = sum(normalise(case.answer) == "yes" for case in cases)
+    if not enough(yes, len(cases) - yes, len({case.group for case in cases})):
+        return None
+    some = drawn(cases, seed)
+    return yes_by_words(some, [normalise(case.answer) == "yes" for case in some])
 
 
 def _offered(case: Case) -> bool | None:

@@ -1,4 +1,5 @@
-"""What a learner finds that is trained on other groups: from words, from simple features of images, from both."""
+"""What a learner finds that is trained on other groups: from words, from simple features of images, from both, and from
+words with what a base model answers."""
 
 from __future__ import annotations
 
@@ -17,12 +18,12 @@ from sklearn.preprocessing import StandardScaler
 from builders.audit import words
 from builders.audit.cases import Case
 from builders.audit.exact import CHANCE
-from builders.audit.figures import balanced
+from builders.audit.figures import balanced, share
 from builders.audit.pictures import Look, compared
 
 FOLDS = 5
 MOST = 6000  # cases that are learned from, of a contest
-WORDS, IMAGES, BOTH = VIEWS = ("words", "images", "both")
+WORDS, IMAGES, BOTH, SAID = "words", "images", "both", "words + base answers"
 LEARNERS: dict[str, Callable[[], Any]] = {
     "regression": lambda: LogisticRegression(max_iter=200, class_weight="balanced"),
     "trees": lambda: HistGradientBoostingClassifier(
@@ -35,7 +36,16 @@ LEARNERS: dict[str, Callable[[], Any]] = {
         random_state=0,
     ),
 }
-FITS = FOLDS * len(VIEWS) * len(LEARNERS)  # of a contest, for the bar
+
+
+def views(asked: bool) -> tuple[str, ...]:
+    """What is learned from; `asked`: where a base model was asked."""
+    return (WORDS, IMAGES, BOTH, *([SAID] if asked else []))
+
+
+def fits(asked: bool) -> int:
+    """Of a contest, for the bar."""
+    return FOLDS * len(views(asked)) * len(LEARNERS)
 
 
 def drawn(cases: Sequence[Case], seed: int = 0) -> list[Case]:
@@ -60,12 +70,12 @@ def learned(
     """By view, what is reached on groups that were not trained on: max(accuracy, 100 - accuracy), balanced, in percent,
     with its interval; `learner`: the better of `LEARNERS`; `inverted`: whether it was wrong more often than right.
 
-    `progress` is called after each of `FITS`. There have to be cases of both labels, and more than one group.
+    `progress` is called after each of `fits`. There have to be cases of both labels, and more than one group.
     """
     matrices = _matrices(cases, looks)
     labels = np.array([case.inside for case in cases])
     found = {}
-    for view in VIEWS:
+    for view in views(cases[0].said is not None):
         figures: list[dict[str, Any]] = []
         for name, make in LEARNERS.items():
             right = _held_out(make, matrices[view, name], labels, [case.group for case in cases], progress) == labels
@@ -75,6 +85,19 @@ def learned(
     return found
 
 
+def yes_by_words(cases: Sequence[Case], yes: Sequence[bool]) -> dict[str, Any]:
+    """How often a regression that was trained on other groups tells from the words of a probe alone whether the right
+    answer is yes: percent, with its interval; or how often it is wrong, where that is more often: `inverted`.
+
+    Some have to be, some not, and there has to be more than one group.
+    """
+    groups, labels = [case.group for case in cases], np.array(yes)
+    said = _held_out(lambda: LogisticRegression(max_iter=200), words.sparse_asked(cases), labels, groups, lambda: None)
+    right = said == labels
+    inverted = share(cases, right)["value"] < CHANCE
+    return {**share(cases, right != inverted), "inverted": inverted}
+
+
 def _matrices(cases: Sequence[Case], looks: Mapping[str, Look]) -> dict[tuple[str, str], Any]:
     """By view and learner; the regression takes numbers of one scale."""
     marks, common = words.sparse(cases), words.dense(cases)
@@ -82,7 +105,7 @@ def _matrices(cases: Sequence[Case], looks: Mapping[str, Look]) -> dict[tuple[st
         [compared(looks[case.image], looks.get(case.shown), case.image == case.shown) for case in cases], np.float32
     )
     scaled = StandardScaler().fit_transform(seen.astype(np.float64))
-    return {
+    matrices = {
         (WORDS, "regression"): marks,
         (WORDS, "trees"): _varying(common),
         (IMAGES, "regression"): scaled,
@@ -90,6 +113,10 @@ def _matrices(cases: Sequence[Case], looks: Mapping[str, Look]) -> dict[tuple[st
         (BOTH, "regression"): hstack([marks, csr_matrix(scaled)]).tocsr(),
         (BOTH, "trees"): _varying(np.hstack([common, seen])),
     }
+    if cases[0].said is not None:
+        matrices[SAID, "regression"] = hstack([marks, words.sparse_said(cases)]).tocsr()
+        matrices[SAID, "trees"] = _varying(np.hstack([common, words.dense_said(cases)]))
+    return matrices
 
 
 def _varying(table: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from builders.audit import base, hygiene, verdicts
 from builders.audit.cases import Ask, Case, Contest, Reading, contests, read
 from builders.audit.exact import VIEWS, best_rule, known_elsewhere
-from builders.audit.learned import FITS, drawn, learned
+from builders.audit.learned import drawn, fits, learned
 from fgvedit.dataset import Source
 from fgvedit.probes import metrics
 from fgvedit.util.errors import FGVEditError
@@ -54,7 +54,7 @@ def audit(
 def _split(name: str, reading: Reading, asked: bool, seed: int) -> dict[str, Any]:
     by_kind = contests(reading.kinds)
     different = list(dict.fromkeys(contest for contest in by_kind.values() if contest))
-    with tqdm(total=FITS * len(different), desc=f"{name}: learners", unit="fit", disable=None) as bar:
+    with tqdm(total=fits(asked) * len(different), desc=f"{name}: learners", unit="fit", disable=None) as bar:
         found = {contest.name: _contest(contest, reading, asked, seed, bar) for contest in different}
     names = {kind: contest.name if contest else None for kind, contest in by_kind.items()}
     return {
@@ -63,7 +63,7 @@ def _split(name: str, reading: Reading, asked: bool, seed: int) -> dict[str, Any
         "images": len(reading.looks),
         "probes": len(reading.cases),
         "contests": found,
-        "kinds": {kind: _kind(reading, kind, names[kind], found, asked) for kind in reading.kinds},
+        "kinds": {kind: _kind(reading, kind, names[kind], found, asked, seed) for kind in reading.kinds},
         "metrics": _metrics(reading, names, found, asked),
     }
 
@@ -71,9 +71,9 @@ def _split(name: str, reading: Reading, asked: bool, seed: int) -> dict[str, Any
 def _contest(contest: Contest, reading: Reading, asked: bool, seed: int, bar: Any) -> dict[str, Any]:
     cases = contest.of(reading.cases)
     inside, groups = sum(case.inside for case in cases), len({case.group for case in cases})
-    enough = min(inside, len(cases) - inside) >= verdicts.PROBES and groups >= verdicts.GROUPS
+    enough = verdicts.enough(inside, len(cases) - inside, groups)
     some = drawn(cases, seed) if enough else []
-    bar.update(0 if enough else FITS)
+    bar.update(0 if enough else fits(asked))
     found: dict[str, Any] = {
         "inside": list(contest.inside),
         "outside": list(contest.outside),
@@ -90,13 +90,15 @@ def _contest(contest: Contest, reading: Reading, asked: bool, seed: int, bar: An
     return {**found, "verdict": verdicts.of_contest(found), "other_ways": verdicts.other_ways(found)}
 
 
-def _kind(reading: Reading, kind: str, contest: str | None, found: Mapping[str, Any], asked: bool) -> dict[str, Any]:
+def _kind(
+    reading: Reading, kind: str, contest: str | None, found: Mapping[str, Any], asked: bool, seed: int
+) -> dict[str, Any]:
     cases = [case for case in reading.cases if case.kind == kind]
     return {
         "contest": contest,
         "probes": len(cases),
         "verdict": found[contest]["verdict"] if contest else verdicts.NOT_CONTESTED,
-        "answers": hygiene.answers(cases),
+        "answers": hygiene.answers(cases, seed),
         "truth_is_target": hygiene.truth_is_target(cases),
         **hygiene.repeated(cases),
         "base": base.of_kind(cases) if asked else None,

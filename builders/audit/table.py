@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from builders.audit.exact import VIEWS
-from builders.audit.figures import Figure
-from builders.audit.learned import BOTH, FOLDS, IMAGES, WORDS
-from builders.audit.verdicts import RULES, text_figure
+from builders.audit.learned import BOTH, FOLDS, IMAGES, SAID, WORDS
+from builders.audit.verdicts import RULES, best, best_ways, text_figure
 from builders.sidecars import HASH_SHOWN
 from fgvedit.util.words import listed
 
 WIDTH = 120
+VERDICT_WIDTH = 72
+FREQUENT_WIDTH = 16  # of an answer
 NONE = "-"
 HEAD = """\
 Percent, with 95 % intervals over groups. Each contest sets probes that the edit has to change (before the colon) \
@@ -23,14 +24,17 @@ EXACT = """\
 exact: the best that any rule can do that is given this much, counted over values that come up more than once \
 (repeats: on how many probes they do; not testable where none does, or those of one side alone do). chance: what the \
 same count gives where labels are drawn. bits: of the label that are left (of 1). elsewhere: a probe is taken for what \
-others with the same value are in other groups, where there are any (known: of how many probes)"""
+others with the same value are in other groups; where there are none (known: of how many probes there are) half counts \
+as right"""
 LEARNED = f"""\
 learned: right on groups that were not trained on ({FOLDS} folds; the better of a regression and of trees)"""
 BASE = """\
 base answers: "in scope if the answer to the probe is the one to the edit's question" (rule), how often it agrees, and \
-how often the answer is what an unedited, faultless model says"""
+how often the answer is what an unedited, faultless model says; learned, as above, from the words and both answers"""
 NO_BASE = "base answers: not asked; --backbone NAME asks a model, such as tiny, what its own answers give away"
-ANSWERS = "answers: the most frequent one, bits, how often yes is right, and how often the first of two choices is"
+ANSWERS = """\
+answers: the most frequent one, bits, how often yes is right, and how often the first of two choices is; by words: how \
+often a regression that was trained on other groups tells yes from no by the question's words alone"""
 REPEATED = """\
 probes: different ones (question and image), how many all equally frequent ones they are worth, and how often the \
 right answer is the edit's target though nothing may change"""
@@ -49,14 +53,20 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *(line for rule in RULES.splitlines() for line in _wrapped(rule))])
 
 
-def figure_text(figure: Figure | None) -> str:
+def figure_text(figure: Mapping[str, Any] | None) -> str:
     """A value with its interval."""
     return f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]" if figure else NONE
 
 
-def verdict_text(verdict: str, other_ways: Sequence[str]) -> str:
-    """A verdict, and what settles it beside text."""
-    return f"{verdict}; {listed(other_ways)} settle it" if other_ways else verdict
+def _turned(figure: Mapping[str, Any] | None) -> str:
+    return figure_text(figure) + "*" * figure["inverted"] if figure else NONE
+
+
+def verdict_text(verdict: str, other_ways: Sequence[Mapping[str, Any]]) -> str:
+    """A verdict, and what settles it beside text, or reaches how much."""
+    settling = listed([way["way"] for way in other_ways if way["settles"]])
+    others = [f"{way['way']}: {way['value']:.1f}" for way in other_ways if not way["settles"]]
+    return "; ".join([verdict, *([f"{settling} settle it"] if settling else []), *others])
 
 
 def _split(name: str, split: Mapping[str, Any], backbone: Mapping[str, str] | None) -> Iterator[str]:
@@ -75,10 +85,9 @@ def _verdicts(split: Mapping[str, Any]) -> list[str]:
     rows = [["metric", "text alone", "verdict"]]
     for name, metric in split["metrics"].items():
         contests = [split["contests"][contest] for contest in metric["contests"]]
-        figures = [figure for contest in contests if (figure := text_figure(contest))]
-        ways = dict.fromkeys(way for contest in contests for way in contest["other_ways"])
-        best = max(figures, key=lambda figure: figure["value"], default=None)
-        rows.append([name, figure_text(best), verdict_text(metric["verdict"], list(ways))])
+        text = figure_text(best(map(text_figure, contests)))
+        verdict = textwrap.wrap(verdict_text(metric["verdict"], best_ways(contests)), VERDICT_WIDTH)
+        rows += [[name, text, verdict[0]], *(["", "", more] for more in verdict[1:])]
     return _columns(rows)
 
 
@@ -104,14 +113,15 @@ def _learned(contests: Mapping[str, Any]) -> list[str]:
     for name, contest in contests.items():
         cells = ["too few probes or groups", "", ""]
         if contest["learned"]:
-            cells = [figure_text(one) + "*" * one["inverted"] for one in contest["learned"].values()]
+            cells = [_turned(contest["learned"][view]) for view in (WORDS, IMAGES, BOTH)]
         rows.append([name, f"{contest['learned_from']:,}", *cells])
     return _columns(rows)
 
 
 def _base(split: Mapping[str, Any], backbone: str) -> list[str]:
-    rows = [["contest", "best rule by agreement"]]
-    rows += [[name, figure_text(contest["agreement"])] for name, contest in split["contests"].items()]
+    rows = [["contest", "best rule by agreement", f"learned from {SAID}"]]
+    for name, contest in split["contests"].items():
+        rows.append([name, figure_text(contest["agreement"]), _turned((contest["learned"] or {}).get(SAID))])
     kinds = [["kind", "agrees", "rule is right", "as an unedited, faultless model"]]
     for kind, one in split["kinds"].items():
         kinds.append([kind, *(figure_text(one["base"][what]) for what in ("agrees", "rule", "as_unedited"))])
@@ -122,13 +132,14 @@ def _base(split: Mapping[str, Any], backbone: str) -> list[str]:
 
 
 def _answers(kinds: Mapping[str, Any]) -> list[str]:
-    rows = [["kind", "form", "probes", "different", "most frequent", "bits", "yes", "first"]]
+    rows = [["kind", "form", "probes", "different", "most frequent", "bits", "yes", "first", "by words"]]
     for kind, one in kinds.items():
         for form in one["answers"]:
-            frequent = f"{form['share']:.1f} {textwrap.shorten(form['frequent'], 30, placeholder='…')}"
+            frequent = f"{form['share']:.1f} {textwrap.shorten(form['frequent'], FREQUENT_WIDTH, placeholder='…')}"
             more = [f"{form[what]:.1f}" if form[what] is not None else NONE for what in ("yes", "first")]
             counts = [f"{form['probes']:,}", f"{form['different']:,}"]
-            rows.append([kind, form["form"], *counts, frequent, f"{form['entropy']:.2f}", *more])
+            told = _turned(form["by_words"])
+            rows.append([kind, form["form"], *counts, frequent, f"{form['entropy']:.2f}", *more, told])
     return _columns(rows)
 
 

@@ -1,10 +1,12 @@
-"""Features of the words of an edit and a probe: what each says, what both say, what one says alone. No images."""
+"""Features of the words of an edit and a probe: what each says, what both say, what one says alone; and of what a base
+model answers to them. No images."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from math import log
 
 import numpy as np
@@ -21,20 +23,45 @@ _PAIR = "edit|probe:"
 
 def sparse(cases: Sequence[Case]) -> csr_matrix:
     """(cases, HASHED): the marks of each, pairs of a word of the edit and one of the probe among them."""
-    hasher = FeatureHasher(HASHED, input_type="string", alternate_sign=False)
-    return hasher.transform([*_marks(case), *_pairs(case)] for case in cases).tocsr()
+    return _hashed([*_marks(case), *_pairs(case)] for case in cases)
 
 
 def dense(cases: Sequence[Case]) -> np.ndarray:
     """(cases, COMMON + some): the most common marks, and how much the texts have in common, also by rare words."""
-    marks = [_marks(case) for case in cases]
+    rarity = _rarity(cases)
+    amounts = np.array([_amounts(case, rarity) for case in cases], dtype=np.float32)
+    return np.hstack([_table([_marks(case) for case in cases]), amounts])
+
+
+def sparse_said(cases: Sequence[Case]) -> csr_matrix:
+    """(cases, HASHED): the marks of what a base model says, with each word of the probe, too."""
+    return _hashed([*_said(case), *_said_of(case)] for case in cases)
+
+
+def dense_said(cases: Sequence[Case]) -> np.ndarray:
+    """(cases, COMMON): the most common marks of what a base model says."""
+    return _table([_said(case) for case in cases])
+
+
+def sparse_asked(cases: Sequence[Case]) -> csr_matrix:
+    """(cases, HASHED): the words of each probe alone, and each two that follow each other."""
+    asked = [("", *words(case.asked), "") for case in cases]
+    return _hashed([*some, *map("|".join, pairwise(some))] for some in asked)
+
+
+def _hashed(marks: Iterable[Iterable[str]]) -> csr_matrix:
+    hasher = FeatureHasher(HASHED, input_type="string", alternate_sign=False)
+    return hasher.transform(marks).tocsr()
+
+
+def _table(marks: Sequence[set[str]]) -> np.ndarray:
+    """(cases, COMMON): which of the most common marks each has."""
     frequent = sorted(Counter(mark for some in marks for mark in some).items(), key=lambda item: (-item[1], item[0]))
     columns = {mark: column for column, (mark, _) in enumerate(frequent[:COMMON])}
-    rarity = _rarity(cases)
-    table = np.zeros((len(cases), COMMON), dtype=np.float32)
+    table = np.zeros((len(marks), COMMON), dtype=np.float32)
     for row, some in enumerate(marks):
         table[row, [columns[mark] for mark in some if mark in columns]] = 1
-    return np.hstack([table, np.array([_amounts(case, rarity) for case in cases], dtype=np.float32)])
+    return table
 
 
 @lru_cache(maxsize=1 << 16)
@@ -70,6 +97,25 @@ def _marks(case: Case) -> set[str]:
 def _pairs(case: Case) -> list[str]:
     edit, _, probe = _parts(case)
     return [f"{_PAIR}{one}|{other}" for one in sorted(edit) for other in sorted(probe)]
+
+
+def _said(case: Case) -> set[str]:
+    assert case.said is not None, "a base model was asked"
+    edit, probe = (words(said) for said in case.said)
+    _, target, asked = _parts(case)
+    return {
+        f"edit's answer:{' '.join(edit)}",
+        f"probe's answer:{' '.join(probe)}",
+        f"answers agree:{edit == probe}",
+        f"edit's answer in probe:{set(edit) <= asked}",
+        f"probe's answer is target:{set(probe) == target}",
+        f"both answers:{' '.join(edit)}|{' '.join(probe)}",
+        f"probe's answer, target in probe:{' '.join(probe)}|{target <= asked}",
+    }
+
+
+def _said_of(case: Case) -> list[str]:
+    return [f"{mark}|{word}" for mark in sorted(_said(case)) for word in sorted(_parts(case)[2])]
 
 
 def _named(name: str, some: Iterable[str]) -> Iterable[str]:

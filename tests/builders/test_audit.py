@@ -26,7 +26,7 @@ from builders.audit.figures import balanced
 from builders.audit.learned import MOST, drawn, learned
 from builders.audit.pictures import look
 from builders.audit.report import audit
-from builders.audit.table import WIDTH, table
+from builders.audit.table import WIDTH, table, verdict_text
 from builders.validate.sources import open_source
 
 SCHEMA = json.loads((Path(builders.audit.__file__).parent / "report.schema.json").read_text())
@@ -48,7 +48,14 @@ def figure(found: dict[str, Any]) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def balanced_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return audited(write_split(tmp_path_factory.mktemp("quads") / "data", quads()))
+    """A model says one thing of probes in scope, another of those out of it, and never what it says of the edit."""
+
+    def ask(records: Any) -> list[list[str]]:
+        says = {"edit": "red", "in_scope": "green", "out_of_scope": "blue"}
+        return [[says[probe.kind] for probe in record.asked] for record in records]
+
+    data = write_split(tmp_path_factory.mktemp("quads") / "data", quads())
+    return audited(data, ask=ask, backbone={"name": "one", "revision": "1"})
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +75,7 @@ def test_balanced_pairs_give_every_single_view_exactly_half(balanced_data):
     assert contest["exact"]["all three"]["coverage"] == 0
     assert figure(contest["learned"]["words"]) == figure(contest["learned"]["images"]) == CHANCE
     assert figure(contest["position"]["best"]) == figure(contest["length"]["best"]) == CHANCE
-    assert (contest["verdict"], contest["other_ways"]) == ("needs eyes", [])
+    assert contest["verdict"] == "needs eyes"
     verdict = {name: metric["verdict"] for name, metric in balanced_data["metrics"].items()}
     assert verdict["in_scope"] == verdict["retention"] == verdict["specificity"] == "needs eyes"
 
@@ -92,7 +99,8 @@ def test_images_that_settle_are_found_where_words_say_nothing(easy_data):
     contest = easy_data["contests"]["other_view : other_image"]
     assert contest["exact"]["text"]["best"] == figure(contest["learned"]["words"]) == CHANCE
     assert figure(contest["learned"]["images"]) == SURE
-    assert (contest["verdict"], contest["other_ways"]) == ("needs eyes", ["simple features of images"])
+    images, *others = [way for way in contest["other_ways"] if way["way"] == "simple features of images"]
+    assert (contest["verdict"], images["settles"], others) == ("needs eyes", True, [])
 
 
 def test_a_memory_that_is_always_wrong_counts_turned_round():
@@ -161,7 +169,7 @@ def test_the_best_rule_is_the_best_of_all_rules(some):
     assert exact["coverage"] == round(100 * len(kept) / len(some), 2)
     labels = [inside for inside, _ in kept]
     if len(set(labels)) < 2:
-        assert exact["best"] is exact["chance"] is exact["entropy"] is exact["most"] is None
+        assert exact["best"] is exact["chance"] is exact["entropy"] is None
         return
     rules = ({value: said >> value & 1 for value in range(5)} for said in range(32))
     reached = [balanced_accuracy_score(labels, [bool(rule[value]) for _, value in kept]) for rule in rules]
@@ -175,26 +183,59 @@ def test_the_best_rule_is_the_best_of_all_rules(some):
     assert exact["entropy"] == pytest.approx(bits, abs=1e-4)
 
 
+@settings(deadline=None, max_examples=25)
+@given(LABELLED)
+def test_no_rule_surpasses_the_ceiling_and_one_reaches_it(some):
+    """Every rule over all values, those that come up once among them."""
+    labels = [inside for inside, _, _ in some]
+    most = best_rule(cases_of(some), lambda case: case.asked)["most"]
+    if len(set(labels)) < 2:
+        assert most is None
+        return
+    rules = ([bool(said >> value & 1) for _, value, _ in some] for said in range(32))
+    assert most == pytest.approx(100 * max(balanced_accuracy_score(labels, rule) for rule in rules), abs=0.006)
+
+
+def test_the_ceiling_where_values_that_repeat_are_of_one_label_more_than_of_the_other():
+    """50 texts come up 20 times in scope and once out of it, 50 once, out of scope: "out of scope if it comes up once"
+    is right on 75 %, though the texts that repeat tell nothing by halves."""
+    both = [make_case(number > 0, asked=f"both {text}") for text in range(50) for number in range(21)]
+    once = [make_case(False, asked=f"once {text}") for text in range(50)]
+    found = best_rule(both + once, VIEWS["text"])
+    assert (found["best"], found["most"]) == (CHANCE, 75)
+
+
 @settings(deadline=None, max_examples=50)
 @given(LABELLED)
 def test_what_is_known_elsewhere_is_what_other_groups_say(some):
-    """Each case by itself against the cases of other groups."""
+    """Each case by itself against the cases of other groups; a guess where there are none."""
     found = known_elsewhere(cases_of(some), lambda case: case.asked)
     sizes = Counter(inside for inside, _, _ in some)
-    told, right = [], []
+    told, right = 0, []
     for inside, value, group in some:
         others = [label for label, seen, where in some if seen == value and where != group]
-        if others:
-            told.append(inside)
-            right.append((sum((1 if label else -1) / sizes[label] for label in others) > 1e-9) == inside)
-    assert found["coverage"] == round(100 * len(told) / len(some), 2)
-    if len(set(told)) < 2:
+        told += bool(others)
+        said = sum((1 if label else -1) / sizes[label] for label in others) > 1e-9
+        right.append(float(said == inside) if others else 0.5)
+    assert found["coverage"] == round(100 * told / len(some), 2)
+    if not told or len(sizes) < 2:
         assert found["figure"] is None
         return
-    halves = [[mark for mark, inside in zip(right, told, strict=True) if inside == label] for label in (True, False)]
+    halves = [[mark for mark, (inside, *_) in zip(right, some, strict=True) if inside == label] for label in sizes]
     value = sum(50 * sum(half) / len(half) for half in halves)
     assert found["figure"]["value"] == pytest.approx(max(value, 100 - value), abs=0.006)
     assert found["inverted"] == (value < 49.99)
+
+
+def test_what_is_known_of_half_of_the_probes_settles_half():
+    """Two groups share texts that settle it; the texts of two others come up there alone."""
+    cases = [
+        make_case(number % 2 == 0, f"group-{group}", asked=f"{number} {group if group > 1 else ''}")
+        for group in range(4)
+        for number in range(10)
+    ]
+    found = known_elsewhere(cases, VIEWS["text"])
+    assert (found["coverage"], found["figure"]["value"]) == (50, 75)
 
 
 def test_a_probe_that_is_there_twice_in_its_own_group_alone_is_not_known():
@@ -273,6 +314,16 @@ def test_what_base_answers_give_away(tmp_path):
     assert scores == {"reliability": 0, "specificity": 50, "in_scope": 0, "retention": 100}
 
 
+def test_base_answers_that_never_agree_are_learned_from_with_words(balanced_data):
+    found = balanced_data["contests"]["in_scope : out_of_scope"]
+    assert found["agreement"] == figure(found["learned"]["words"]) == CHANCE
+    assert figure(found["learned"]["words + base answers"]) == SURE
+    assert (found["verdict"], found["other_ways"]) == (
+        "needs eyes",
+        [{"way": "base answers with words", **SURE, "settles": True}],
+    )
+
+
 def test_answers_agree_as_they_are_compared():
     assert agrees(make_case(said=("The red.", "red"))) and not agrees(make_case(said=("red", "blue")))
 
@@ -298,6 +349,22 @@ def test_answers_by_form():
     assert found["open"]["entropy"] == round(log2(3) - 2 / 3, 2)
     assert found["yes/no"]["yes"] == 75 and found["open"]["yes"] is None
     assert found["choice"]["first"] == 66.67 and found["yes/no"]["first"] is None
+
+
+def test_yes_and_no_that_the_words_of_a_question_tell():
+    """Whether it is red: yes; blue: no. In other groups the card is another one."""
+    asked = [(group, colour) for group in range(20) for colour in ("red", "blue")]
+    cases = [
+        make_case(True, f"group-{group}", asked=f"Is card {group} {colour}?", answer="yes" if colour == "red" else "no")
+        for group, colour in asked
+    ]
+    (found,) = hygiene.answers(cases)
+    assert (found["yes"], found["by_words"]) == (50, {**SURE, "inverted": False})
+    same = [make_case(case.inside, case.group, asked="Is it?", answer=case.answer) for case in cases]
+    (found,) = hygiene.answers(same)
+    assert found["by_words"]["value"] == 50
+    (found,) = hygiene.answers(cases[:10])
+    assert found["by_words"] is None
 
 
 def test_truths_that_are_the_target():
@@ -333,13 +400,18 @@ def test_what_two_splits_share(tmp_path):
 
 
 def contest(
-    value: float, low: float, high: float, most: float | None = None, known: tuple[float, Any] = (0.0, None)
+    value: float, low: float, high: float, most: float | None = None, known: Any = None, **others: Any
 ) -> dict[str, Any]:
-    """A contest of a report: what words reach, what no rule on text can surpass, and what is known elsewhere."""
-    learned_ = {"words": {"value": value, "low": low, "high": high}, "images": {"value": 50, "low": 48, "high": 52}}
-    elsewhere = {view: {"coverage": 0.0, "figure": None} for view in VIEWS}
-    elsewhere["text"] = {"coverage": known[0], "figure": known[1]}
-    return {"exact": {"text": {"most": most}}, "elsewhere": elsewhere, "learned": learned_, "agreement": None}
+    """A contest of a report: what words reach, what no rule on text can surpass, and what is known elsewhere; by view,
+    what else was learned; `agreement`."""
+    learned_ = {"words": {"value": value, "low": low, "high": high}, "images": CHANCE, **others}
+    elsewhere = {view: {"figure": known if view == "text" else None} for view in VIEWS}
+    return {
+        "exact": {"text": {"most": most}},
+        "elsewhere": elsewhere,
+        "learned": learned_,
+        "agreement": learned_.pop("agreement", None),
+    }
 
 
 @pytest.mark.parametrize(
@@ -355,12 +427,43 @@ def contest(
         ((56, 48, 64), {}, "too little data to tell"),
         ((60, 51, 69), {}, "too little data to tell"),
         ((56, 48, 64), {"most": 50.0}, "needs eyes"),  # no rule can do better than this
-        ((50, 48, 52), {"known": (80.0, SURE)}, "settled by text"),
-        ((50, 48, 52), {"known": (40.0, SURE)}, "needs eyes"),
+        ((60, 53, 69), {"most": 52.0}, "partly"),  # not of the groups that were learned from: no ceiling overrules it
+        ((56, 48, 64), {"most": 56.0}, "too little data to tell"),
+        ((50, 48, 52), {"known": SURE}, "settled by text"),
+        ((50, 48, 52), {"known": {"value": 70.0, "low": 66.0, "high": 74.0}}, "partly"),
     ],
 )
 def test_a_verdict_follows_from_figures_and_their_intervals(figures, text, verdict):
     assert verdicts.of_contest(contest(*figures, **text)) == verdict
+
+
+def test_other_ways_are_named_from_two_thirds_on_with_their_figures():
+    some, settling = {"value": 84.8, "low": 81.0, "high": 88.0}, {"value": 97.0, "low": 95.0, "high": 99.0}
+    found = verdicts.other_ways(contest(50, 50, 50, images=some, both=some, agreement=settling))
+    assert found == [
+        {"way": "simple features of images", **some, "settles": False},
+        {"way": "base answers", **settling, "settles": True},
+    ]
+    text = "needs eyes; base answers settle it; simple features of images: 84.8"
+    assert verdict_text("needs eyes", found) == text
+    assert verdicts.other_ways(contest(50, 50, 50, images={"value": 64.9, "low": 60.0, "high": 70.0})) == []
+    assert verdicts.other_ways(contest(50, 50, 50, images={"value": 70.0, "low": 51.0, "high": 89.0})) == []
+    assert verdicts.other_ways(contest(50, 50, 50, agreement=settling) | {"learned": None}) == []  # too few
+
+
+def test_what_has_words_too_is_another_way_only_where_it_adds_something():
+    said = {"words + base answers": {"value": 97.0, "low": 95.0, "high": 99.0}}
+    agreement = {"value": 70.0, "low": 67.0, "high": 73.0}
+    ways = [way["way"] for way in verdicts.other_ways(contest(60, 55, 65, agreement=agreement, **said))]
+    assert ways == ["base answers", "base answers with words"]
+    assert verdicts.other_ways(contest(60, 55, 98, **said)) == []
+    assert verdicts.other_ways(contest(95.5, 95, 96, **said)) == []  # which text settles by itself
+
+
+def test_the_ways_of_several_contests_are_each_the_best():
+    low, high = ({"way": "base answers", "value": value} for value in (70, 80))
+    other = {"way": "image + edit", "value": 66}
+    assert verdicts.best_ways([{"other_ways": [low]}, {"other_ways": [high, other]}]) == [high, other]
 
 
 @pytest.mark.parametrize(

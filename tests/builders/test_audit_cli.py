@@ -13,8 +13,10 @@ from rows import make_probe, make_row
 
 from builders.audit.__main__ import main
 from builders.publish.__main__ import main as publish
-from builders.sidecars import AUDIT, AUDIT_END
+from builders.sidecars import AUDIT, AUDIT_END, audit_section
+from builders.validate.sources import open_source
 from fgvedit.util.errors import FGVEditError, command_line
+from fgvedit.util.revision import content_hash
 
 MARKS = f"{AUDIT}\n{AUDIT_END}\n"
 
@@ -113,6 +115,26 @@ def test_a_section_goes_along_where_the_data_are_published_and_not_where_they_ch
 def test_bad_options_in_a_sentence(folder, options, message):
     with pytest.raises(FGVEditError, match=message):
         main([str(folder), *options])
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        ("", r"is a folder; expected a file in it, such as '.*audit\.json'"),
+        ("taken/new/a.json", r"cannot be made \(.*"),
+    ],
+)
+def test_where_a_report_cannot_lie_is_said_before_the_work(folder, tmp_path, capsys, report, message):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(FGVEditError, match=f"--report '.*' ?.*{message}"):
+        main([str(folder), "--report", str(tmp_path / report)])
+    assert capsys.readouterr().out == ""
+
+
+def test_the_shipped_card_speaks_of_the_shipped_files():
+    source = open_source("scenes")
+    assert source.revision == content_hash(file for files in source.files.values() for file in files)
+    assert audit_section(source), "the audit in fgvedit/README.md is of other files; see docs/audit.md"
 
 
 @pytest.mark.parametrize("text", [AUDIT, AUDIT_END, f"{AUDIT_END}\n{AUDIT}", MARKS * 2])
