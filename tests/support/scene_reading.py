@@ -108,10 +108,13 @@ def _compared() -> list[tuple[re.Pattern[str], str, str, str]]:
 @cache
 def compared(question: str) -> Compared:
     """Fails unless the question can be read in one way."""
-    matches = [(pattern.fullmatch(question), *rest) for pattern, *rest in _compared()]
-    ((match, attribute, relation, phrasing),) = [match for match in matches if match[0]]
-    assert match
-    return Compared(attribute, relation, phrasing, match.groupdict())
+    readings = []
+    for pattern, attribute, relation, phrasing in _compared():
+        match = pattern.fullmatch(question)
+        if match:
+            readings.append(Compared(attribute, relation, phrasing, match.groupdict()))
+    assert len(readings) == 1, (question, readings)
+    return readings[0]
 
 
 @cache
