@@ -172,7 +172,7 @@ def test_the_summary_shows_each_metric_under_its_protocol():
     manifest = {
         "editor": {"name": "ft"},
         "backbone": {"name": "tiny"},
-        "dataset": {"name": "scenes", "split": "test", "records": 1},
+        "dataset": {"name": "scenes", "split": "test", "records": 1, "revision": "0" * 64},
         "protocols": ["paper", "generation"],
         "sequence": None,
     }

@@ -284,8 +284,6 @@ def test_the_control_is_called_that(show: Callable[..., Opened], data: Path) -> 
 def test_a_run_on_older_data_says_what_is_known_of_them(
     show: Callable[..., Opened], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = show(data, rows_of(data, routed=False))
-    assert not page.tab.locator("#older").is_visible()
     replaced = OlderRevision("cards", "cards-1", "Everything was <b>easier</b> then.")
     monkeypatch.setitem(OLDER, load_records(str(data)).revision, replaced)
     page = show(data, rows_of(data, routed=False))
@@ -301,6 +299,7 @@ def test_an_editor_without_a_router(show: Callable[..., Opened], data: Path, tmp
     assert not (tmp_path / "run" / "report" / "plotly.min.js").exists()
     heads = page.tab.locator(".card").first.get_by_role("columnheader").all_inner_texts()
     assert heads == ["probe", "before → after", "expected", "score", "route"]
+    assert not page.tab.locator("#older").is_visible()
     assert not page.tab.locator("#router-section").is_visible() and not page.tab.locator("#rho-section").is_visible()
     assert not page.tab.get_by_text("Heat map", exact=True).is_visible()
     assert page.tab.get_by_label("Show", exact=True).locator("option").all_inner_texts() == ["all probes", "wrong"]
