@@ -166,13 +166,13 @@ def by_transformers(backbone: Backbone, prompt: str) -> Any:
     inputs = {name: value for name, value in backbone.inputs([prompt], [None]).items() if name != "position_ids"}
     try:
         made = backbone.language_model.generate(**inputs, max_new_tokens=STEPS)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except Exception as error:  # each of them fails in its own way
         return error
     given = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
     return made[:, given:].tolist() if isinstance(made, torch.Tensor) else made
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:transformers")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_options_would_change_it(saved: Callable[[str], Path], monkeypatch):
     """For one model or another, with an end or without."""
     changed: set[str] = set()
