@@ -266,6 +266,18 @@ def test_a_counterfactual_model_of_another_folder(build, backbone, tmp_path):
         assert len(edited.generate(QUERIES)) == 3
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("trained", [0, 1])
+def test_a_counterfactual_model_has_no_dropout(build, backbone, tmp_path, trained):
+    """facebook/opt-125m comes with a rate of 0.1, which the released code sets to 0."""
+    backbone.language_model.config.dropout = 0.3
+    backbone.language_model.save_pretrained(tmp_path)
+    model = build(counterfactual=str(tmp_path), counterfactual_trained=trained).counterfactual
+    inputs = model.inputs([model.prompt(EDITS[0], QUERIES[0])], [QUERIES[0].image])
+    assert model.language_model.config.dropout == 0.3
+    assert torch.equal(model.eval().logits(inputs), model.train().logits(inputs))
+
+
 def test_a_counterfactual_model_that_is_released_for_torch_alone(build, backbone, tmp_path):
     """As weights only: what a pickle would do otherwise is refused."""
     folder = tmp_path / "language-model"

@@ -31,7 +31,7 @@ class CounterfactualModel(nn.Module, PromptedModel):
     `source`: "backbone", the first `layers` layers of the backbone's language model (0: all), or the hub id or folder
     of a causal language model that shares the backbone's tokenizer. `trained`: how many of its last layers are trained,
     the projection apart; 0 for all of it. What is trained is in float32; layers of the backbone that are not trained
-    are not copied. `texts`: see `prompt`.
+    are not copied. There is no dropout, as in the released code. `texts`: see `prompt`.
     """
 
     def __init__(self, backbone: Backbone, source: str, layers: int, trained: int = 0, texts: Texts = "plain") -> None:
@@ -58,6 +58,7 @@ class CounterfactualModel(nn.Module, PromptedModel):
             name: value.shape for name, value in self.projection.state_dict().items()
         }:
             self.projection.load_state_dict(given)  # the language model is the backbone's: so is what it can read
+        without_dropout(self)
         self.to(backbone.device)
 
     def prefetch(self, images: Iterable[ImageRef | None]) -> None:
@@ -195,6 +196,15 @@ def last_layers(language_model: nn.Module, trained: int) -> nn.ModuleList:
     layers = list(blocks_of(language_model))
     check_trained(trained, layers)
     return nn.ModuleList(layers[-trained:]).float().requires_grad_(True)
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Let a model compute in training what it computes otherwise: language models keep their rates in `Dropout` or as
+    numbers."""
+    for part in model.modules():
+        for name in ("p",) if isinstance(part, nn.Dropout) else ("dropout", "activation_dropout", "attention_dropout"):
+            if isinstance(getattr(part, name, None), float):
+                setattr(part, name, 0.0)
 
 
 def check_trained(trained: int, layers: Sequence[nn.Module]) -> None:
