@@ -143,7 +143,8 @@ def test_every_way_to_ask_without_an_image_is_that_of_the_input_mode(random_blip
         answer = backbone.answer_ids("me")
         assert len(backbone.teacher_force([query], ["me"])[0].top) == length + len(answer)
         assert backbone.generate([query]) == backbone.complete([words], [None], 10)
-        assert len(read_by(backbone.language_layers[0].fc1, backbone, [query])[0]) == length
+        first: Any = backbone.language_layers[0]
+        assert len(read_by(first.fc1, backbone, [query])[0]) == length
         assert _forced(backbone, [query], ["me"])[0].shape[1] == length + len(answer) + 1
         assert backbone.prompt_of(other) == "Question: Who wrote it? Short answer:"
 

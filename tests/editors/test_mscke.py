@@ -97,6 +97,15 @@ def test_scope_loss_is_binary_cross_entropy_of_rho(inside):
     torch.testing.assert_close(scope_loss(distance, inside), expected)
 
 
+def test_far_from_an_edit_the_released_loss_teaches_nothing_and_this_one_does():  # docs/mscke.md says it
+    released, ours = (torch.tensor([1.0, 27.0, 50.0, 200.0], requires_grad=True) for _ in range(2))
+    nn.functional.binary_cross_entropy(torch.exp(-released), torch.ones(4), reduction="sum").backward()
+    scope_loss(ours, inside=True).backward()
+    assert released.grad is not None and ours.grad is not None
+    assert released.grad.tolist() == [pytest.approx(1, rel=1e-3)] * 2 + [pytest.approx(0, abs=1e-9)] * 2
+    assert ours.grad.tolist() == [pytest.approx(1 / 4)] * 4  # of a mean of four
+
+
 def test_scope_loss_is_finite_where_nothing_differs():
     distance = torch.zeros(2, requires_grad=True)
     scope_loss(distance, inside=False).backward()
