@@ -127,6 +127,14 @@ def test_a_described_backbone(llava: Path):
     torch.testing.assert_close(mine, own)
 
 
+def test_a_described_backbone_can_ask_the_question_alone_as_easyedit_does(llava: Path):
+    backbone = open_backbone(described(llava.parent, 'folder: llava\nquestion: "{question}"\n'))
+    template = backbone.processor.apply_chat_template  # type: ignore[attr-defined]
+    turn = [{"role": "user", "content": [{"type": "text", "text": "who wrote the odyssey"}]}]
+    ids = template(turn, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]
+    assert backbone.prompt_ids(backbone.prompt_of(Query("who wrote the odyssey")), with_image=False) == ids[0]
+
+
 def test_a_described_backbone_on_the_hub(hub: LocalHub, llava: Path, tmp_path: Path):
     first = hub.add("somebody/some-llava", llava)
     hub.add("somebody/some-llava", {"README.md": b"nothing"})

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from edits import bits_kept
 from hypothesis import given, settings
@@ -325,6 +326,14 @@ def test_the_norm_bears_no_rows_and_a_feature_that_never_varies():
     rows = torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 1.0], [2.0, 0.0, 4.0]])
     assert norm(rows).isfinite().all() and norm.count == 3
     assert norm.eval()(torch.tensor([[1.0, 0.5, 1.0]])).abs().max() < 1e3  # 5e6 with an offset of 1e-7
+
+
+def test_the_released_offset_is_small_beside_the_deltas_of_tiny():
+    """The released code divides by the deviation + 1e-7; docs/baselines.md says what that makes."""
+    kept = safetensors.torch.load_file(MEND.home() / "checkpoints" / "tiny" / "model.safetensors")
+    for name in (name for name in kept if name.endswith("norm_delta.std")):
+        deviation = kept[name].double() * 2.0 ** kept[name.replace(".std", ".exponent")].double()
+        assert (1e-7 / deviation).max() < 1e-3
 
 
 # Training

@@ -97,6 +97,15 @@ def test_scope_loss_is_binary_cross_entropy_of_rho(inside):
     torch.testing.assert_close(scope_loss(distance, inside), expected)
 
 
+def test_far_from_an_edit_the_released_loss_teaches_nothing_and_this_one_does():  # docs/mscke.md says it
+    released, ours = (torch.tensor([1.0, 27.0, 50.0, 200.0], requires_grad=True) for _ in range(2))
+    nn.functional.binary_cross_entropy(torch.exp(-released), torch.ones(4), reduction="sum").backward()
+    scope_loss(ours, inside=True).backward()
+    assert released.grad is not None and ours.grad is not None
+    assert released.grad.tolist() == [pytest.approx(1, rel=1e-3)] * 2 + [pytest.approx(0, abs=1e-9)] * 2
+    assert ours.grad.tolist() == [pytest.approx(1 / 4)] * 4  # of a mean of four
+
+
 def test_scope_loss_is_finite_where_nothing_differs():
     distance = torch.zeros(2, requires_grad=True)
     scope_loss(distance, inside=False).backward()
@@ -207,7 +216,7 @@ def test_several_edits_in_force(build):
 @torch.no_grad()
 def test_the_counterfactual_model_sees_the_image(build):
     model = build().counterfactual
-    prompt = model.prompt(EDITS[0], "What is it?")
+    prompt = model.prompt(EDITS[0], Query("What is it?", image_ref(0)))
     assert prompt == f"New Fact: {EDITS[0].question} {EDITS[0].target}\nQuestion: What is it? Short answer:"
 
     def logits(image):
@@ -264,6 +273,18 @@ def test_a_counterfactual_model_of_another_folder(build, backbone, tmp_path):
     editor = build(counterfactual=str(tmp_path / "language-model"), threshold=0.0)
     with editor.edit(EDITS[:1]) as edited:
         assert len(edited.generate(QUERIES)) == 3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("trained", [0, 1])
+def test_a_counterfactual_model_has_no_dropout(build, backbone, tmp_path, trained):
+    """facebook/opt-125m comes with a rate of 0.1, which the released code sets to 0."""
+    backbone.language_model.config.dropout = 0.3
+    backbone.language_model.save_pretrained(tmp_path)
+    model = build(counterfactual=str(tmp_path), counterfactual_trained=trained).counterfactual
+    inputs = model.inputs([model.prompt(EDITS[0], QUERIES[0])], [QUERIES[0].image])
+    assert model.language_model.config.dropout == 0.3
+    assert torch.equal(model.eval().logits(inputs), model.train().logits(inputs))
 
 
 def test_a_counterfactual_model_that_is_released_for_torch_alone(build, backbone, tmp_path):

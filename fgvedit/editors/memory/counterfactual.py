@@ -15,6 +15,7 @@ from fgvedit.backbones.answering import MAX_NEW_TOKENS, Forced, Query, new_fact
 from fgvedit.backbones.base import Backbone, Inputs, PromptedModel, blocks_of
 from fgvedit.backbones.greedy import Ends
 from fgvedit.backbones.loading import quiet_transformers
+from fgvedit.editors.memory.texts import Texts, edit_text, query_text
 from fgvedit.schema import Edit, ImageRef
 from fgvedit.util.errors import FGVEditError, one_line
 from fgvedit.util.hub import RELEASED_AS_BIN, fetch
@@ -29,13 +30,14 @@ class CounterfactualModel(nn.Module, PromptedModel):
     anew for every edit).
 
     `source`: "backbone", the first `layers` layers of the backbone's language model (0: all), or the hub id or folder
-    of a causal language model that shares the backbone's tokenizer. The prompt is the edit as a new fact, in the words
-    of IKE, then the query as the backbone puts it. `trained`: how many of its last layers are trained, the projection
-    apart; 0 for all of it. What is trained is in float32; layers of the backbone that are not trained are not copied.
+    of a causal language model that shares the backbone's tokenizer. `trained`: how many of its last layers are trained,
+    the projection apart; 0 for all of it. What is trained is in float32; layers of the backbone that are not trained
+    are not copied. There is no dropout, as in the released code. `texts`: see `prompt`.
     """
 
-    def __init__(self, backbone: Backbone, source: str, layers: int, trained: int = 0) -> None:
+    def __init__(self, backbone: Backbone, source: str, layers: int, trained: int = 0, texts: Texts = "plain") -> None:
         super().__init__()
+        self.texts = texts
         self.backbone = backbone
         self.tokenizer = backbone.tokenizer
         self.language_model: Any
@@ -57,6 +59,7 @@ class CounterfactualModel(nn.Module, PromptedModel):
             name: value.shape for name, value in self.projection.state_dict().items()
         }:
             self.projection.load_state_dict(given)  # the language model is the backbone's: so is what it can read
+        without_dropout(self)
         self.to(backbone.device)
 
     def prefetch(self, images: Iterable[ImageRef | None]) -> None:
@@ -83,9 +86,12 @@ class CounterfactualModel(nn.Module, PromptedModel):
         weight = self.projection.weight
         return [pooled(features.to(weight.device, weight.dtype)) for features in self.backbone.features(images)]
 
-    def prompt(self, edit: Edit, question: str) -> str:
-        """The edit as a new fact, then the question as the backbone puts it."""
-        return new_fact(edit.fact) + self.backbone.prompt(question)
+    def prompt(self, edit: Edit, query: Query) -> str:
+        """The edit, then the query. "plain": as a new fact in the words of IKE, then as the backbone puts it;
+        "released": each in the released code's words, which have no others for a new fact."""
+        if self.texts == "plain":
+            return new_fact(edit.fact) + self.backbone.prompt_of(query)
+        return f"{edit_text(edit, self.texts)} {query_text(query, self.texts)}"
 
     def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
         """As the backbone reads a prompt: the tokenizer is its own."""
@@ -120,12 +126,12 @@ class CounterfactualModel(nn.Module, PromptedModel):
         self, edits: Sequence[Edit], queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS
     ) -> list[str]:
         """The greedy free answer to each query under the edit of the same index."""
-        prompts = [self.prompt(edit, query.question) for edit, query in zip(edits, queries, strict=True)]
+        prompts = [self.prompt(edit, query) for edit, query in zip(edits, queries, strict=True)]
         return self.complete(prompts, [query.image for query in queries], max_new_tokens)
 
     def teacher_force(self, edits: Sequence[Edit], queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
         """What is predicted with each answer in the input, under the edit of the same index."""
-        prompts = [self.prompt(edit, query.question) for edit, query in zip(edits, queries, strict=True)]
+        prompts = [self.prompt(edit, query) for edit, query in zip(edits, queries, strict=True)]
         return self.force(prompts, [query.image for query in queries], answers)
 
 
@@ -196,6 +202,15 @@ def last_layers(language_model: nn.Module, trained: int) -> nn.ModuleList:
     layers = list(blocks_of(language_model))
     check_trained(trained, layers)
     return nn.ModuleList(layers[-trained:]).float().requires_grad_(True)
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Let a model compute in training what it computes otherwise: language models keep their rates in `Dropout` or as
+    numbers."""
+    for part in model.modules():
+        for name in ("p",) if isinstance(part, nn.Dropout) else ("dropout", "activation_dropout", "attention_dropout"):
+            if isinstance(getattr(part, name, None), float):
+                setattr(part, name, 0.0)
 
 
 def check_trained(trained: int, layers: Sequence[nn.Module]) -> None:

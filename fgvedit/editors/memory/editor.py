@@ -17,6 +17,7 @@ from fgvedit.editors.contract import EditedModel, Editor, size, unedited
 from fgvedit.editors.memory.counterfactual import CounterfactualModel, Counterfactuals
 from fgvedit.editors.memory.losses import memory_losses
 from fgvedit.editors.memory.scope import Scope, attention_by
+from fgvedit.editors.memory.texts import Texts
 from fgvedit.editors.routing import Routed, most_similar
 from fgvedit.editors.training import Training, train
 from fgvedit.schema import Edit, Record
@@ -32,8 +33,8 @@ class MemoryEditor(Editor, ABC):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Training):
-        """`counterfactual`, its `_layers` and those `_trained`: see `CounterfactualModel`; `threshold`: of rho, from
-        which a query is inside.
+        """`counterfactual`, its `_layers`, those `_trained`, its `_texts`: see `CounterfactualModel`; `threshold`: of
+        rho, from which a query is inside.
 
         Loss weights (`answer_*` of the counterfactual model, `scope` of the classifier) are those of the released code.
         """
@@ -41,19 +42,26 @@ class MemoryEditor(Editor, ABC):
         counterfactual: str = "facebook/opt-125m"
         counterfactual_layers: int = 0
         counterfactual_trained: int = 0
+        counterfactual_texts: Texts = "plain"
         threshold: float = 0.5
         answer_rephrase: float = 0.1
         answer_in_scope: float = 1.0
         scope: float = 1.0
 
     # What a checkpoint must agree on; the rest of the configuration says how it was trained or is used.
-    architecture: ClassVar[tuple[str, ...]] = ("counterfactual", "counterfactual_layers", "counterfactual_trained")
+    architecture: ClassVar[tuple[str, ...]] = (
+        "counterfactual",
+        "counterfactual_layers",
+        "counterfactual_trained",
+        "counterfactual_texts",
+    )
 
     def __init__(self, backbone: Backbone, config: Config) -> None:
         super().__init__(backbone, config)
         self.classifier = self.build_classifier().to(backbone.device).eval()
         source, layers, trained = config.counterfactual, config.counterfactual_layers, config.counterfactual_trained
-        self.counterfactual = CounterfactualModel(backbone, source, layers, trained).eval()
+        made = CounterfactualModel(backbone, source, layers, trained, config.counterfactual_texts)
+        self.counterfactual = made.eval()
 
     @abstractmethod
     def build_classifier(self) -> Scope:

@@ -45,7 +45,7 @@ def scope_losses(classifier: Scope, batch: Sequence[Example]) -> dict[str, torch
 def answer_loss(counterfactual: CounterfactualModel, batch: Sequence[Example], kind: str) -> torch.Tensor:
     """Cross-entropy of the right answers to probes of one kind, given the edit: the mean over their tokens."""
     queries = [example.query(kind) for example in batch]
-    prompts = [counterfactual.prompt(e.record.edit, query.question) for e, query in zip(batch, queries, strict=True)]
+    prompts = [counterfactual.prompt(e.record.edit, query) for e, query in zip(batch, queries, strict=True)]
     return counterfactual.answer_loss(
         prompts, [query.image for query in queries], [example.probes[kind].answer for example in batch]
     )
