@@ -109,8 +109,8 @@ def agreements(ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mappi
     """How far two labellers agree, by their lines of `labels.jsonl` (id -> line), over what both labelled.
 
     "relation": which of `RELATIONS`, hard or worded; then each of these by itself, against the other two, where either
-    gave it; and "settled_by_text", over the questions for which both say so or not. Two records are the same where their ids are,
-    but for the labeller's name at the start. Questions that a labeller made are not compared.
+    gave it; and "settled_by_text", over the questions for which both say so or not. Two records are the same where
+    their ids are, but for the labeller's name at the start. Questions that a labeller made are not compared.
     """
     first, second = _labelled(ours), _labelled(theirs)
     both = [(first[question], second[question]) for question in first if question in second]
@@ -219,7 +219,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _relation(kind: str) -> str:
-    """What a labeller said of a question in stage 1, by the kind of its probe: a worded one is in scope or out of it."""
+    """What stage 1 said of a question, by the kind of its probe: a worded one is in scope, or out of it, too."""
     return next((relation for relation in RELATIONS[:2] if kind in doing_for(relation)), kind)
 
 

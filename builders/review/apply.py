@@ -33,9 +33,9 @@ def apply_marks(name: str, marks: Path, out: Path, config: str | None = None) ->
 
     `config`: which configuration of a folder or hub data set; None: its default one.
 
-    A record goes with its edit, or with the last of its probes of a kind that is required, those of the kind that stands
-    in for it (`ProbeKind.or_else`) included. What is unsure, and what nobody marked, stays. The same marks give the same
-    bytes. `labels.jsonl` says of each record that was reviewed what was said of it, and `review.json` what was left out.
+    A record goes with its edit, or with the last of its probes of a kind that is required and of the one that stands in
+    for it (`ProbeKind.or_else`). What is unsure, and what nobody marked, stays. The same marks give the same bytes.
+    `labels.jsonl` says of each record that was reviewed what was said of it, and `review.json` what was left out.
 
     Raises `FGVEditError`, with nothing written, for marks of another form, other data, an unknown record or probe,
     where no record of a split would be left, and for a folder `out` that holds anything else.

@@ -120,8 +120,8 @@ def _add_choices(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--in-scope",
         **number,
-        help="probes in scope that a record is to have; where the image's own questions are fewer, some are made for it, "
-        f"which text settles: worded_in. 0: none are made (default: {IN_SCOPE}, and 0 with --easy drop)",
+        help="probes in scope that a record is to have: where the image's own questions are fewer, some are made for "
+        f"it, of the kind worded_in; 0: none are made (default: {IN_SCOPE}, and 0 with --easy drop)",
     )
     parser.add_argument("--limit", **number, help="records in all at most, a quarter of them for test")
     parser.add_argument("--num-proc", default=1, **number, help="processes, with the labeller rules")
@@ -182,13 +182,13 @@ def _settle_easy(options: argparse.Namespace) -> None:
     if options.easy == "drop":
         if options.labeller == "rules":
             raise FGVEditError(
-                "--easy drop: found it with labeller 'rules', which reads words alone, so that text settles all that it "
-                "says; expected 'keep', or a labeller that sees images"
+                "--easy drop: found it with labeller 'rules', which reads words alone, so that text settles whatever "
+                "it says; expected 'keep', or a labeller that sees images"
             )
         if options.in_scope:
             raise FGVEditError(
-                f"--in-scope {options.in_scope}: found it with --easy drop, and text settles the questions that are made "
-                "for a record; expected 0, or --easy keep"
+                f"--in-scope {options.in_scope}: found it with --easy drop, and text settles the questions that are "
+                "made for a record; expected 0, or --easy keep"
             )
     if options.in_scope is None:
         options.in_scope = 0 if options.easy == "drop" else IN_SCOPE

@@ -133,8 +133,9 @@ def asks(
 ) -> dict[str, int]:
     """How often a labeller is asked each of its tasks, where every question that is tried becomes a record.
 
-    `counterfactual`: whether for targets; `making`: whether for questions in scope; `per_image`: records of an image at most, 0 for no bound; `limits`: records of each split at most. What is tried in
-    vain is not counted where there is a bound, and without one there are no more asks than these.
+    `counterfactual`: whether for targets; `making`: whether for questions in scope; `per_image`: records of an image at
+    most, 0 for no bound; `limits`: records of each split at most. What is tried in vain is not counted where there is a
+    bound, and without one there are no more asks than these.
     """
     records = pairs = 0
     for split in SPLITS:
