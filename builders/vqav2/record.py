@@ -134,8 +134,9 @@ def _scope(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What was said of each question, and the probes, by kind; there are some in scope and some out of it."""
     labels, probes = _label_others(job, asked, told)
+    wanted = "hard question" if job.options.easy == "drop" else "question"
     if all(changes(probe["kind"]) for probe in probes):
-        raise _LeftOut("no question that is surely out of scope")
+        raise _LeftOut(f"no {wanted} that is surely out of scope")
     lacking = job.options.in_scope - sum(changes(probe["kind"]) for probe in probes)
     if lacking > 0:
         new = job.labeller.in_scope(job.image, told, lacking)
@@ -147,7 +148,7 @@ def _scope(
                 probes.append(_probe(WORDED["entailed"], question, answer, job.image))
                 labels.append({"kind": WORDED["entailed"], "question": question, "reason": new.reason, **MADE})
     if not any(changes(probe["kind"]) for probe in probes):
-        raise _LeftOut("no question in scope")
+        raise _LeftOut(f"no {wanted} in scope")
     return labels, sorted(probes, key=lambda probe: probe["kind"])  # stable
 
 
