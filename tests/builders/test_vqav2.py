@@ -172,7 +172,7 @@ def test_a_record_without_hard_probes_is_one_with_worded_ones(tmp_path: Path) ->
     records = records_of(out)["train"]
     drawn = {kind: probe.kind for kind, probe in draw_batch(records, 1, seed=0, step=0)[0].probes.items()}
     assert (drawn["in_scope"], drawn["out_of_scope"]) == ("worded_in", "worded_out")
-    with pytest.raises(FGVEditError, match="no record could be made .* 24 left out: probe: text alone settles it"):
+    with pytest.raises(FGVEditError, match=r"no record could be made .* 24 left out: probe: text alone settles it"):
         folder.build("none", "--easy", "drop")
 
 
