@@ -12,7 +12,7 @@ from typing import Any
 
 from fgvedit.dataset import Source
 from fgvedit.evaluation.normalise import normalise
-from fgvedit.probes import EDIT
+from fgvedit.probes import EDIT, doing_for
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, printable
 from fgvedit.util.files import write_json
@@ -108,15 +108,15 @@ def agreement(first: Sequence[Hashable], second: Sequence[Hashable]) -> Agreemen
 def agreements(ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mapping[str, Any]]) -> dict[str, Agreement]:
     """How far two labellers agree, by their lines of `labels.jsonl` (id -> line), over what both labelled.
 
-    "relation": which of `RELATIONS`; then each of these by itself, against the other two, where either gave it; and
-    "settled_by_text", over the questions for which both say so or not. Two records are the same where their ids are,
-    but for the labeller's name at the start. Questions that a labeller made are not compared.
+    "relation": which of `RELATIONS`, hard or worded; then each of these by itself, against the other two, where either
+    gave it; and "settled_by_text", over the questions for which both say so or not. Two records are the same where
+    their ids are, but for the labeller's name at the start. Questions that a labeller made are not compared.
     """
     first, second = _labelled(ours), _labelled(theirs)
     both = [(first[question], second[question]) for question in first if question in second]
     found = {}
     if both:
-        kinds = [(one["kind"], other["kind"]) for one, other in both]
+        kinds = [(_relation(one["kind"]), _relation(other["kind"])) for one, other in both]
         found["relation"] = agreement(*zip(*kinds, strict=True))
         for relation in RELATIONS:
             if any(relation in pair for pair in kinds):
@@ -216,6 +216,11 @@ def main(argv: list[str] | None = None) -> None:
     if options.report is not None:
         options.report.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.report, found)
+
+
+def _relation(kind: str) -> str:
+    """What stage 1 said of a question, by the kind of its probe: a worded one is in scope, or out of it, too."""
+    return next((relation for relation in RELATIONS[:2] if kind in doing_for(relation)), kind)
 
 
 def _labelled(lines: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:

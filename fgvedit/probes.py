@@ -48,8 +48,9 @@ class ProbeKind:
     have); `same_words`: whether its question is the edit's, word for word; `needs_eyes`: whether it is meant that only
     an image tells the two apart (`builders.audit` measures whether data keep to it); `rules`: protocol -> how it is
     scored there, one of `RULES`: `EXACT` where it changes, else another one (a protocol that is not named scores it as
-    the project's own kinds); `required`: whether every split has to have it; `retired`: read, verified and shown in old
-    data and runs, never built again. Raises `FGVEditError` for a field of another value.
+    the project's own kinds); `required`: whether every split has to have it; `or_else`: the kind that stands in for it
+    where there is none of it, for a split to be valid and for an editor to be trained, never in a metric; `retired`:
+    read, verified and shown in old data and runs, never built again. Raises `FGVEditError` for a field of another value.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ProbeKind:
     same_words: bool = False
     rules: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
+    or_else: str = ""
     retired: bool = False
 
     def __post_init__(self) -> None:
@@ -136,6 +138,7 @@ OWN_KINDS = (
         rules=_NEW,
         against="out_of_scope",
         required=True,
+        or_else="worded_in",
     ),
     ProbeKind(
         "out_of_scope",
@@ -146,6 +149,7 @@ OWN_KINDS = (
         rules=_KEPT,
         against="in_scope",
         required=True,
+        or_else="worded_out",
     ),
     ProbeKind(
         "text_locality",
@@ -334,6 +338,11 @@ def kind_of(name: str) -> ProbeKind:
     if name not in kinds():
         raise unknown("probe kind", name, kinds())
     return kinds()[name]
+
+
+def doing_for(kind: str) -> tuple[str, ...]:
+    """The kinds of which a probe does for one of this kind: itself and, where there is none, the one that stands in."""
+    return tuple(name for name in (kind, kind_of(kind).or_else) if name)
 
 
 def changes(kind: str) -> bool:

@@ -87,5 +87,6 @@ class Labeller(Protocol):
         ...
 
     def in_scope(self, image: ImageRef, edit: Told, count: int) -> Labelled[list[tuple[str, str]]]:
-        """At most `count` new questions about the edited entity, each with the answer that the edit entails."""
+        """At most `count` new questions about the edited entity, each with the answer that the edit entails. They are
+        made of the edit, so that text settles them: no hard probes."""
         ...

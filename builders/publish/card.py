@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from builders import provenance
 from builders.publish.publication import Config, Publication
 from builders.sidecars import audit_section
 from builders.validate.report import ANSWER_TYPES
@@ -34,13 +35,6 @@ COLUMNS = """\
 A probe's `image` is empty where it is the edit's own (`image_id` is then the record's) or where there is none
 (`image_id` is then empty). For the kinds that are to stay as before, what is right is whatever the model said before,
 and `answer` is what an unedited, faultless model says."""
-
-FROM_VQAV2 = """\
-Questions and answers are derived from VQA v2.0 (https://visualqa.org; Goyal et al., "Making the V in VQA Matter",
-CVPR 2017), whose questions and annotations are under the Creative Commons Attribution 4.0 licence (CC BY 4.0). Edits,
-rephrasings and labels were added to them. The images are those of COCO 2014 (https://cocodataset.org; Lin et al.,
-"Microsoft COCO: Common Objects in Context", ECCV 2014). They belong to those who uploaded them to Flickr, each under
-the terms chosen there, and COCO's terms of use apply; this data set's licence does not cover them."""
 
 BY_REFERENCE = """\
 Images are **referenced, not embedded**: a column of images holds each image's address on COCO's host, from which
@@ -80,7 +74,7 @@ def card(about: Publication, configs: Sequence[Config]) -> str:
     parts += [
         "## Licence and sources",
         f"Licence of this data set: `{about.licence}`.",
-        (about.provenance or FROM_VQAV2).strip(),
+        (about.provenance or provenance.told(_there(configs))).strip(),
         "## Checksums",
         "`SHA256SUMS` holds those of all files (`sha256sum -c SHA256SUMS`); `croissant.json` describes the columns for "
         "machines.",
@@ -92,10 +86,11 @@ def card(about: Publication, configs: Sequence[Config]) -> str:
 
 
 def _metadata(about: Publication, configs: Sequence[Config]) -> dict[str, Any]:
+    carried = [] if about.provenance else provenance.carried(about.licence, _there(configs))
     records = sum(split.records for config in configs for split in config.report.splits.values())
     return {
         "pretty_name": about.title,
-        "license": about.licence,
+        "license": [about.licence, *(origin.licence for origin in carried)] if carried else about.licence,
         "language": ["en"],
         "task_categories": ["visual-question-answering"],
         "tags": ["knowledge-editing", "multimodal", "fgvedit"],
@@ -113,9 +108,14 @@ def _metadata(about: Publication, configs: Sequence[Config]) -> dict[str, Any]:
     }
 
 
+def _there(configs: Sequence[Config]) -> set[str]:
+    """The kinds of probe that are there."""
+    return {name for config in configs for name in config.kinds}
+
+
 def _kinds(configs: Sequence[Config]) -> str:
     """What the kinds of probe that are there ask, and what is right after the edit."""
-    there = {name for config in configs for name in config.kinds}
+    there = _there(configs)
     rows = [f"| `{kind.name}` | {kind.asks} | {kind.right} |" for kind in kinds().values() if kind.name in there]
     return "\n".join(["| kind | asks | right after the edit |", "|---|---|---|", *rows])
 

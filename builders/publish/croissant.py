@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from builders.provenance import Origin, carried, origins
 from builders.publish.publication import Config, Publication
 from fgvedit.probes import changes
 
@@ -54,7 +55,7 @@ def croissant(about: Publication, configs: Sequence[Config], checksums: Mapping[
         "name": re.sub(r"[^\w-]", "_", about.repo.partition("/")[2]),
         "description": f"{about.title}: edits of what a multimodal language model knows about one entity of an image, "
         "and questions that show whether an edit took and stayed where it belongs.",
-        "license": f"https://choosealicense.com/licenses/{about.licence}/",
+        **_terms(about, configs),
         "url": f"{HUB}/{about.repo}",
         "creator": {"@type": "sc:Organization", "name": about.repo.partition("/")[0]},
         "citeAs": "arXiv 2411.12790",
@@ -74,6 +75,20 @@ def croissant(about: Publication, configs: Sequence[Config], checksums: Mapping[
         ],
         "recordSet": [_record_set(config, about.embed_images) for config in configs],
     }
+
+
+def _terms(about: Publication, configs: Sequence[Config]) -> dict[str, Any]:
+    """The licence and, where its author says nothing else of them, the origins, each with its own terms."""
+    own = f"https://choosealicense.com/licenses/{about.licence}/"
+    if about.provenance:
+        return {"license": own}
+    there = {kind for config in configs for kind in config.kinds}
+    others = [origin.terms for origin in carried(about.licence, there)]
+    return {"license": [own, *others] if others else own, "isBasedOn": [_origin(origin) for origin in origins(there)]}
+
+
+def _origin(origin: Origin) -> dict[str, Any]:
+    return {"@type": "sc:Dataset", "name": origin.name, "url": origin.url, "license": origin.terms}
 
 
 def _file(path: str, sha256: str) -> dict[str, Any]:

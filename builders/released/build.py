@@ -12,6 +12,7 @@ from typing import Any
 
 from builders.coco import Images
 from builders.parquet import write_rows
+from builders.provenance import told
 from builders.released.anomalies import Report
 from builders.released.records import note_duplicates, rows
 from builders.released.release import DATA_SET, FILES, NOT_RELEASED, PROBES, RECORDS, SAID, TRUTH, Release
@@ -36,8 +37,9 @@ configs:
 # vqav2
 
 The released data of arXiv 2411.12790 (`{data_set}` on the Hugging Face hub) as records of FGVEdit, made by
-`python -m builders.released`; `report.json` says from what, and what was left out. Questions are from VQA v2.0
-(CC BY 4.0), images from COCO 2014: these belong to those who took them and are under the terms of Flickr.
+`python -m builders.released`; `report.json` says from what, and what was left out.
+
+{told}
 """
 
 
@@ -105,7 +107,7 @@ def _write(release: Release, images: Images, reference: bool, folder: Path) -> s
     )
     write_text(folder / "labels.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     write_json(folder / REPORT, said)
-    write_text(folder / "README.md", CARD.format(content=said["content"], data_set=DATA_SET))
+    write_text(folder / "README.md", CARD.format(content=said["content"], data_set=DATA_SET, told=told(PROBES)))
     return "\n".join([*_in_words(said), "", report.as_table()])
 
 

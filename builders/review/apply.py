@@ -18,6 +18,7 @@ from builders.sidecars import LABELS, write_card
 from builders.validate.report import required_kinds
 from builders.validate.sources import open_source
 from fgvedit.dataset import Source
+from fgvedit.probes import doing_for
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import check_out, is_unicode, noted, read_json, whole_folder, write_json, write_text
 
@@ -32,9 +33,9 @@ def apply_marks(name: str, marks: Path, out: Path, config: str | None = None) ->
 
     `config`: which configuration of a folder or hub data set; None: its default one.
 
-    A record goes with its edit, or with the last of its probes of a kind that is required. What is unsure, and what
-    nobody marked, stays. The same marks give the same bytes. `labels.jsonl` says of each record that was reviewed what
-    was said of it, and `review.json` what was left out.
+    A record goes with its edit, or with the last of its probes of a kind that is required and of the one that stands in
+    for it (`ProbeKind.or_else`). What is unsure, and what nobody marked, stays. The same marks give the same bytes.
+    `labels.jsonl` says of each record that was reviewed what was said of it, and `review.json` what was left out.
 
     Raises `FGVEditError`, with nothing written, for marks of another form, other data, an unknown record or probe,
     where no record of a split would be left, and for a folder `out` that holds anything else.
@@ -119,8 +120,8 @@ class _Review:
             indices = [index for index in range(len(row["probes"])) if marks.get(str(index)) != "wrong"]
             probes = [row["probes"][index] for index in indices]
             before, after = Counter(_kinds(row["probes"])), Counter(_kinds(probes))
-            gone = [kind for kind in required_kinds() if before[kind] and not after[kind]]
-            reason = EDIT_WRONG if own.get("edit") == "wrong" else f"no {gone[0]} is left" if gone else ""
+            gone = _gone(before, after)
+            reason = EDIT_WRONG if own.get("edit") == "wrong" else f"no {gone} is left" if gone else ""
             if reason:
                 self.records_left_out.append({"id": row["id"], "split": split, "reason": reason})
                 continue
@@ -147,6 +148,15 @@ class _Review:
             f"{out}: {len(self.kept):,} records, {self.probes_kept.total():,} probes; {self.unsure:,} marked unsure",
         ]
         return "\n".join(lines)
+
+
+def _gone(before: Counter[str], after: Counter[str]) -> str:
+    """The first of the required kinds, or those that stand in for it, of which a record had probes and has none now."""
+    for kind in required_kinds():
+        had = [name for name in doing_for(kind) if before[name]]
+        if had and not any(after[name] for name in had):
+            return " or ".join(had)
+    return ""
 
 
 def _kinds(probes: list[Mapping[str, Any]]) -> list[str]:

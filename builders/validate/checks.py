@@ -16,7 +16,7 @@ from builders.validate.report import Report, required_kinds
 from builders.validate.sources import Misfit, misfits, rows_of
 from fgvedit.dataset import Source
 from fgvedit.evaluation.normalise import normalise
-from fgvedit.probes import changes, current_kinds, kind_of, probe_kinds
+from fgvedit.probes import changes, current_kinds, doing_for, kind_of, probe_kinds
 from fgvedit.schema import ImageRef, Probe, Record, record_from_row
 from fgvedit.util.errors import FGVEditError, unknown
 
@@ -266,7 +266,7 @@ class _Pass:
             required = required_kinds()
             for kind in probe_kinds():
                 if kind in required and not having[kind]:
-                    self.report.add("required_kinds", split, f"no record has '{kind}'")
+                    self._lacking(kind, split)
                 elif 0 < having[kind] < records:
                     self.report.add(
                         "kinds_of_each",
@@ -274,6 +274,16 @@ class _Pass:
                         f"is the first of {split} without '{kind}', which {having[kind]:,} of {records:,} records have",
                         records - having[kind],
                     )
+
+    def _lacking(self, kind: str, split: str) -> None:
+        """A split has no probe of a kind that is required; another may stand in for it."""
+        there = [name for name in doing_for(kind) if self.having[split][name]]
+        if there:
+            detail = f"no record has '{kind}': '{there[0]}' stands in, and what is scored over '{kind}' is left out"
+            self.report.add("stands_in", split, detail)
+        else:
+            lacking = " or ".join(f"'{name}'" for name in doing_for(kind))
+            self.report.add("required_kinds", split, f"no record has {lacking}")
 
     def _splits(self) -> None:
         """Images and edits that stand in two splits."""

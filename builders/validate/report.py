@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fgvedit.dataset import Source
-from fgvedit.probes import current_kinds, kind_of
+from fgvedit.probes import current_kinds, doing_for, kind_of
 from fgvedit.util.words import listed
 
 FORMAT = 1  # of the JSON report, report.schema.json
@@ -30,13 +30,14 @@ class Check:
 
 
 def required_kinds() -> list[str]:
-    """The kinds of probe that every split of a data set has to have."""
+    """The kinds of probe that every split of a data set has to have, or the kinds that stand in for them."""
     return [name for name in current_kinds() if kind_of(name).required]
 
 
 def checks() -> dict[str, Check]:
     """Name -> check, in the order of reports; without that of required kinds where none is."""
-    required = listed(required_kinds())
+    required = listed([_or_else(kind) for kind in required_kinds()])
+    standing_in = listed([f"{kind_of(kind).or_else} for {kind}" for kind in required_kinds() if kind_of(kind).or_else])
     all_checks = (
         Check("columns", "error", "files and JSON records have the columns of fgvedit.schema, of their types"),
         Check("spare_columns", "warning", "there are no other columns"),
@@ -45,6 +46,7 @@ def checks() -> dict[str, Check]:
         Check("group", "error", "every record has a group, or none has; it is not empty"),
         Check("probe_kind", "error", "probes are of known kinds, none of which is retired"),
         *([Check("required_kinds", "error", f"every split has {required}")] if required else []),
+        *([Check("stands_in", "warning", f"no kind stands in for another: {standing_in}")] if standing_in else []),
         Check("kinds_of_each", "warning", "a kind that some records of a split have, all have"),
         Check("image_opens", "error", "every image decodes"),
         Check("image_id", "error", "an image_id names one image"),
@@ -74,6 +76,11 @@ def checks() -> dict[str, Check]:
         Check("box", "warning", "an entity's box is empty, or x, y, width and height within the image"),
     )
     return {check.name: check for check in all_checks}
+
+
+def _or_else(kind: str) -> str:
+    first, *others = doing_for(kind)
+    return f"{first} (or {others[0]})" if others else first
 
 
 @dataclass

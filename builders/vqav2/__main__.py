@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.vqav2 import POLICIES
+from builders.vqav2 import EASY, POLICIES
 from fgvedit.cli.options import add_backbone_options, backbone_request, parse_overrides
 from fgvedit.util.arguments import ArgumentParser
 from fgvedit.util.errors import FGVEditError, command_line, unknown
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from builders.vqav2.build import Request
 
 SAMPLE = 100
+IN_SCOPE = 2  # probes of a record, with --easy keep
 OF_A_BACKBONE = ("backbone", "revision", "input_mode", "device", "device_map", "dtype")
 EPILOG = """examples:
   what would be worked on, in a minute or so, with nothing asked or written:
     python -m builders.vqav2 --dry-run --out vqav2-rules --images coco --locality nq.jsonl \\
         --questions v2_OpenEnded_mscoco_train2014_questions.json v2_OpenEnded_mscoco_val2014_questions.json \\
         --annotations v2_mscoco_train2014_annotations.json v2_mscoco_val2014_annotations.json
-  as many records as the paper has, labelled by a model behind an API:
-    python -m builders.vqav2 … --limit 11112 --labeller openai --set model=gpt-4o-mini \\
+  as many records as the paper has, with hard probes alone, labelled by a model behind an API:
+    python -m builders.vqav2 … --limit 11112 --easy drop --labeller openai --set model=gpt-4o-mini \\
         --set input_price=0.15 --set output_price=0.6 --set budget=50    # with --dry-run: what it is likely to cost
   the same, and then what people are to check; and what is left of it by what they marked:
     python -m builders.vqav2 … --out built --review page
@@ -40,11 +41,13 @@ def options_of(argv: list[str] | None) -> argparse.Namespace:
     parser = _parser()
     # An option of the backbone that is not given stays None, for now.
     options = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(OF_A_BACKBONE)))
-    if options.policy not in POLICIES:
-        raise unknown("policy", options.policy, POLICIES)
+    for name, known in (("policy", POLICIES), ("easy", EASY)):
+        if getattr(options, name) not in known:
+            raise unknown(name, getattr(options, name), known)
     check_out(options.out, lambda _: True)  # what is in it is checked with more knowledge
     _check_numbers(options)
     _check_pairs(options)
+    _settle_easy(options)
     _settle_backbone(options, parser)
     return options
 
@@ -107,9 +110,18 @@ def _add_choices(parser: ArgumentParser) -> None:
     )
     number: dict[str, Any] = {"type": int, "metavar": "N"}
     parser.add_argument("--per-image", default=0, **number, help="records of an image at most (default: all)")
-    parser.add_argument("--in-scope", default=2, **number, help="in_scope probes a record is to have")
     parser.add_argument(
-        "--keep-easy", action="store_true", help="keep probes that text alone settles even beside harder ones"
+        "--easy",
+        default="keep",
+        metavar="keep|drop",
+        help="what becomes of questions that text alone settles: probes of the kinds worded_in and worded_out, or, as "
+        "in the paper, none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--in-scope",
+        **number,
+        help="probes in scope that a record is to have: where the image's own questions are fewer, some are made for "
+        f"it, of the kind worded_in; 0: none are made (default: {IN_SCOPE}, and 0 with --easy drop)",
     )
     parser.add_argument("--limit", **number, help="records in all at most, a quarter of them for test")
     parser.add_argument("--num-proc", default=1, **number, help="processes, with the labeller rules")
@@ -139,11 +151,14 @@ def _add_review(parser: ArgumentParser) -> None:
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
-    for name in ("num_proc", "in_scope", "sample"):
-        if (number := getattr(options, name)) is not None and number < 1:
-            raise FGVEditError(f"--{name.replace('_', '-')} {number}: expected at least 1")
-    if options.per_image < 0:
-        raise FGVEditError(f"--per-image {options.per_image}: expected at least 0, for all")
+    for name, least, why in (
+        ("num_proc", 1, ""),
+        ("sample", 1, ""),
+        ("in_scope", 0, ", for none that are made"),
+        ("per_image", 0, ", for all"),
+    ):
+        if (number := getattr(options, name)) is not None and number < least:
+            raise FGVEditError(f"--{name.replace('_', '-')} {number}: expected at least {least}{why}")
 
 
 def _check_pairs(options: argparse.Namespace) -> None:
@@ -160,6 +175,23 @@ def _check_pairs(options: argparse.Namespace) -> None:
         )
     if options.cache and options.out.resolve() in (options.cache.resolve(), *options.cache.resolve().parents):
         raise FGVEditError(f"--cache '{options.cache}': lies in --out '{options.out}'; expected them apart")
+
+
+def _settle_easy(options: argparse.Namespace) -> None:
+    """With --easy drop no question is made for a record, since text settles those that are; `rules` has no others."""
+    if options.easy == "drop":
+        if options.labeller == "rules":
+            raise FGVEditError(
+                "--easy drop: found it with labeller 'rules', which reads words alone, so that text settles whatever "
+                "it says; expected 'keep', or a labeller that sees images"
+            )
+        if options.in_scope:
+            raise FGVEditError(
+                f"--in-scope {options.in_scope}: found it with --easy drop, and text settles the questions that are "
+                "made for a record; expected 0, or --easy keep"
+            )
+    if options.in_scope is None:
+        options.in_scope = 0 if options.easy == "drop" else IN_SCOPE
 
 
 def _settle_backbone(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -213,7 +245,7 @@ def _request(options: argparse.Namespace) -> Request:
         cache=options.cache or options.out.with_name(f"{options.out.name}.cache"),
         labeller=options.labeller,
         labeller_options=parse_overrides(options.set),
-        options=Options(options.policy, options.per_image, options.in_scope, options.keep_easy),
+        options=Options(options.policy, options.per_image, options.in_scope, options.easy),
         agreement=options.agreement,
         seed=options.seed,
         limit=options.limit,

@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -23,6 +23,7 @@ from builders.labelling import estimate, open_labeller
 from builders.labelling.base import Labeller
 from builders.labelling.cache import Cached
 from builders.parquet import write_rows
+from builders.provenance import VQA, carried, told
 from builders.vqav2.locality import divided, read_pairs
 from builders.vqav2.official import read_questions
 from builders.vqav2.order import in_order, pool
@@ -38,13 +39,15 @@ LABELS = "labels.jsonl"
 AHEAD = 4  # images under way for each worker
 COMPARED = 1000  # images of each split, those that are tried first, by which two folders of images are told apart
 CARD = """---
+license: [{licences}]
 configs:
 - config_name: default
   description: content {content}
   data_files:
 {files}---
-Made from VQA v2.0, COCO 2014 images and Natural Questions by `python -m builders.vqav2`; `{build}` says how, and
-`{labels}` who said what of each record and why. Photos belong to those who took them: COCO lists each one's licence.
+Made by `python -m builders.vqav2`; `{build}` says how, and `{labels}` who said what of each record and why.
+
+{told}
 """
 
 
@@ -115,10 +118,21 @@ def build(request: Request) -> str:
             raise FGVEditError(f"no record could be made of {len(plan.questions):,} questions ({_main_reason(counts)})")
         write_json(folder / BUILD, {**asked_for, "counts": counts})
         there = [split for split in SPLITS if counts[split].get("records")]  # few images may all be in one
-        files = "".join(f"  - split: {split}\n    path: {split}-*.parquet\n" for split in there)
-        content = content_hash(folder.glob("*.parquet"))
-        write_text(folder / "README.md", CARD.format(content=content, files=files, build=BUILD, labels=LABELS))
+        write_text(folder / "README.md", _card(folder, there))
     return "\n".join([_in_words(counts), *_spent(labeller)])
+
+
+def _card(folder: Path, splits: Sequence[str]) -> str:
+    """The data card of what was written into `folder`."""
+    kinds = current_kinds()  # of which `text_locality` may be none
+    return CARD.format(
+        licences=", ".join(origin.licence for origin in (VQA, *carried(VQA.licence, kinds))),
+        content=content_hash(folder.glob("*.parquet")),
+        files="".join(f"  - split: {split}\n    path: {split}-*.parquet\n" for split in splits),
+        build=BUILD,
+        labels=LABELS,
+        told=told(kinds),
+    )
 
 
 def _write_splits(
@@ -153,7 +167,7 @@ def _estimate(request: Request, plan: Plan) -> list[str]:
     """What the labeller is likely to cost, in a line, where it can tell."""
     limits = {split: _limit(request.limit, split) for split in SPLITS}
     counterfactual = request.options.policy == "counterfactual"
-    counts = asks(plan, counterfactual, request.options.per_image, limits)
+    counts = asks(plan, counterfactual, request.options.in_scope > 0, request.options.per_image, limits)
     cost = estimate(request.labeller, request.labeller_options, counts)
     supposed = "if every question that is tried becomes a record, and no answer is kept from before"
     return [f"labeller '{request.labeller}': an estimated {cost}, {supposed}"] if cost else []

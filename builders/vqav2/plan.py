@@ -128,11 +128,14 @@ class Plan:
                 yield Other(self.questions.file_name(other), self.questions.answers[other].as_py())
 
 
-def asks(plan: Plan, counterfactual: bool, per_image: int, limits: Mapping[str, int | None]) -> dict[str, int]:
+def asks(
+    plan: Plan, counterfactual: bool, making: bool, per_image: int, limits: Mapping[str, int | None]
+) -> dict[str, int]:
     """How often a labeller is asked each of its tasks, where every question that is tried becomes a record.
 
-    `per_image`: records of an image at most, 0 for no bound; `limits`: records of each split at most. What is tried in
-    vain is not counted where there is a bound, and without one there are no more asks than these.
+    `counterfactual`: whether for targets; `making`: whether for questions in scope; `per_image`: records of an image at
+    most, 0 for no bound; `limits`: records of each split at most. What is tried in vain is not counted where there is a
+    bound, and without one there are no more asks than these.
     """
     records = pairs = 0
     for split in SPLITS:
@@ -146,8 +149,8 @@ def asks(plan: Plan, counterfactual: bool, per_image: int, limits: Mapping[str, 
             left -= tried
             records += tried
             pairs += tried * (questions - 1)
-    of_each = dict.fromkeys(("entity", "rephrase", "in_scope"), records)
-    return {**of_each, "counterfactual": records * counterfactual, "effect": pairs, "settled_by_text": pairs}
+    of_some = {"counterfactual": records * counterfactual, "in_scope": records * making}
+    return {"entity": records, "rephrase": records, **of_some, "effect": pairs, "settled_by_text": pairs}
 
 
 def _groups(values: np.ndarray) -> dict[int, np.ndarray]:

@@ -11,19 +11,26 @@ from builders.labelling.base import Labelled, Labeller, Refused, Told, Unanswere
 from builders.vqav2.draw import draw
 from builders.vqav2.official import VQAQuestion, normalised, question_key
 from builders.vqav2.plan import Other, Work
+from fgvedit.probes import changes
 from fgvedit.schema import NO_ANSWER, ImageRef
+
+# What a question is about -> the kind of its probe: where one has to see the image, and where text settles it.
+HARD = {"entailed": "in_scope", "unaffected": "out_of_scope"}
+WORDED = {"entailed": "worded_in", "unaffected": "worded_out"}
+# What a label says of a question that the labeller made: of the edit's words, so that they tell what it is about.
+MADE = {"made": True, "settled_by_text": True}
 
 
 @dataclass(frozen=True)
 class Options:
-    """`policy`: one of `POLICIES`. `per_image`: records of an image, at most; 0 for no bound. `in_scope`: probes of
-    that kind a record is to have, questions made for it included. `keep_easy`: keep probes that text alone settles even
-    where there are harder ones of their kind."""
+    """`policy`: one of `POLICIES`. `per_image`: records of an image, at most; 0 for no bound. `easy`: one of `EASY`.
+    `in_scope`: probes in scope that a record is to have, hard or worded, with questions made for it where the image's
+    own are fewer; 0 for none that are made."""
 
     policy: str = "counterfactual"
     per_image: int = 0
     in_scope: int = 2
-    keep_easy: bool = False
+    easy: str = "keep"
 
 
 @dataclass
@@ -125,13 +132,12 @@ def _target(job: _Job, asked: VQAQuestion) -> Labelled[str]:
 def _scope(
     job: _Job, asked: VQAQuestion, told: Told, rephrased: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What was said of each question, and the probes in scope and out of it, in this order; there are some of both."""
+    """What was said of each question, and the probes, by kind; there are some in scope and some out of it."""
     labels, probes = _label_others(job, asked, told)
-    if not any(probe["kind"] == "out_of_scope" for probe in probes):
-        raise _LeftOut("no question that is surely out of scope")
-    if not job.options.keep_easy:
-        probes = _without_easy(probes, labels)
-    lacking = job.options.in_scope - sum(probe["kind"] == "in_scope" for probe in probes)
+    wanted = "hard question" if job.options.easy == "drop" else "question"
+    if all(changes(probe["kind"]) for probe in probes):
+        raise _LeftOut(f"no {wanted} that is surely out of scope")
+    lacking = job.options.in_scope - sum(changes(probe["kind"]) for probe in probes)
     if lacking > 0:
         new = job.labeller.in_scope(job.image, told, lacking)
         texts = (asked.question, rephrased, *(probe["question"] for probe in probes))
@@ -139,10 +145,10 @@ def _scope(
         for question, answer in new.value:
             if there.isdisjoint(_keys(question)):
                 there.update(_keys(question))
-                probes.append(_probe("in_scope", question, answer, job.image))
-                labels.append({"kind": "in_scope", "question": question, "reason": new.reason, "made": True})
-    if not any(probe["kind"] == "in_scope" for probe in probes):
-        raise _LeftOut("no question in scope")
+                probes.append(_probe(WORDED["entailed"], question, answer, job.image))
+                labels.append({"kind": WORDED["entailed"], "question": question, "reason": new.reason, **MADE})
+    if not any(changes(probe["kind"]) for probe in probes):
+        raise _LeftOut(f"no {wanted} in scope")
     return labels, sorted(probes, key=lambda probe: probe["kind"])  # stable
 
 
@@ -190,22 +196,16 @@ def _label_others(job: _Job, asked: VQAQuestion, told: Told) -> tuple[list[dict[
             label["kind"] = "unclear"
             job.left_out["probe: whether the edit concerns it is unclear"] += 1
             continue
-        label["kind"] = "in_scope" if relation == "entailed" else "out_of_scope"
         settled = job.labeller.settled_by_text(told, other.question)
+        label["kind"] = (WORDED if settled.value else HARD)[relation]
         label |= {"settled_by_text": settled.value, "settled_reason": settled.reason}
+        if settled.value and job.options.easy == "drop":
+            label["left_out"] = "text alone settles it"
+            job.left_out["probe: text alone settles it"] += 1
+            continue
         right = answer if relation == "entailed" else other.answer
         probes.append(_probe(label["kind"], other.question, right, job.image))
     return labels, probes
-
-
-def _without_easy(probes: list[dict[str, Any]], labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out probes that text alone settles where there are harder ones of their kind; their labels say so."""
-    easy = {label["question"] for label in labels if label.get("settled_by_text")}
-    hard_kinds = {probe["kind"] for probe in probes if probe["question"] not in easy}
-    for label in labels:
-        if label["question"] in easy and label["kind"] in hard_kinds:
-            label["left_out"] = "text alone settles it, and there are harder ones"
-    return [probe for probe in probes if probe["question"] not in easy or probe["kind"] not in hard_kinds]
 
 
 def _other_image(

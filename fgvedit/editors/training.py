@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from fgvedit.backbones.answering import Query
 from fgvedit.editors.checkpoints import state
+from fgvedit.probes import doing_for
 from fgvedit.schema import Probe, Record
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import write_text
@@ -46,7 +47,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Example:
-    """A training record with one probe of each kind that the losses take."""
+    """A training record with one probe of each kind that the losses take, or of the kind that stands in for it."""
 
     record: Record
     probes: dict[str, Probe]
@@ -69,7 +70,8 @@ def train(
     What is drawn in a step depends on the seed and the step alone. The state is saved in `out` every so often, so that
     the same call goes on where a stopped one was, to the same weights; `out/log.jsonl` has the losses. `revision`:
     the backbone's.
-    Raises `FGVEditError` for no records, one without a kind of probe, and an `out` that holds another training.
+    Raises `FGVEditError` for no records, one without a probe for one of the kinds (see `probes_for`), and an `out` that
+    holds another training.
     """
     if not records:
         raise FGVEditError("there is no record to train on; expected at least one")
@@ -109,8 +111,14 @@ def draw_batch(records: Sequence[Record], size: int, seed: int, step: int) -> li
         epoch, within = divmod(index, len(records))
         record = records[_order(len(records), seed, epoch)[within]]
         kinds = (*INSIDE, *OUTSIDE)
-        batch.append(Example(record, {kind: rng.choice(record.probes_of(kind)) for kind in kinds}))
+        batch.append(Example(record, {kind: rng.choice(probes_for(record, kind)) for kind in kinds}))
     return batch
+
+
+def probes_for(record: Record, kind: str) -> list[Probe]:
+    """The probes of a kind that a record is trained on: its own or, where it has none, those of the kind that stands in
+    (`ProbeKind.or_else`): worded ones for hard ones."""
+    return next((probes for name in doing_for(kind) if (probes := record.probes_of(name))), [])
 
 
 class Progress:
@@ -192,9 +200,10 @@ def _identity(records: Sequence[Record]) -> str:
     for record in records:
         names.update(f"{record.id}\n".encode())
         for kind in (*INSIDE, *OUTSIDE):
-            if not record.probes_of(kind):
+            if not probes_for(record, kind):
+                lacking = " or ".join(f"'{name}'" for name in doing_for(kind))
+                taken = ", ".join(" or ".join(doing_for(name)) for name in (*INSIDE, *OUTSIDE))
                 raise FGVEditError(
-                    f"record '{record.id}' has no probe of kind '{kind}'; training takes at least one each of "
-                    f"{', '.join((*INSIDE, *OUTSIDE))}"
+                    f"record '{record.id}' has no probe of kind {lacking}; training takes at least one each of {taken}"
                 )
     return f"{len(records)} ({names.hexdigest()[:12]})"

@@ -31,7 +31,7 @@ def test_thirty_records_are_built_and_valid(tmp_path: Path) -> None:
     counts = json.loads((tmp_path / "out" / "build.json").read_text())["counts"]
     assert [counts[split]["records"] for split in ("train", "test")] == [23, 7]
     kinds = {key for key in counts["train"] if key.startswith("probes")}
-    built = ("rephrase", "in_scope", "out_of_scope", "other_image", "no_image", "text_locality")
+    built = ("rephrase", "worded_in", "worded_out", "other_image", "no_image", "text_locality")
     assert kinds == {f"probes: {kind}" for kind in built}
     assert validate([str(tmp_path / "out")]) == 0
 

@@ -118,11 +118,11 @@ def test_a_retired_kind_is_read_and_shown_and_refused_in_what_is_built(tmp_path:
 
 
 def test_no_probe_of_a_retired_kind_is_built(small: Folder, registry: pytest.MonkeyPatch) -> None:
-    kinds = [replace(kind, retired=kind.name in ("no_image", "in_scope")) for kind in probes.OWN_KINDS]
+    kinds = [replace(kind, retired=kind.name in ("no_image", "worded_in")) for kind in probes.OWN_KINDS]
     registry.setattr(probes, "OWN_KINDS", tuple(kinds))
     forget_kinds()
     records = by_id(small.build("out", "--limit", "4")).values()
-    kept = {"rephrase", "out_of_scope", "text_locality", "other_image"}
+    kept = {"rephrase", "in_scope", "out_of_scope", "text_locality", "other_image"}
     assert len(records) == 4 and {probe.kind for record in records for probe in record.probes} == kept
 
 
@@ -134,7 +134,8 @@ def test_the_data_card_says_of_each_kind_what_the_registry_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("required", "wants"), [("", None), ("rephrase", "rephrase"), ("rephrase, in_scope", "rephrase and in_scope")]
+    ("required", "wants"),
+    [("", None), ("rephrase", "rephrase"), ("rephrase, in_scope", "rephrase and in_scope (or worded_in)")],
 )
 def test_what_is_said_of_kinds_where_few_are_required_and_none_changes(
     required: str, wants: str | None, registry: pytest.MonkeyPatch, tmp_path: Path

@@ -23,6 +23,7 @@ from rows import make_probe, make_row
 
 from builders import coco
 from builders.parquet import write_rows
+from builders.provenance import told
 from builders.publish import embed
 from builders.publish.__main__ import main
 from builders.publish.upload import push
@@ -136,6 +137,23 @@ def test_images_are_referenced_unless_asked_for(folder, out, monkeypatch):
     assert "referenced, not embedded" in text and "CC BY 4.0" in text and "Flickr" in text
 
 
+def test_natural_questions_is_named_where_it_is(folder, out, images, tmp_path):
+    """With its licence and those of VQA v2.0 and COCO: on the card, in Croissant, and where images are put back."""
+    run(folder, out)
+    embed.main([str(out), "--images", str(images), "--out", str(tmp_path / "whole")])
+    for card in (out, tmp_path / "whole"):
+        text = (card / "README.md").read_text()
+        assert all(
+            name in text for name in ("Natural Questions", "CC BY-SA 3.0", "VQA v2.0", "CC BY 4.0", "COCO's terms")
+        )
+        assert metadata(card)["license"] == ["cc-by-4.0", "cc-by-sa-3.0"]
+    said = json.loads((out / "croissant.json").read_text())
+    assert [one["name"] for one in said["isBasedOn"]] == ["VQA v2.0", "COCO 2014", "Natural Questions"]
+    shared = "https://creativecommons.org/licenses/by-sa/3.0/"
+    assert said["isBasedOn"][2]["license"] == said["license"][1] == shared
+    assert "Natural Questions" not in told(["rephrase", "worded_in"])  # where no probe is text alone
+
+
 def test_referenced_images_can_be_put_back(folder, out, images, tmp_path):
     run(folder, out)
     embed.main([str(out), "--images", str(images), "--out", str(tmp_path / "whole")])
@@ -212,7 +230,7 @@ def test_an_image_of_ones_own_is_only_published_when_told_to(dataset_folder, out
 def test_the_card_counts_what_is_there(folder, out):
     run(folder, out, "--embed-images", "--title", "My photos", "--licence", "cc0-1.0")
     text = (out / "README.md").read_text()
-    assert metadata(out)["license"] == "cc0-1.0" and "# My photos\n" in text
+    assert metadata(out)["license"] == ["cc0-1.0", "cc-by-sa-3.0"] and "# My photos\n" in text
     counted = dict(re.findall(r"^\| (.+?) \| (.+) \|$", text, re.MULTILINE))
     assert counted["records (edits)"] == "3 | 2"
     assert counted["images"] == "6 | 4"
@@ -227,7 +245,8 @@ def test_provenance_is_told_in_the_authors_words(folder, out, tmp_path):
     (tmp_path / "about.md").write_text(TEXT)
     run(folder, out, "--embed-images", "--provenance", str(tmp_path / "about.md"))
     text = (out / "README.md").read_text()
-    assert TEXT in text and "VQA v2.0" not in text
+    assert TEXT in text and "VQA v2.0" not in text and "Natural Questions" not in text
+    assert "isBasedOn" not in json.loads((out / "croissant.json").read_text())
 
 
 def test_several_configurations(folder, out):
@@ -385,9 +404,9 @@ def test_a_review_of_what_is_on_the_hub_keeps_its_licence(folder, out, hub, tmp_
     marks = {"format": 1, "data": open_source(REPO).revision, "marks": {"record-1": {"edit": "wrong"}}}
     (tmp_path / "marks.json").write_text(json.dumps(marks))
     apply_marks(REPO, tmp_path / "marks.json", tmp_path / "reviewed")
-    assert metadata(tmp_path / "reviewed")["license"] == "cc0-1.0"
+    assert metadata(tmp_path / "reviewed")["license"] == ["cc0-1.0", "cc-by-sa-3.0"]
     text = (tmp_path / "reviewed/README.md").read_text()
-    assert "Flickr" in text and "what a person left out" in text
+    assert "Flickr" in text and "CC BY-SA 3.0" in text and "what a person left out" in text
 
 
 def test_a_new_repository_is_private_when_wanted(folder, out, hub):

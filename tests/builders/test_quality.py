@@ -108,13 +108,16 @@ def test_agreement_is_over_what_both_labelled() -> None:
     assert "settled_by_text" not in found
 
 
-def test_agreement_on_what_text_settles() -> None:
-    ours = by_id(line("a", "x", {"B?": "in_scope", "C?": "out_of_scope"}, in_scope=True, out_of_scope=False))
-    theirs = by_id(line("a", "y", {"B?": "in_scope", "C?": "out_of_scope"}, in_scope=True, out_of_scope=True))
+@pytest.mark.parametrize("outside", ["out_of_scope", "worded_out"])
+def test_agreement_on_what_text_settles(outside: str) -> None:
+    """A question is in scope or out of it, whether its probe is hard or, where text settles it, worded."""
+    ours = by_id(line("a", "x", {"B?": "worded_in", "C?": "out_of_scope"}, worded_in=True, out_of_scope=False))
+    theirs = by_id(line("a", "y", {"B?": "in_scope", "C?": outside}, **{"in_scope": True, outside: True}))
     found = agreements(ours, theirs)
     assert found["settled_by_text"].percent == pytest.approx(50)
     assert found["relation"].kappa == pytest.approx(1)
-    assert "unclear" not in found
+    assert found["in_scope"].percent == found["out_of_scope"].percent == pytest.approx(100)
+    assert found.keys() == {"relation", "in_scope", "out_of_scope", "settled_by_text"}
 
 
 def test_labels_with_nothing_in_common_are_refused(folder: Path, tmp_path: Path) -> None:

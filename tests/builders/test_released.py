@@ -117,6 +117,12 @@ def test_a_released_record_is_read_field_by_field(tmp_path: Path, photos: Path) 
     assert all(set(label) == {"id", "labeller", "policy", "reasons"} for label in labels)
 
 
+def test_its_card_says_what_it_is_made_of(tmp_path: Path, photos: Path) -> None:
+    text = (build(tmp_path, photos, entry(0)) / "README.md").read_text()
+    for said in ("VQA v2.0", "CC BY 4.0", "COCO's terms of use", "Natural Questions", "CC BY-SA 3.0"):
+        assert said in text
+
+
 @pytest.mark.parametrize(
     ("changes", "answer"),
     [({"answer": "blue", "pred": "red"}, "blue"), ({"answers": ["", "white", "grey"]}, "white"), ({"pred": 2}, "2")],

@@ -176,6 +176,21 @@ def test_a_record_goes_with_the_last_probe_of_a_required_kind(folder: Path, tmp_
     assert [probe.kind for probe in load_records(str(out), "test").records[0].probes].count("in_scope") == 1
 
 
+def test_a_record_stays_with_a_worded_probe(folder: Path, tmp_path: Path) -> None:
+    """Which stands in for the hard one that is wrong, and is the last one where there is none."""
+    both, worded = make_row(0)["probes"], make_row(2)["probes"]
+    both.append(make_probe("worded_in", "yes", image_id="image-0"))
+    worded[1]["kind"] = "worded_in"
+    write_rows([make_row(0, probes=both), make_row(1)], folder, "train")
+    write_rows([make_row(2, probes=worded), make_row(3)], folder, "test")
+    marks = {"record-0": {"probes": {"1": "wrong"}}, "record-2": {"probes": {"1": "wrong"}}}
+    out = tmp_path / "reviewed"
+    said = apply_marks(str(folder), write_marks(tmp_path / "marks.json", folder, marks), out)
+    assert "left out: 1 records (no worded_in is left: 1)" in said
+    first = load_records(str(out), "train").records[0]
+    assert [probe.kind for probe in first.probes] == [probe["kind"] for probe in both if probe["kind"] != "in_scope"]
+
+
 def test_a_second_review_moves_what_the_first_said(folder: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     marks = {"record-0": {"probes": {"3": "right", "4": "right"}}}

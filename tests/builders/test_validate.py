@@ -249,6 +249,22 @@ def test_a_kind_that_none_has(tmp_path):
     assert example(report, "required_kinds") == {"record": "test", "detail": "no record has 'rephrase'"}
 
 
+def test_worded_kinds_stand_in_for_hard_ones(tmp_path):
+    """A split that has only them is valid, and it is said; one with neither is not."""
+    splits = data()
+    for one in splits["test"]:
+        one["probes"][1]["kind"] = "worded_in"
+        one["probes"][2]["kind"] = "worded_out"
+    report, code = found(write(tmp_path / "data", splits))
+    assert code == 0 and counts(report) == {"stands_in": 2}
+    assert example(report, "stands_in")["detail"].startswith("no record has 'in_scope': 'worded_in' stands in")
+    for one in splits["test"]:
+        one["probes"][1:2] = []
+    report, code = found(write(tmp_path / "none", splits))
+    assert code == 1 and counts(report) == {"required_kinds": 1, "stands_in": 1}
+    assert example(report, "required_kinds")["detail"] == "no record has 'in_scope' or 'worded_in'"
+
+
 def test_kinds_that_some_lack_are_counted(tmp_path):
     splits = data()
     for one in splits["train"][1:]:

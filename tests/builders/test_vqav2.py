@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from official_vqa import COLOURS, OTHERS, Folder, by_id, labels_of, photo, records_of, scenes, ten, write_official
+from official_vqa import (
+    COLOURS,
+    LABELLER,
+    OTHERS,
+    Folder,
+    by_id,
+    labels_of,
+    photo,
+    records_of,
+    scenes,
+    ten,
+    write_official,
+)
 from PIL import Image
 
 from builders.coco import Images
@@ -21,9 +33,13 @@ from builders.vqav2.locality import divided, read_pairs
 from builders.vqav2.official import VQAQuestion, question_key, read_questions
 from builders.vqav2.plan import SPLITS, Plan
 from fgvedit.backbones.answering import Query
+from fgvedit.editors.training import draw_batch
 from fgvedit.schema import NO_ANSWER
+from fgvedit.util.errors import FGVEditError
 
-BUILT = {"rephrase", "in_scope", "out_of_scope", "text_locality", "other_image", "no_image"}
+OF_ANY_LABELLER = {"rephrase", "worded_in", "text_locality", "other_image", "no_image"}
+BUILT = OF_ANY_LABELLER | {"in_scope", "out_of_scope"}
+SCOPE = ("in_scope", "out_of_scope", "worded_in", "worded_out")
 UNAFFECTED = (OTHERS[1][0], ten("yes"))
 
 
@@ -44,7 +60,8 @@ def test_a_record_is_what_the_labeller_said(built: Folder) -> None:
         assert (record.answer, record.target, record.entity) == (COLOURS[number % 4], "violet", "the card")
         said = {kind: [(p.question, p.answer) for p in record.probes_of(kind)] for kind in BUILT}
         assert said["rephrase"] == [(f"Tell me: {record.question}", "violet")]
-        assert said["in_scope"] == [("Is an entailed thing so?", "violet"), ("Is it violet (0)?", "yes")]
+        assert said["in_scope"] == [("Is an entailed thing so?", "violet")]
+        assert said["worded_in"] == [("Is it violet (0)?", "yes")]  # which the labeller made
         assert said["out_of_scope"] == [OTHERS[1]]
         (other,) = record.probes_of("other_image")
         assert other.question == record.question
@@ -76,6 +93,8 @@ def test_every_record_has_its_label(built: Folder) -> None:
         kinds = {reason["question"]: reason["kind"] for reason in label["reasons"]["probes"]}
         assert kinds["Who knows?"] == "unclear"
         assert kinds["Is an unaffected thing so?"] == "out_of_scope"
+        made = [reason for reason in label["reasons"]["probes"] if reason.get("made")]
+        assert [(one["kind"], one["settled_by_text"]) for one in made] == [("worded_in", True)]
 
 
 def old_answers_right(path: Path, answers: Sequence[str]) -> list[bool]:
@@ -114,18 +133,65 @@ def test_other_images_are_those_with_the_same_question_and_of_either_answer(buil
             assert {asked[image] for image in found} == set(asked.values())
 
 
-def test_probes_that_text_settles_go_where_there_are_harder_ones(tmp_path: Path) -> None:
-    card = ("What color is the card?", ten("red"))
-    hard, easy = ("unaffected and hard?", ten("yes")), ("unaffected and easy?", ten("no"))
-    folder = Folder(tmp_path, {1: [card, hard, easy], 2: [card, easy], 3: [card, hard], **scenes(range(4, 16))})
-    for option, expected in ((["--keep-easy"], [hard[0], easy[0]]), ([], [hard[0]])):
-        out = folder.build(f"out{len(option)}", *option)
-        of = by_id(out)
-        assert [p.question for p in of["scripted-1000"].probes_of("out_of_scope")] == expected
-        assert [p.question for p in of["scripted-2000"].probes_of("out_of_scope")] == [easy[0]]
-        (label,) = [label for label in labels_of(out) if label["id"] == "scripted-1000"]
-        gone = [reason["question"] for reason in label["reasons"]["probes"] if "left_out" in reason]
-        assert gone == ([] if option else [easy[0]])
+CARD = ("What color is the card?", ten("red"))
+HARD = (("unaffected and hard?", ten("yes")), ("entailed and hard?", ten("no")))
+EASY = (("unaffected and easy?", ten("no")), ("entailed and easy?", ten("no")))
+
+
+def test_what_text_settles_is_worded_or_dropped(tmp_path: Path) -> None:
+    """Hard and easy questions about the first photo, hard ones about the second, easy ones about the third."""
+    folder = Folder(tmp_path, {1: [CARD, *HARD, *EASY], 2: [CARD, *HARD], 3: [CARD, *EASY], **scenes(range(4, 16))})
+    hard = [("in_scope", HARD[1][0]), ("out_of_scope", HARD[0][0])]
+    easy = [("worded_in", EASY[1][0]), ("worded_out", EASY[0][0])]
+    made = ("worded_in", "Is it violet (0)?")  # two are wanted in scope, hard or worded; with --easy drop, none
+    expected = {
+        "keep": {1: [*hard, *easy], 2: [*hard, made], 3: [easy[0], made, easy[1]]},
+        "drop": {1: hard, 2: hard},  # of the third, nothing is left
+    }
+    for option, of_photos in expected.items():
+        out = folder.build(option, "--easy", option)
+        asked = {name: [(p.kind, p.question) for p in record.probes] for name, record in by_id(out).items()}
+        for number in (1, 2, 3):
+            found = [pair for pair in asked.get(f"scripted-{number}000", []) if pair[0] in SCOPE]
+            assert found == of_photos.get(number, [])
+        labels = {label["id"]: label["reasons"]["probes"] for label in labels_of(out)}["scripted-1000"]
+        said = {one["question"]: (one["kind"], one["settled_by_text"], "left_out" in one) for one in labels}
+        assert said == {
+            **{question: (kind, False, False) for kind, question in hard},
+            **{question: (kind, True, option == "drop") for kind, question in easy},
+        }
+
+
+def test_a_record_without_hard_probes_is_one_with_worded_ones(tmp_path: Path) -> None:
+    """It is valid, and editors can be trained on it: see `fgvedit.editors.training`."""
+    folder = Folder(tmp_path, {n: [CARD, *EASY] for n in range(1, 13)})
+    out = folder.build("out", "--in-scope", "0")
+    kinds = [{probe.kind for probe in record.probes} for record in by_id(out).values()]
+    assert len(kinds) == 12 and set().union(*kinds).isdisjoint({"in_scope", "out_of_scope"})
+    assert errors_of(out) == set()
+    records = records_of(out)["train"]
+    drawn = {kind: probe.kind for kind, probe in draw_batch(records, 1, seed=0, step=0)[0].probes.items()}
+    assert (drawn["in_scope"], drawn["out_of_scope"]) == ("worded_in", "worded_out")
+    with pytest.raises(FGVEditError, match=r"no record could be made .* 24 left out: probe: text alone settles it"):
+        folder.build("none", "--easy", "drop")
+
+
+def test_no_question_is_made_where_none_is_wanted(tmp_path: Path) -> None:
+    """A record that has none of its own in scope is left out then."""
+    folder = Folder(tmp_path, {1: [CARD, HARD[0]], **scenes(range(2, 14))})
+    folder.labeller.write_text(LABELLER.replace("return so([(f", "raise SystemExit('asked') or so([(f"))
+    out = folder.build("out", "--in-scope", "0")
+    found = by_id(out)
+    assert len(found) == 12 and "scripted-1000" not in found
+    counts = json.loads((out / "build.json").read_text())["counts"]
+    assert sum(counts[split].get("left out: no question in scope", 0) for split in SPLITS) == 1
+
+
+def test_its_card_says_what_it_is_made_of(built: Folder) -> None:
+    text = (built.path / "out" / "README.md").read_text()
+    assert "license: [cc-by-4.0, cc-by-sa-3.0]" in text
+    for said in ("VQA v2.0", "CC BY 4.0", "COCO's terms of use", "Natural Questions", "CC BY-SA 3.0"):
+        assert said in text
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
@@ -156,6 +222,15 @@ def test_a_text_question_in_other_letters_is_the_same(small: Folder) -> None:
     assert read_pairs(small.locality) == [("Who sang X", "Z"), ("Who sang Y?", "Z")]
 
 
+def errors_of(out: Path) -> set[str]:
+    """Checks of the validator that found errors, but for those of images: the photos are of one colour each."""
+    report = out.parent / "report.json"
+    validate([str(out), "--report", str(report)])
+    checks = json.loads(report.read_text())["checks"]
+    found = {check["check"] for check in checks if check["severity"] == "error" and check["count"]}
+    return found - {"look_in_splits", "edit_in_splits"}
+
+
 def test_untidy_input_makes_valid_records(tmp_path: Path) -> None:
     """Official files hold spaces, line breaks, a question asked twice and texts that say nothing, now and then."""
     unaffected = [(" Is an  unaffected\nthing so?", ten("yes")), ("Is the unaffected thing so?", ten("no"))]
@@ -177,11 +252,7 @@ def test_untidy_input_makes_valid_records(tmp_path: Path) -> None:
     assert sum(counts[split].get("left out: asked twice about its image", 0) for split in SPLITS) == 1
     assert counts["all"]["unanswerable"] == 1
     assert not any("nothing" in p.question + p.answer for record in found.values() for p in record.probes)
-    report = tmp_path / "report.json"
-    validate([str(out), "--report", str(report)])
-    errors = {c["check"]: c["examples"] for c in json.loads(report.read_text())["checks"] if c["severity"] == "error"}
-    alike = ("look_in_splits", "edit_in_splits")  # the photos are of one colour each
-    assert not any(examples for check, examples in errors.items() if check not in alike)
+    assert errors_of(out) == set()
 
 
 def test_a_record_does_not_depend_on_other_images(small: Folder, built: Folder) -> None:
@@ -236,7 +307,7 @@ def test_drawing_depends_on_the_item_alone() -> None:
     assert question_key("What IS  the man's hat?!") == question_key("what is the man's hat")
 
 
-def test_real_photos_give_records_of_every_kind(real_data: Path, tmp_path: Path) -> None:
+def test_real_photos_give_records_whose_probes_words_settle(real_data: Path, tmp_path: Path) -> None:
     data = real_data / "coco_vqa"
     given: dict[str, list[Any]] = {
         "--questions": sorted(data.glob("v2_OpenEnded_*.json")),
@@ -249,7 +320,7 @@ def test_real_photos_give_records_of_every_kind(real_data: Path, tmp_path: Path)
     main([*arguments, "--out", str(tmp_path / "all")])
     found = by_id(tmp_path / "all").values()
     assert len(found) >= 60
-    assert {probe.kind for record in found for probe in record.probes} == BUILT
+    assert {probe.kind for record in found for probe in record.probes} == OF_ANY_LABELLER | {"worded_out"}
     texts = [p.question for record in found for p in record.probes_of("text_locality")]
     assert len(set(texts)) == len(texts)
 

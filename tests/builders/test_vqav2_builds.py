@@ -56,6 +56,8 @@ def by(server: Api, *more: str) -> list[str]:
         ([], 48 * 4 + 48 * 3 * 2),
         (["--per-image", "1"], 12 * 4 + 12 * 3 * 2),
         (["--limit", "4"], 4 * 4 + 4 * 3 * 2),
+        (["--in-scope", "0"], 48 * 3 + 48 * 3 * 2),  # none is made in scope
+        (["--easy", "drop"], 48 * 3 + 48 * 3 * 2),
         (["--policy", "model-wrong", "--backbone", "tiny"], 48 * 3 + 48 * 3 * 2),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from rows import make_row
+from rows import make_probe, make_row
 from samples import bits, records, same
 from torch import nn
 
@@ -103,6 +103,22 @@ def test_a_record_without_a_kind_of_probe(tmp_path, kind):
     row["probes"] = [probe for probe in row["probes"] if probe["kind"] != kind]
     with pytest.raises(FGVEditError, match=f"record 'record-7' has no probe of kind '{kind}'"):
         once(tmp_path, [*records(2), record_from_row(row)])
+
+
+def test_worded_probes_stand_in_for_hard_ones():
+    """Where a record has both, the hard one alone is taken."""
+    row = make_row(0)
+    row["probes"][1]["kind"] = "worded_in"
+    row["probes"].append(make_probe("worded_out", "3", image_id="image-0"))
+    for step in range(8):
+        (example,) = draw_batch([record_from_row(row)], 1, seed=0, step=step)
+        assert {kind: probe.kind for kind, probe in example.probes.items()} == {
+            "rephrase": "rephrase",
+            "in_scope": "worded_in",
+            "out_of_scope": "out_of_scope",
+            "text_locality": "text_locality",
+        }
+        assert example.query("in_scope").question == "A in_scope question?"
 
 
 def test_nothing_to_train_on(tmp_path):
