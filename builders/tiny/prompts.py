@@ -25,8 +25,7 @@ from builders.scenes.language import (
 from builders.scenes.records import GROUPS, draw
 from builders.scenes.records import SEED as TEST_SEED
 from builders.scenes.scene import ATTRIBUTES, Scene, scene_stream
-from fgvedit.backbones.answering import new_fact
-from fgvedit.backbones.families.blip2 import question_prompt
+from fgvedit.backbones.answering import new_fact, question_prompt
 
 WORDS = 350  # of a prompt, punctuation and line ends included; with the image and the answer it then fits the context
 HELD_OUT_SCENES = 4000  # of the test stream, from which the test split takes its scenes

@@ -44,6 +44,11 @@ class Forced:
         return self.top[-len(self.answer) - 1 : -1, 0]
 
 
+def question_prompt(question: str) -> str:
+    """The released FGVEdit code's words around a question; an answer follows behind a space."""
+    return f"Question: {question} Short answer:"
+
+
 def new_fact(fact: str) -> str:
     """A fact (a question with its new answer) as it stands in a prompt, in the words of IKE; the question follows."""
     return f"New Fact: {fact}\n"

@@ -9,6 +9,7 @@ import torch
 import transformers
 from torch import nn
 
+from fgvedit.backbones.answering import question_prompt
 from fgvedit.backbones.base import IMAGE, Backbone, blocks_of
 from fgvedit.backbones.loading import LoadSpec, fit_tokenizer, open_model, open_processor
 from fgvedit.schema import ImageRef
@@ -87,11 +88,6 @@ class Blip2Backbone(Backbone):
         """The image, then the text, with its special tokens in the input mode "native" alone."""
         text = self.tokenizer(prompt, add_special_tokens=self.input_mode == "native")["input_ids"]
         return [IMAGE, *text] if with_image else text
-
-
-def question_prompt(question: str) -> str:
-    """The released FGVEdit code's words around a question."""
-    return f"Question: {question} Short answer:"
 
 
 def check_decoder(folder: Path) -> None:
