@@ -14,6 +14,7 @@ from torch import nn
 from fgvedit.backbones.answering import MAX_NEW_TOKENS, Forced, Query, new_fact
 from fgvedit.backbones.base import Backbone, Inputs, PromptedModel, blocks_of
 from fgvedit.backbones.loading import quiet_transformers
+from fgvedit.editors.memory.texts import Texts, told
 from fgvedit.schema import Edit, ImageRef
 from fgvedit.util.errors import FGVEditError, one_line
 from fgvedit.util.hub import RELEASED_AS_BIN, fetch
@@ -28,14 +29,16 @@ class CounterfactualModel(nn.Module, PromptedModel):
     anew for every edit).
 
     `source`: "backbone", the first `layers` layers of the backbone's language model (0: all), or the hub id or folder
-    of a causal language model that shares the backbone's tokenizer. The prompt is the edit as a new fact, in the words
-    of IKE, then the query as the backbone puts it. `trained`: how many of its last layers are trained, the projection
-    apart; 0 for all of it. What is trained is in float32; layers of the backbone that are not trained are not copied.
+    of a causal language model that shares the backbone's tokenizer. `trained`: how many of its last layers are trained,
+    the projection apart; 0 for all of it. What is trained is in float32; layers of the backbone that are not trained
+    are not copied. `texts`: of the prompt, "plain": the edit as a new fact, in the words of IKE, then the query as the
+    backbone puts it; "released": see `told`.
     """
 
-    def __init__(self, backbone: Backbone, source: str, layers: int, trained: int = 0) -> None:
+    def __init__(self, backbone: Backbone, source: str, layers: int, trained: int = 0, texts: Texts = "plain") -> None:
         super().__init__()
         self.backbone = backbone
+        self.texts = texts
         self.tokenizer = backbone.tokenizer
         self.language_model: Any
         own = first_layers(backbone, layers, trained) if source == OF_BACKBONE else _load(source, backbone, trained)
@@ -56,6 +59,7 @@ class CounterfactualModel(nn.Module, PromptedModel):
             name: value.shape for name, value in self.projection.state_dict().items()
         }:
             self.projection.load_state_dict(given)  # the language model is the backbone's: so is what it can read
+        without_dropout(self)  # as in the released code
         self.to(backbone.device)
 
     def prefetch(self, images: Iterable[ImageRef | None]) -> None:
@@ -77,9 +81,11 @@ class CounterfactualModel(nn.Module, PromptedModel):
         weight = self.projection.weight
         return [pooled(features.to(weight.device, weight.dtype)) for features in self.backbone.features(images)]
 
-    def prompt(self, edit: Edit, question: str) -> str:
-        """The edit as a new fact, then the question as the backbone puts it."""
-        return new_fact(edit.fact) + self.backbone.prompt(question)
+    def prompt(self, edit: Edit, query: Query) -> str:
+        """The edit, then the query, as `texts` says."""
+        if self.texts == "released":
+            return told(edit, query)
+        return new_fact(edit.fact) + self.backbone.prompt(query.question)
 
     def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
         """As the backbone reads a prompt: the tokenizer is its own."""
@@ -114,12 +120,12 @@ class CounterfactualModel(nn.Module, PromptedModel):
         self, edits: Sequence[Edit], queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS
     ) -> list[str]:
         """The greedy free answer to each query under the edit of the same index."""
-        prompts = [self.prompt(edit, query.question) for edit, query in zip(edits, queries, strict=True)]
+        prompts = [self.prompt(edit, query) for edit, query in zip(edits, queries, strict=True)]
         return self.complete(prompts, [query.image for query in queries], max_new_tokens)
 
     def teacher_force(self, edits: Sequence[Edit], queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
         """What is predicted with each answer in the input, under the edit of the same index."""
-        prompts = [self.prompt(edit, query.question) for edit, query in zip(edits, queries, strict=True)]
+        prompts = [self.prompt(edit, query) for edit, query in zip(edits, queries, strict=True)]
         return self.force(prompts, [query.image for query in queries], answers)
 
 
@@ -142,6 +148,16 @@ class Counterfactuals:
 
     def _those(self, edits: Sequence[int | None]) -> list[Edit]:
         return [self.edits[edit] for edit in edits if edit is not None]
+
+
+def without_dropout(parts: nn.Module) -> None:
+    """Set every dropout of a module to 0, those too that are numbers of its parts."""
+    for part in parts.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        for name in ("dropout", "attention_dropout", "activation_dropout"):
+            if isinstance(getattr(part, name, None), float):
+                setattr(part, name, 0.0)
 
 
 def pooled(features: torch.Tensor) -> torch.Tensor:

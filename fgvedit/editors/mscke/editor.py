@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fgvedit.editors.memory.clip import Clip
-from fgvedit.editors.memory.editor import MemoryEditor
+from fgvedit.editors.memory.editor import SwitchEditor
 from fgvedit.editors.mscke.classifier import ScopeClassifier
 
 
-class MSCKE(MemoryEditor):
+class MSCKE(SwitchEditor):
     """The paper's editor (arXiv 2411.12790): SERAC with a multimodal scope classifier."""
 
     name = "mscke"
-    architecture = ("clip", "fusion", *MemoryEditor.architecture)
+    architecture = ("clip", "fusion", *SwitchEditor.architecture)
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(MemoryEditor.Config):
+    class Config(SwitchEditor.Config):
         """`clip`, `clip_weights`: see `Clip`; `fusion`: see `Fusion`."""
 
         clip: str = "ViT-L-14"
