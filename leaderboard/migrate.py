@@ -86,7 +86,10 @@ TO_NEXT: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _
 
 
 def current_result(result: Any, where: str) -> dict[str, Any]:
-    """A result of any format as one of the current format, its editor called what it is called today. Raises `FGVEditError` where it is not valid."""
+    """A result of any format as one of the current format, its editor called what it is called today.
+
+    Raises `FGVEditError` where it is not valid.
+    """
     version = result.get("format") if isinstance(result, dict) else None
     if type(version) is not int or version not in TO_NEXT:
         version = CURRENT  # whose schema says what is wrong with an unknown one

@@ -136,8 +136,8 @@ def router_from_rows(rows: Iterable[AnyRow]) -> dict[str, dict[str, Figure]]:
     """protocol -> how often a probe was routed as its kind asks for, for editors that report a similarity (rho).
 
     `IN_SCOPE_RECALL`: kinds that the edit should change, sent away from the base model (see `away`);
-    `OUT_OF_SCOPE_RECALL`: the other kinds, left to it; then each kind by itself. In sequential editing `<protocol>` is right after each edit,
-    `<protocol>@end` after all of them.
+    `OUT_OF_SCOPE_RECALL`: the other kinds, left to it; then each kind by itself. In sequential editing `<protocol>` is
+    right after each edit, `<protocol>@end` after all of them.
     """
     found = {}
     for protocol, point, own in _by_point(rows):

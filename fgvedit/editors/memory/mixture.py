@@ -32,7 +32,7 @@ def mixed(base: torch.Tensor, other: torch.Tensor, weight: torch.Tensor) -> torc
 
 
 def aligned(rho: torch.Tensor, other_mask: torch.Tensor, length: int) -> torch.Tensor:
-    """(n, length): each row's rho (n,), and 0 at positions, counted from the end, that the other model does not have."""
+    """(n, length): each row's rho (n,), 0 at positions, counted from the end, that the other model does not have."""
     there = other_mask[:, -length:].to(rho.dtype)
     return rho[:, None] * nn.functional.pad(there, (length - there.shape[1], 0))
 

@@ -89,8 +89,8 @@ def check_answers(
 
 
 def check_routes(routes: Sequence[Route], queries: Sequence[Query], edits: Sequence[Edit]) -> None:
-    """Raises `Broken` unless there is a valid route for each query: a destination, an edit in force, rho 0 to 1, which a
-    mixed one has to have."""
+    """Raises `Broken` unless there is a valid route for each query: a destination, an edit in force, rho 0 to 1 (to
+    be there where answers are mixed)."""
     if len(routes) != len(queries):
         raise Broken(f"explain() gives {len(routes)} routes to {len(queries)} queries, expected as many")
     for route, query in zip(routes, queries, strict=True):
