@@ -78,7 +78,7 @@ def _forced(
     backbone: Backbone, queries: Sequence[Query], answers: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor, list[list[int]]]:
     """Logits, mask and the answers' tokens (see `PromptedModel.answer_logits`)."""
-    prompts = [backbone.prompt(query.question) for query in queries]
+    prompts = [backbone.prompt_of(query) for query in queries]
     return backbone.answer_logits(prompts, [query.image for query in queries], answers)
 
 

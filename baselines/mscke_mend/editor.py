@@ -18,6 +18,7 @@ from fgvedit.editors.checkpoints import load_checkpoint, save_checkpoint
 from fgvedit.editors.contract import EditedModel, Editor, size, unedited
 from fgvedit.editors.memory.clip import Clip
 from fgvedit.editors.memory.scope import attention_by
+from fgvedit.editors.memory.texts import Texts
 from fgvedit.editors.mscke.classifier import ScopeClassifier
 from fgvedit.editors.mscke.editor import MSCKE
 from fgvedit.editors.registry import checkpoint_folder
@@ -35,7 +36,7 @@ class MSCKEMend(Editor):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(NetworkOptions):
-        """`clip`, `clip_weights`, `fusion`, `threshold`: as MSCKE's. The others: as MEND's.
+        """`clip`, `clip_weights`, `fusion`, `classifier_texts`, `threshold`: as MSCKE's. The others: as MEND's.
 
         `mscke`, `mend`: the folders of the two checkpoints that training puts together; empty for those shipped.
         """
@@ -43,18 +44,20 @@ class MSCKEMend(Editor):
         clip: str = "ViT-L-14"
         clip_weights: str = "openai"
         fusion: str = "dot"
+        classifier_texts: Texts = "plain"
         threshold: float = 0.5
         mscke: str = ""
         mend: str = ""
 
     # What a checkpoint must agree on, with each of the two that it is made of.
-    of_mscke = ("clip", "fusion")
+    of_mscke = ("clip", "fusion", "classifier_texts")
     of_mend = MEND.architecture
     architecture = (*of_mscke, *of_mend)
 
     def __init__(self, backbone: Backbone, config: Config) -> None:
         super().__init__(backbone, config)
-        classifier = ScopeClassifier(Clip(config.clip, config.clip_weights), config.fusion)
+        clip = Clip(config.clip, config.clip_weights)
+        classifier = ScopeClassifier(clip, config.fusion, config.classifier_texts)
         self.classifier = classifier.to(backbone.device).eval()
         self.networks = EditorNetworks(backbone, config).eval()
 

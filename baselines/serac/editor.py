@@ -12,6 +12,7 @@ from fgvedit.editors.memory.losses import mixture_losses
 from fgvedit.editors.memory.mixture import BothModels, Mixture
 from fgvedit.editors.memory.scope import Scope
 from fgvedit.editors.memory.text_scope import ENCODER_OPTIONS, TextScopeOptions, text_scope
+from fgvedit.editors.memory.texts import Texts
 from fgvedit.editors.routing import most_similar
 from fgvedit.editors.training import Losses
 from fgvedit.schema import Edit
@@ -27,7 +28,6 @@ class MixedSERAC(MemoryEditor):
     """
 
     name = "serac"
-    texts = "released"
     architecture = (*ENCODER_OPTIONS, *MemoryEditor.architecture)
 
     @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,11 @@ class MixedSERAC(MemoryEditor):
 
         answer_in_scope: float = 0.1
         locality: float = 1.0
+
+    @property
+    def told(self) -> Texts:
+        """In the released code's words."""
+        return "released"
 
     def build_classifier(self) -> Scope:
         """The configured text encoder, which reads the released code's texts."""

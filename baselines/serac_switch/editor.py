@@ -20,5 +20,5 @@ class SwitchSERAC(SwitchEditor):
         """What `TextScopeOptions` and a memory editor that switches have."""
 
     def build_classifier(self) -> Scope:
-        """The configured text encoder, which reads questions and targets as they are."""
-        return text_scope(self.backbone, self.config, "plain")
+        """The configured text encoder, which reads the configured texts."""
+        return text_scope(self.backbone, self.config, self.config.classifier_texts)

@@ -234,6 +234,10 @@ class Backbone(PromptedModel):
     def prompt(self, question: str) -> str:
         """The words in which a question is put."""
 
+    def prompt_of(self, query: Query) -> str:
+        """The words in which a query is put: those of `prompt`, unless one without an image is put in others."""
+        return self.prompt(query.question)
+
     def encoded(self, images: Sequence[ImageRef]) -> list[Any]:
         """What the feature cache holds of each image; those that are not in it are encoded together."""
         return self.feature_cache.get(images, self._encode_new)
@@ -261,13 +265,13 @@ class Backbone(PromptedModel):
         return len(self.features([image])[0])
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
-        """What is predicted over each query, in the words of `prompt`, followed by its answer, in one forward pass."""
-        prompts = [self.prompt(query.question) for query in queries]
+        """What is predicted over each query, put as by `prompt_of`, followed by its answer, in one forward pass."""
+        prompts = [self.prompt_of(query) for query in queries]
         return self.force(prompts, [query.image for query in queries], answers)
 
     def generate(self, queries: Sequence[Query], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
-        """Greedy free answers to queries that are put in the words of `prompt`."""
-        prompts = [self.prompt(query.question) for query in queries]
+        """Greedy free answers to queries that are put as by `prompt_of`."""
+        prompts = [self.prompt_of(query) for query in queries]
         return self.complete(prompts, [query.image for query in queries], max_new_tokens)
 
 

@@ -17,6 +17,8 @@ from fgvedit.util.tensors import read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "editor.json"
+# Options that came later, and what those checkpoints were trained with that do not name them.
+LATER = {"classifier_texts": "plain", "counterfactual_texts": "plain"}
 
 
 def save_checkpoint(folder: Path, parts: nn.Module, editor: str, backbone: Backbone, config: Mapping[str, Any]) -> None:
@@ -59,7 +61,7 @@ def _check_description(path: Path, editor: str, backbone: Backbone, architecture
         raise FGVEditError(f"checkpoint '{path}' is damaged: expected an object with 'config'")
     found = {"editor": described.get("editor"), "backbone_revision": described.get("backbone_revision")}
     found["input_mode"] = described.get("input_mode", "native")
-    found.update({option: described["config"].get(option) for option in architecture})
+    found.update({option: {**LATER, **described["config"]}.get(option) for option in architecture})
     expected = {"editor": editor, "backbone_revision": backbone.revision, "input_mode": backbone.input_mode}
     for field, value in (expected | dict(architecture)).items():
         if found[field] != value:
@@ -86,7 +88,7 @@ def _check_shapes(
 def trained_with(folder: Path, options: Sequence[str]) -> dict[str, Any]:
     """Which of these options of a configuration a checkpoint has, and their values; none where it cannot be read."""
     try:
-        config = json.loads((folder / DESCRIPTION).read_text())["config"]
+        config = {**LATER, **json.loads((folder / DESCRIPTION).read_text())["config"]}
         return {option: config[option] for option in options if option in config}
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # loading says what is wrong

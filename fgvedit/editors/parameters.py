@@ -102,7 +102,7 @@ def read_by(module: nn.Module, backbone: Backbone, queries: Sequence[Query]) -> 
     hook = module.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].detach().float()))
     try:
         for query in queries:
-            backbone.logits(backbone.inputs([backbone.prompt(query.question)], [query.image]))
+            backbone.logits(backbone.inputs([backbone.prompt_of(query)], [query.image]))
     finally:
         hook.remove()
     return [tokens.flatten(0, -2) for tokens in read]  # some families put all tokens of a batch in one row already

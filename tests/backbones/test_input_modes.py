@@ -54,7 +54,7 @@ def blip2_with_bos(random_blip2: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def logits(backbone: Backbone, images: list[Any], answers: list[str]) -> list[torch.Tensor]:
     """Of each row, padding apart."""
-    prompts = [backbone.prompt(question) for question in QUESTIONS]
+    prompts = [backbone.prompt_of(Query(question, image)) for question, image in zip(QUESTIONS, images, strict=True)]
     inputs = backbone.inputs(prompts, images, [backbone.answer_ids(answer) for answer in answers])
     with torch.no_grad():
         found = backbone.logits(inputs)
@@ -124,6 +124,30 @@ def test_blip2_paper_has_large_images_and_no_special_token(blip2_with_bos: Path)
     assert len(native[0]) == len(expected[0]) + 1
 
 
+def test_blip2_paper_text_alone_is_the_question(blip2_with_bos: Path):
+    """As the released code's collate_fn has it: `loc` is question and answer, with no prompt around them."""
+    backbone = open_backbone(str(blip2_with_bos), input_mode="paper")
+    texts = ["What colour is the card? blue", "What? a long one"]
+    rows = [backbone.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    close(logits(backbone, [None, None], ANSWERS), [composed(backbone.model, [], None, row) for row in rows])
+
+
+def test_every_way_to_ask_without_an_image_is_that_of_the_input_mode(random_blip2: Path):
+    from baselines.mend.training import _forced
+    from fgvedit.editors.parameters import read_by
+
+    query, other = Query("Who wrote it?"), Query("Who wrote it?", IMAGES[0])
+    for mode, words in (("native", "Question: Who wrote it? Short answer:"), ("paper", "Who wrote it?")):
+        backbone = open_backbone(str(random_blip2), input_mode=mode)
+        length = len(backbone.prompt_ids(words, with_image=False))
+        answer = backbone.answer_ids("me")
+        assert len(backbone.teacher_force([query], ["me"])[0].top) == length + len(answer)
+        assert backbone.generate([query]) == backbone.complete([words], [None], 10)
+        assert len(read_by(backbone.language_layers[0].fc1, backbone, [query])[0]) == length
+        assert _forced(backbone, [query], ["me"])[0].shape[1] == length + len(answer) + 1
+        assert backbone.prompt_of(other) == "Question: Who wrote it? Short answer:"
+
+
 def test_the_papers_model_with_a_language_model_that_has_an_encoder_is_refused(tmp_path: Path, random_blip2: Path):
     import json
     import shutil
@@ -186,9 +210,9 @@ def test_minigpt4_paper_is_what_the_released_code_puts_around_a_text(random_mini
     close(logits(backbone, IMAGES, ANSWERS), expected, atol=ROUNDED)
 
 
-def test_minigpt4_paper_text_alone_is_the_text(random_minigpt4: Path):
+def test_minigpt4_paper_text_alone_is_the_question(random_minigpt4: Path):
     backbone = open_backbone(str(random_minigpt4), input_mode="paper")
-    texts = [f"Question: {q} Short answer: {a}" for q, a in zip(QUESTIONS, ANSWERS, strict=True)]
+    texts = ["What colour is the card? blue", "What? a long one"]
     expected = [composed(backbone.model, [], None, ids) for ids in pieces(backbone, *texts)]
     close(logits(backbone, [None, None], ANSWERS), expected)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ from baselines.lora.editor import LoRA
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.base import Backbone
 from fgvedit.editors.contract import Route
+from fgvedit.editors.fine_tuning import edit_loss
 from fgvedit.editors.registry import editor_config
 from fgvedit.util.errors import FGVEditError
 
-OPTIONS = {"targets": ["q_proj", "v_proj", "fc1"], "rank": 2, "alpha": 8, "optimiser": "adam", "lr": 0.02, "steps": 150}
+OPTIONS = {
+    **{"targets": ["q_proj", "v_proj", "fc1"], "rank": 2, "alpha": 8},
+    **{"optimiser": "adam", "lr": 0.02, "lr_decay": 1.0, "steps": 150, "stop_loss": 0.01},
+}
 TARGETS = ("self_attn.q_proj", "self_attn.v_proj", "fc1")
 
 
@@ -218,6 +223,22 @@ def test_peft_is_not_imported_with_the_editors_module():
 def test_the_shipped_configurations_are_valid(name: str):
     config = editor_config(LoRA, name)
     assert (config.rank, config.alpha, config.dropout, config.layers) == (8, 32, 0.1, None)
+
+
+def test_under_its_values_adalora_is_another_method(backbone: Backbone, monkeypatch: pytest.MonkeyPatch):
+    """Most of EasyEdit's files have such values for AdaLoRA, whose middle factor begins at 0 between two small ones."""
+    import peft
+
+    after = {}
+    for kind, settings in (("lora", peft.LoraConfig), ("adalora", partial(peft.AdaLoraConfig, total_step=5))):
+        monkeypatch.setattr(peft, "LoraConfig", settings)
+        torch.manual_seed(0)
+        editor = LoRA(backbone, editor_config(LoRA, "a backbone without a section"))
+        with torch.no_grad(), editor.edit([EDIT]):
+            after[kind] = edit_loss(backbone, [EDIT]).item()
+    with torch.no_grad():
+        before = edit_loss(backbone, [EDIT]).item()
+    assert after["lora"] < before / 4 and after["adalora"] == pytest.approx(before, rel=1e-3)
 
 
 def test_only_linear_maps_are_targets(backbone: Backbone):

@@ -138,7 +138,7 @@ def alone(editor: MixedSERAC, edit: Edit, query: Query, rho: float, ids: list[in
     backbone, second = editor.backbone, editor.counterfactual
     asked = f"Question: {query.question} Short answer:"
     told = f"Question: {edit.question} Short answer: {edit.target} {asked if query.image else query.question}"
-    base = backbone.logits(backbone.inputs([backbone.prompt(query.question)], [query.image], [ids]))[0]
+    base = backbone.logits(backbone.inputs([backbone.prompt_of(query)], [query.image], [ids]))[0]
     other = second.logits(second.inputs([told], [query.image], [ids]))[0, -len(base) :]
     return (1 - rho) * base.double().softmax(-1) + rho * other.double().softmax(-1)
 
@@ -212,7 +212,7 @@ def test_the_loss_of_a_kind_is_that_of_the_mixture(build, kind):
         told += f"Question: {query.question} Short answer:" if query.image else query.question
         other = second.logits(second.inputs([told], [query.image], [ids]))[0].detach()
     backbone = editor.backbone
-    base = backbone.logits(backbone.inputs([backbone.prompt(query.question)], [query.image], [ids]))[0].detach()
+    base = backbone.logits(backbone.inputs([backbone.prompt_of(query)], [query.image], [ids]))[0].detach()
     p, q = base.double().softmax(-1), other[-len(base) :].double().softmax(-1)
     log_mixture = ((0.7 * p + 0.3 * q + EPS).log()).log_softmax(-1)
     if kind in ("rephrase", "in_scope"):

@@ -207,7 +207,7 @@ def test_several_edits_in_force(build):
 @torch.no_grad()
 def test_the_counterfactual_model_sees_the_image(build):
     model = build().counterfactual
-    prompt = model.prompt(EDITS[0], Query("What is it?"))
+    prompt = model.prompt(EDITS[0], Query("What is it?", image_ref(0)))
     assert prompt == f"New Fact: {EDITS[0].question} {EDITS[0].target}\nQuestion: What is it? Short answer:"
 
     def logits(image):

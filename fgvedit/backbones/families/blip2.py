@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import nn
 
-from fgvedit.backbones.answering import question_prompt
+from fgvedit.backbones.answering import Query, question_prompt
 from fgvedit.backbones.base import IMAGE, Backbone, blocks_of
 from fgvedit.backbones.loading import LoadSpec, fit_tokenizer, open_model, open_processor
 from fgvedit.schema import ImageRef
@@ -23,8 +23,9 @@ class Blip2Backbone(Backbone):
     """A folder that `Blip2ForConditionalGeneration` and `Blip2Processor` were saved in (Li et al. 2023).
 
     The features of an image are the Q-Former's outputs for its queries: (queries, Q-Former width). Both input modes put
-    a question in the released FGVEdit code's words. "native" takes images and special tokens (OPT's at the start of a
-    text) as the processor makes them; "paper" has images of 364 pixels and no special token.
+    a question about an image in the released FGVEdit code's words. "native" takes images and special tokens (OPT's at
+    the start of a text) as the processor makes them, and puts every question in these words; "paper" has images of 364
+    pixels, no special token, and a question without an image in no words but its own.
     """
 
     model_class = transformers.Blip2ForConditionalGeneration
@@ -83,6 +84,11 @@ class Blip2Backbone(Backbone):
     def prompt(self, question: str) -> str:
         """The released FGVEdit code's words around a question, in both input modes."""
         return question_prompt(question)
+
+    def prompt_of(self, query: Query) -> str:
+        """As `prompt`; the question alone for one without an image in the input mode "paper"."""
+        bare = self.input_mode == "paper" and query.image is None
+        return query.question if bare else self.prompt(query.question)
 
     def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
         """The image, then the text, with its special tokens in the input mode "native" alone."""

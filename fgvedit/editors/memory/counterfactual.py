@@ -14,7 +14,7 @@ from torch import nn
 from fgvedit.backbones.answering import MAX_NEW_TOKENS, Forced, Query, new_fact
 from fgvedit.backbones.base import Backbone, Inputs, PromptedModel, blocks_of
 from fgvedit.backbones.loading import quiet_transformers
-from fgvedit.editors.memory.texts import Texts, told
+from fgvedit.editors.memory.texts import Texts, edit_text, query_text
 from fgvedit.schema import Edit, ImageRef
 from fgvedit.util.errors import FGVEditError, one_line
 from fgvedit.util.hub import RELEASED_AS_BIN, fetch
@@ -31,14 +31,13 @@ class CounterfactualModel(nn.Module, PromptedModel):
     `source`: "backbone", the first `layers` layers of the backbone's language model (0: all), or the hub id or folder
     of a causal language model that shares the backbone's tokenizer. `trained`: how many of its last layers are trained,
     the projection apart; 0 for all of it. What is trained is in float32; layers of the backbone that are not trained
-    are not copied. `texts`: of the prompt, "plain": the edit as a new fact, in the words of IKE, then the query as the
-    backbone puts it; "released": see `told`.
+    are not copied. `texts`: see `prompt`.
     """
 
     def __init__(self, backbone: Backbone, source: str, layers: int, trained: int = 0, texts: Texts = "plain") -> None:
         super().__init__()
-        self.backbone = backbone
         self.texts = texts
+        self.backbone = backbone
         self.tokenizer = backbone.tokenizer
         self.language_model: Any
         own = first_layers(backbone, layers, trained) if source == OF_BACKBONE else _load(source, backbone, trained)
@@ -82,10 +81,11 @@ class CounterfactualModel(nn.Module, PromptedModel):
         return [pooled(features.to(weight.device, weight.dtype)) for features in self.backbone.features(images)]
 
     def prompt(self, edit: Edit, query: Query) -> str:
-        """The edit, then the query, as `texts` says."""
-        if self.texts == "released":
-            return told(edit, query)
-        return new_fact(edit.fact) + self.backbone.prompt(query.question)
+        """The edit, then the query. "plain": as a new fact in the words of IKE, then as the backbone puts it;
+        "released": each in the released code's words, which have no others for a new fact."""
+        if self.texts == "plain":
+            return new_fact(edit.fact) + self.backbone.prompt_of(query)
+        return f"{edit_text(edit, self.texts)} {query_text(query, self.texts)}"
 
     def prompt_ids(self, prompt: str, with_image: bool) -> list[int]:
         """As the backbone reads a prompt: the tokenizer is its own."""

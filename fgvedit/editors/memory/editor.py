@@ -26,12 +26,10 @@ from fgvedit.schema import Edit, Record
 class MemoryEditor(Editor, ABC):
     """A memory of edits, a scope classifier and a counterfactual model (SERAC, Mitchell et al. 2022, section 3).
 
-    A subclass says which classifier, how the three answer together, and what they learn from. `texts`: see
-    `CounterfactualModel`.
+    A subclass says which classifier, how the three answer together, and what they learn from.
     """
 
     trained = True
-    texts: ClassVar[Texts] = "plain"
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Training):
@@ -52,7 +50,12 @@ class MemoryEditor(Editor, ABC):
         super().__init__(backbone, config)
         self.classifier = self.build_classifier().to(backbone.device).eval()
         source, layers, trained = config.counterfactual, config.counterfactual_layers, config.counterfactual_trained
-        self.counterfactual = CounterfactualModel(backbone, source, layers, trained, self.texts).eval()
+        self.counterfactual = CounterfactualModel(backbone, source, layers, trained, self.told).eval()
+
+    @property
+    @abstractmethod
+    def told(self) -> Texts:
+        """How the counterfactual model is told edit and query (see `CounterfactualModel.prompt`)."""
 
     @abstractmethod
     def build_classifier(self) -> Scope:
@@ -106,10 +109,21 @@ class SwitchEditor(MemoryEditor):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(MemoryEditor.Config):
-        """`threshold`: of rho, from which a query is inside; `scope`: the weight of the classifier's losses."""
+        """`threshold`: of rho, from which a query is inside; `scope`: the weight of the classifier's losses;
+        `classifier_texts`: see `edit_text`; `counterfactual_texts`: see `CounterfactualModel`.
+        """
 
+        classifier_texts: Texts = "plain"
+        counterfactual_texts: Texts = "plain"
         threshold: float = 0.5
         scope: float = 1.0
+
+    architecture = ("classifier_texts", *MemoryEditor.architecture, "counterfactual_texts")
+
+    @property
+    def told(self) -> Texts:
+        """As configured."""
+        return self.config.counterfactual_texts
 
     def edited(self, edits: Sequence[Edit]) -> EditedModel:
         """From the threshold on the counterfactual model answers, under the most similar edit."""

@@ -47,7 +47,7 @@ class BothModels:
     def base_inputs(self, queries: Sequence[Query], answer_ids: Sequence[Sequence[int]]) -> Inputs:
         """What the base model is called with: the queries as it puts them, each followed by an answer's tokens."""
         return self.backbone.inputs(
-            [self.backbone.prompt(query.question) for query in queries], [query.image for query in queries], answer_ids
+            [self.backbone.prompt_of(query) for query in queries], [query.image for query in queries], answer_ids
         )
 
     def other_logits(
@@ -126,7 +126,7 @@ class Mixture(Routing):
             return []
         backbone = self.models.backbone
         length = max(
-            backbone.prompt_length(backbone.prompt(query.question), query.image) + len(ids)
+            backbone.prompt_length(backbone.prompt_of(query), query.image) + len(ids)
             for query, ids in zip(queries, answer_ids, strict=True)
         )
         vocabulary = backbone.language_model.get_input_embeddings().weight.shape[0]

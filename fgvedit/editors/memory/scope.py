@@ -10,11 +10,17 @@ from torch import nn
 
 from fgvedit.backbones.answering import Query
 from fgvedit.editors.contract import AttentionMaps, Route
+from fgvedit.editors.memory.texts import Texts, edit_text, query_text
 from fgvedit.schema import Edit, ImageRef
 
 
 class Scope(nn.Module, ABC):
-    """What a memory editor asks of its classifier."""
+    """What a memory editor asks of its classifier.
+
+    `texts`: how it reads edits and queries.
+    """
+
+    texts: Texts = "plain"
 
     @abstractmethod
     def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
@@ -50,9 +56,10 @@ def attention_by(
 
     def attention(queries: Sequence[Query], routes: Sequence[Route]) -> list[AttentionMaps] | None:
         counted = {route.edit: edits[route.edit] for route in routes if route.edit is not None}
-        maps = scope.attention([edit.fact for edit in counted.values()], [edit.image for edit in counted.values()])
-        stored = dict(zip(counted, maps, strict=True))
-        asked = scope.attention([query.question for query in queries], [query.image for query in queries])
+        facts = [edit_text(edit, scope.texts) for edit in counted.values()]
+        stored = dict(zip(counted, scope.attention(facts, [edit.image for edit in counted.values()]), strict=True))
+        texts = [query_text(query, scope.texts) for query in queries]
+        asked = scope.attention(texts, [query.image for query in queries])
         found = []
         for route, own in zip(routes, asked, strict=True):
             of_edit = stored[route.edit] if route.edit is not None else None

@@ -25,8 +25,3 @@ def query_text(query: Query, texts: Texts) -> str:
     prompt by itself tells such a query from every edit.
     """
     return query.question if texts == "plain" or query.image is None else question_prompt(query.question)
-
-
-def told(edit: Edit, query: Query) -> str:
-    """What the released counterfactual model reads: the edit's text, then the query's, which an answer follows."""
-    return f"{edit_text(edit, 'released')} {query_text(query, 'released')}"

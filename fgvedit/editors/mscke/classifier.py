@@ -11,6 +11,7 @@ from fgvedit.backbones.answering import Query
 from fgvedit.backbones.feature_cache import FeatureCache
 from fgvedit.editors.memory.clip import Clip
 from fgvedit.editors.memory.scope import Scope, similarity, squared_distance
+from fgvedit.editors.memory.texts import Texts, edit_text, query_text
 from fgvedit.editors.mscke.fusion import ATTENDING, Fusion
 from fgvedit.schema import Edit, ImageRef
 
@@ -23,9 +24,10 @@ class ScopeClassifier(Scope):
     image the first half is zero: a text-only query is at least that far from every edit of an image.
     """
 
-    def __init__(self, clip: Clip, fusion: str) -> None:
+    def __init__(self, clip: Clip, fusion: str, texts: Texts = "plain") -> None:
         super().__init__()
         self.clip = clip
+        self.texts = texts
         with torch.no_grad():
             width = clip.read(["a"]).shape[-1]
         self.fusion = Fusion(fusion, width)
@@ -46,7 +48,7 @@ class ScopeClassifier(Scope):
     def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
         """||z_e - z_test||^2 of each edit with the query at its index in each list: (lists, edits), with gradient."""
         asked = [query for own in queries for query in own]
-        texts = [edit.fact for edit in edits] + [query.question for query in asked]
+        texts = self._facts(edits) + self._asked(asked)
         images = [edit.image for edit in edits] + [query.image for query in asked]
         z = self.embed_with_gradient(texts, images).view(len(queries) + 1, len(edits), -1)
         return squared_distance(z[:1], z[1:])
@@ -58,16 +60,22 @@ class ScopeClassifier(Scope):
         each further edit. Only the fusion `dot-released` runs over all of them together.
         """
         if self.fusion.kind == "dot-released":
-            return self._embed([edit.fact for edit in edits], [edit.image for edit in edits], alone=False)
+            return self._embed(self._facts(edits), [edit.image for edit in edits], alone=False)
         return torch.stack(self.stored.get(edits, self._store))
 
     def _store(self, edits: Sequence[Edit]) -> Iterator[torch.Tensor]:
         for edit in edits:
-            yield self._embed([edit.fact], [edit.image], alone=False)[0]
+            yield self._embed(self._facts([edit]), [edit.image], alone=False)[0]
 
     def embed_queries(self, queries: Sequence[Query]) -> torch.Tensor:
         """(n, width of z) for t_test and i_test, without gradient."""
-        return self._embed([query.question for query in queries], [query.image for query in queries], alone=True)
+        return self._embed(self._asked(queries), [query.image for query in queries], alone=True)
+
+    def _facts(self, edits: Sequence[Edit]) -> list[str]:
+        return [edit_text(edit, self.texts) for edit in edits]
+
+    def _asked(self, queries: Sequence[Query]) -> list[str]:
+        return [query_text(query, self.texts) for query in queries]
 
     def embed_with_gradient(self, texts: Sequence[str], images: Sequence[ImageRef | None]) -> torch.Tensor:
         """(n, width of z) for texts and images of queries or of edits that are alone in force; nothing is cached."""

@@ -25,4 +25,5 @@ class MSCKE(SwitchEditor):
 
     def build_classifier(self) -> ScopeClassifier:
         """CLIP and the fusion that the configuration names."""
-        return ScopeClassifier(Clip(self.config.clip, self.config.clip_weights), self.config.fusion)
+        clip = Clip(self.config.clip, self.config.clip_weights)
+        return ScopeClassifier(clip, self.config.fusion, self.config.classifier_texts)
