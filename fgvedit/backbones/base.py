@@ -11,6 +11,7 @@ from torch import nn
 
 from fgvedit.backbones.answering import MAX_NEW_TOKENS, TOP_K, CachedAnswerer, Forced, Query
 from fgvedit.backbones.feature_cache import FeatureCache
+from fgvedit.backbones.greedy import Ends, ends_of, generate_greedily
 from fgvedit.backbones.loading import LoadSpec
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError
@@ -52,6 +53,11 @@ class PromptedModel(ABC):
     def context(self) -> int:
         """How many tokens the language model takes, those of an image included."""
         return self.language_model.config.get_text_config().max_position_embeddings
+
+    @property
+    def ends(self) -> Ends:
+        """What ends an answer."""
+        return ends_of(self.tokenizer, self.language_model)
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens of a text alone: no special tokens."""
@@ -121,16 +127,14 @@ class PromptedModel(ABC):
         return self.language_model(**inputs).logits
 
     def continuations(self, inputs: Inputs, max_new_tokens: int) -> torch.Tensor:
-        """(n, at most `max_new_tokens`): greedy, by the model's own `generate`."""
+        """(n, at most `max_new_tokens`): greedy, up to each row's end, by the model's own `generate`."""
         given = {name: value for name, value in inputs.items() if name != "position_ids"}  # it counts them itself
-        return self.language_model.generate(
-            **given,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            eos_token_id=self.tokenizer.eos_token_id,
-            pad_token_id=self.tokenizer.pad_token_id,
-        )
+        return generate_greedily(self.language_model, given, max_new_tokens, self.ends, self.tokenizer.pad_token_id)
+
+    def written(self, tokens: Sequence[int]) -> str:
+        """An answer's tokens as text, cut at the first end and stripped."""
+        ends = self.ends
+        return ends.cut(self.tokenizer.decode(ends.before(tokens), skip_special_tokens=True)).strip()
 
     @torch.no_grad()
     def force(self, prompts: Sequence[str], images: Sequence[ImageRef | None], answers: Sequence[str]) -> list[Forced]:
@@ -148,11 +152,11 @@ class PromptedModel(ABC):
 
     @torch.no_grad()
     def complete(self, prompts: Sequence[str], images: Sequence[ImageRef | None], max_new_tokens: int) -> list[str]:
-        """Greedy free continuations of the prompts, cut at the end of sequence and stripped."""
+        """Greedy free continuations of the prompts, cut at the first end and stripped."""
         if not prompts:
             return []
         tokens = self.continuations(self.inputs(prompts, images), max_new_tokens)
-        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+        return [self.written(row) for row in tokens.tolist()]
 
     def answer_loss(
         self, prompts: Sequence[str], images: Sequence[ImageRef | None], answers: Sequence[str]
@@ -203,6 +207,11 @@ class Backbone(PromptedModel):
     @abstractmethod
     def feature_width(self) -> int:
         """The last dimension of `features`."""
+
+    @property
+    def ends(self) -> Ends:
+        """What ends an answer: all that the checkpoint says, of the whole model and of the language model."""
+        return ends_of(self.tokenizer, self.model, self.language_model)
 
     @property
     @abstractmethod

@@ -15,6 +15,7 @@ from torch import nn
 
 from fgvedit.backbones.base import IMAGE, Backbone, Inputs, blocks_of, left_pad
 from fgvedit.backbones.families.image_features import EncodedImage, flat, merged, of_the_whole
+from fgvedit.backbones.greedy import generate_greedily, replaced
 from fgvedit.backbones.loading import LoadSpec, fit_tokenizer, open_model, open_processor
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError, one_line
@@ -347,16 +348,9 @@ class ImageTextBackbone(Backbone):
             return self.model(**rest).logits
 
     def continuations(self, inputs: Inputs, max_new_tokens: int) -> torch.Tensor:
-        """(n, at most `max_new_tokens`): greedy, by the model's own `generate` over given image features."""
+        """(n, at most `max_new_tokens`): greedy, as `PromptedModel` has it, over given image features."""
         with self._given(inputs) as rest:
-            rest.pop("position_ids", None)  # generation counts them itself
-            tokens = self.model.generate(
-                **rest,
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                num_beams=1,
-                pad_token_id=self.tokenizer.pad_token_id,
-            )
+            tokens = super().continuations(rest, max_new_tokens)
         return tokens[:, inputs["input_ids"].shape[1] :]
 
     @contextmanager
@@ -382,17 +376,3 @@ def find(part: Sequence[int], whole: Sequence[int]) -> int:
 def unchanged(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     """The forward pass of a block that is left out."""
     return hidden_states
-
-
-@contextmanager
-def replaced(module: nn.Module, method: str, by: Any) -> Iterator[None]:
-    """Let `module` have another method of its own for a while."""
-    before = vars(module).get(method)
-    setattr(module, method, by)
-    try:
-        yield
-    finally:
-        if before is None:
-            delattr(module, method)
-        else:
-            setattr(module, method, before)

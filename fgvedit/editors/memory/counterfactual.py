@@ -13,6 +13,7 @@ from torch import nn
 
 from fgvedit.backbones.answering import MAX_NEW_TOKENS, Forced, Query, new_fact
 from fgvedit.backbones.base import Backbone, Inputs, PromptedModel, blocks_of
+from fgvedit.backbones.greedy import Ends
 from fgvedit.backbones.loading import quiet_transformers
 from fgvedit.editors.memory.texts import Texts, edit_text, query_text
 from fgvedit.schema import Edit, ImageRef
@@ -74,6 +75,11 @@ class CounterfactualModel(nn.Module, PromptedModel):
     def connector(self) -> nn.Module:
         """The projection: (tokens, the backbone's feature width) -> (tokens, hidden)."""
         return self.projection
+
+    @property
+    def ends(self) -> Ends:
+        """What ends an answer: of its own language model and of the backbone, in whose place it answers."""
+        return super().ends | self.backbone.ends
 
     def features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
         """The backbone's features of each image, (at most `IMAGE_TOKENS`, feature width), in the projection's dtype."""

@@ -276,13 +276,12 @@ def answers_in(bench: Bench, editor: Editor, groups: Sequence[Sequence[int]]) ->
 def generated_and_forced_agree(bench: Bench) -> None:
     """The first token is the same generated and teacher-forced."""
     editor = bench.editor()
-    tokenizer = editor.backbone.tokenizer
     with editor.edit([bench.edit]) as edited:
         written = edited.generate(bench.queries, max_new_tokens=1)
         forced = edited.teacher_force(bench.queries, bench.answers)
     for query, text, ranks in zip(bench.queries, written, forced, strict=True):
         likely = ranks.top[-len(ranks.answer) - 1, :NEAR_TIE].tolist()
-        tokens = [tokenizer.decode([token], skip_special_tokens=True).strip() for token in likely]
+        tokens = [editor.backbone.written([token]) for token in likely]
         if text not in tokens:
             raise Broken(
                 f"the answer to {described(query)} begins with '{text}' when it is generated and with '{tokens[0]}' "

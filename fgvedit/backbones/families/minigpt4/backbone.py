@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fgvedit.backbones.base import IMAGE
 from fgvedit.backbones.families.blip2 import Blip2Backbone
 from fgvedit.backbones.families.minigpt4.modeling import (
@@ -12,7 +10,7 @@ from fgvedit.backbones.families.minigpt4.modeling import (
     MiniGPT4Processor,
     prompt_ids,
 )
-from fgvedit.schema import ImageRef
+from fgvedit.backbones.greedy import Ends
 
 
 class MiniGPT4Backbone(Blip2Backbone):
@@ -29,6 +27,7 @@ class MiniGPT4Backbone(Blip2Backbone):
         """The tokens of a question in the input mode's wrapping, with `IMAGE` where its image stands."""
         return prompt_ids(self.tokenizer, prompt, self.input_mode, [IMAGE] if with_image else [])
 
-    def complete(self, prompts: Sequence[str], images: Sequence[ImageRef | None], max_new_tokens: int) -> list[str]:
-        """Greedy free continuations, cut at "###" too."""
-        return [text.split(END)[0].strip() for text in super().complete(prompts, images, max_new_tokens)]
+    @property
+    def ends(self) -> Ends:
+        """What ends an answer: "###", too."""
+        return super().ends | Ends(frozenset(), frozenset({END}))
