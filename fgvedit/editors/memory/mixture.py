@@ -94,7 +94,7 @@ class Mixture(Routing):
         ]
 
     def _continued(self, queries: Sequence[Query], routes: Sequence[Route], max_new_tokens: int) -> list[str]:
-        tokenizer = self.models.backbone.tokenizer
+        written, ends = self.models.counterfactual.written, self.models.counterfactual.ends.tokens  # of both models
         taken: list[list[int]] = [[] for _ in queries]
         going = list(range(len(queries)))
         for _ in range(max_new_tokens):
@@ -105,8 +105,8 @@ class Mixture(Routing):
             )
             for row, token in zip(going, found[:, -1].argmax(dim=-1).tolist(), strict=True):
                 taken[row].append(token)
-            going = [row for row in going if taken[row][-1] != tokenizer.eos_token_id]
-        return [text.strip() for text in tokenizer.batch_decode(taken, skip_special_tokens=True)]
+            going = [row for row in going if taken[row][-1] not in ends]
+        return [written(tokens) for tokens in taken]
 
     def _probabilities(
         self, queries: Sequence[Query], routes: Sequence[Route], answer_ids: Sequence[Sequence[int]]
