@@ -165,6 +165,14 @@ def test_free_answers_take_the_mixtures_likeliest_token_each_time(build, rho):
         assert found == tokenizer.decode([one for one in taken if one not in ends], skip_special_tokens=True).strip()
 
 
+def test_what_is_guessed_first_changes_no_answer(build, monkeypatch):
+    model = mixture(build(), EDITS[:1], 0.4)
+    expected = model.generate(QUERIES, 4)
+    for guesses in ([[]] * 3, [[5], [7, 8, 9], []]):
+        monkeypatch.setattr(model, "_guesses", lambda *_, guesses=guesses: guesses)
+        assert model.generate(QUERIES, 4) == expected
+
+
 def test_large_batches_are_asked_in_parts(build, monkeypatch):
     model = mixture(build(), EDITS[:1], 0.4)
     whole = answers(model, QUERIES)

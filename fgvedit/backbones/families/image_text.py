@@ -15,7 +15,7 @@ from torch import nn
 
 from fgvedit.backbones.base import IMAGE, Backbone, Inputs, blocks_of, left_pad
 from fgvedit.backbones.families.image_features import EncodedImage, flat, merged, of_the_whole
-from fgvedit.backbones.greedy import generate_greedily, replaced
+from fgvedit.backbones.greedy import replaced
 from fgvedit.backbones.loading import LoadSpec, fit_tokenizer, open_model, open_processor
 from fgvedit.schema import ImageRef
 from fgvedit.util.errors import FGVEditError, one_line

@@ -86,35 +86,59 @@ class Mixture(Routing):
     @torch.no_grad()
     def generate_away(self, queries: Sequence[Query], routes: Sequence[Route], max_new_tokens: int) -> list[str]:
         """Greedy answers under the mixture: both models read on with every token that is taken."""
-        longest = [[0] * max_new_tokens for _ in queries]
+        guesses = self._guesses(queries, routes, max_new_tokens)
         return [
             text
-            for part in self._parts(queries, longest)
-            for text in self._continued(queries[part], routes[part], max_new_tokens)
+            for part in self._parts(queries, guesses)
+            for text in self._continued(queries[part], routes[part], guesses[part], max_new_tokens)
         ]
 
-    def _continued(self, queries: Sequence[Query], routes: Sequence[Route], max_new_tokens: int) -> list[str]:
+    def _guesses(self, queries: Sequence[Query], routes: Sequence[Route], max_new_tokens: int) -> list[list[int]]:
+        """The tokens that the model of the greater weight answers by itself, which are most often the mixture's."""
+        greater = [row for row, route in enumerate(routes) if (route.rho or 0) >= 0.5]
+        edits = [self.edits[routes[row].edit or 0] for row in greater]
+        texts = self.base.generate(queries, max_new_tokens)
+        own = self.models.counterfactual.generate(edits, [queries[row] for row in greater], max_new_tokens)
+        for row, text in zip(greater, own, strict=True):
+            texts[row] = text
+        return [self.models.backbone.answer_ids(text)[: max_new_tokens - 1] for text in texts]
+
+    def _continued(
+        self, queries: Sequence[Query], routes: Sequence[Route], guesses: Sequence[list[int]], max_new_tokens: int
+    ) -> list[str]:
+        """The mixture's answers. It is asked with the guesses in its input: as far as it says the same, its next tokens
+        are known at once, and from there on it is asked again, one token at a time."""
         written, ends = self.models.counterfactual.written, self.models.counterfactual.ends.tokens  # of both models
         taken: list[list[int]] = [[] for _ in queries]
+        given = list(guesses)
         going = list(range(len(queries)))
-        for _ in range(max_new_tokens):
-            if not going:
-                break
-            found, _ = self._probabilities(
-                [queries[row] for row in going], [routes[row] for row in going], [taken[row] for row in going]
-            )
-            for row, token in zip(going, found[:, -1].argmax(dim=-1).tolist(), strict=True):
-                taken[row].append(token)
-            going = [row for row in going if taken[row][-1] not in ends]
+        while going:
+            asked = [given[row] for row in going]
+            last = max(map(len, asked)) + 1
+            found, _ = self._probabilities([queries[row] for row in going], [routes[row] for row in going], asked, last)
+            for row, likeliest in zip(going, found.argmax(dim=-1).tolist(), strict=True):
+                for place in range(len(taken[row]), len(given[row]) + 1):
+                    taken[row].append(likeliest[place - len(given[row]) - 1])
+                    if place == len(given[row]) or taken[row][-1] != given[row][place] or taken[row][-1] in ends:
+                        break
+                given[row] = taken[row][:]
+            going = [row for row in going if taken[row][-1] not in ends and len(taken[row]) < max_new_tokens]
         return [written(tokens) for tokens in taken]
 
     def _probabilities(
-        self, queries: Sequence[Query], routes: Sequence[Route], answer_ids: Sequence[Sequence[int]]
+        self,
+        queries: Sequence[Query],
+        routes: Sequence[Route],
+        answer_ids: Sequence[Sequence[int]],
+        last: int | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of the mixture, (n, length, tokens), padded on the left, and the mask (n, length)."""
+        """Of the mixture, (n, length, tokens), padded on the left, and the mask (n, length). `last`: at how many
+        positions, counted from the end; None: at all."""
         models = self.models
         inputs = models.base_inputs(queries, answer_ids)
         base, mask = models.backbone.logits(inputs), inputs["attention_mask"]
+        if last is not None:
+            base, mask = base[:, -last:], mask[:, -last:]
         edits = [self.edits[route.edit or 0] for route in routes]
         other, other_mask = models.other_logits(edits, queries, answer_ids)
         rho = torch.tensor([route.rho for route in routes], device=base.device, dtype=torch.float32)
