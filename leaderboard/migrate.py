@@ -2,6 +2,8 @@
 
 Format 1 lacked what a sequence needs (`manifest.sequence`; the rows' `edits` and `age`), `manifest.hardware` and
 `cost.trained_parameters`. Format 2 lacked groups: each record was one of its image's, and figures counted images.
+
+An editor that was renamed has its name of today in a result of any format, told by its class (`RENAMED`).
 """
 
 from __future__ import annotations
@@ -77,18 +79,32 @@ def _with_groups(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str
     }
 
 
+# Class -> what its editor is called now. `serac` is another one today.
+RENAMED = {"baselines.serac.editor:SERAC": "serac-switch"}
+
 TO_NEXT: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3}
 
 
 def current_result(result: Any, where: str) -> dict[str, Any]:
-    """A result of any format as one of the current format. Raises `FGVEditError` where it is not valid."""
+    """A result of any format as one of the current format, its editor called what it is called today.
+
+    Raises `FGVEditError` where it is not valid.
+    """
     version = result.get("format") if isinstance(result, dict) else None
     if type(version) is not int or version not in TO_NEXT:
         version = CURRENT  # whose schema says what is wrong with an unknown one
     check(result, f"result.v{version}", f"{where} is not a valid result file")
     for step in range(version, CURRENT):
         result = TO_NEXT[step](result)
-    return result
+    return _with_names_of_today(result)
+
+
+def _with_names_of_today(result: dict[str, Any]) -> dict[str, Any]:
+    manifest = result["manifest"]
+    editor = manifest["editor"]
+    if editor["class"] not in RENAMED:
+        return result
+    return {**result, "manifest": {**manifest, "editor": {**editor, "name": RENAMED[editor["class"]]}}}
 
 
 def current_rows(rows: Iterable[Any], where: str) -> list[Row]:

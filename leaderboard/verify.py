@@ -216,6 +216,8 @@ def _fault_of_route(row: AnyRow, first: AnyRow) -> str | None:
     for field in ("route", "rho", "stored_edit"):
         if row[field] != first[field]:
             return f"{field} is {row[field]!r}; expected {first[field]!r}, as under protocol {short(first['protocol'])}"
+    if row["route"] == "mixed" and row["rho"] is None:
+        return "rho is null; expected a number from 0 to 1, the second model's weight in a mixed answer"
     if row["stored_edit"] is not None and row["stored_edit"] >= row["edits"]:
         return (
             f"stored_edit is {row['stored_edit']}; expected null or one of the {row['edits']} edits in force, counted "

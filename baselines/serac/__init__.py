@@ -1,1 +1,1 @@
-"""SERAC: MSCKE's memory, routing and counterfactual model, behind a scope classifier that reads text alone."""
+"""SERAC as released: a text-only scope classifier whose rho mixes the base model with a counterfactual model."""

@@ -1,235 +1,63 @@
-"""SERAC (Mitchell et al., ICML 2022): a memory of edits behind a scope classifier that reads text alone."""
+"""SERAC (Mitchell et al., ICML 2022) as the released FGVEdit code computes it: both models' answers mixed by rho."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
 
-import torch
-from torch import nn
-
-from fgvedit.backbones.answering import Query
-from fgvedit.backbones.base import Backbone
-from fgvedit.backbones.feature_cache import FeatureCache
-from fgvedit.editors.memory.clip import SHIPPED, Clip
+from fgvedit.editors.contract import EditedModel
 from fgvedit.editors.memory.editor import MemoryEditor
-from fgvedit.editors.memory.scope import Scope, similarity, squared_distance
+from fgvedit.editors.memory.losses import mixture_losses
+from fgvedit.editors.memory.mixture import BothModels, Mixture
+from fgvedit.editors.memory.scope import Scope
+from fgvedit.editors.memory.text_scope import ENCODER_OPTIONS, TextScopeOptions, text_scope
+from fgvedit.editors.memory.texts import Texts
+from fgvedit.editors.routing import most_similar
+from fgvedit.editors.training import Losses
 from fgvedit.schema import Edit
-from fgvedit.util.errors import FGVEditError, one_line, unknown
-from fgvedit.util.hub import fetch
 
-VARIANTS = ("embedding", "cross")
-NEW = "new"
-_NEW_HEADS = 4
-_NEW_POSITIONS = 256
-_NEW_RANGE = 0.1  # with DistilBERT's 0.02 the first token of a narrow encoder hardly hears of the others at first
+ABOVE_ZERO = math.ulp(0.0)  # with a rho of 0 there is nothing of the counterfactual model in the mixture
 
 
-class SERAC(MemoryEditor):
-    """MSCKE's memory, counterfactual model and training behind a classifier that reads text alone (Mitchell et al.
-    2022, as the released FGVEdit code has it)."""
+class MixedSERAC(MemoryEditor):
+    """A memory behind a classifier that reads text alone, which is the weight of the counterfactual model in a mixture
+    with the base model, in training and in use; nothing tells the classifier what it is to find.
 
-    name = "serac"
-    architecture = ("encoder", "encoder_width", "encoder_layers", "variant", *MemoryEditor.architecture)
-
-    @dataclass(frozen=True, kw_only=True)
-    class Config(MemoryEditor.Config):
-        """`encoder`: the name of a shipped CLIP, whose text tower it is then, or as `TextEncoder` takes it, which says
-        what `encoder_width` and `encoder_layers` are; `variant`: one of `VARIANTS`.
-        """
-
-        encoder: str = "distilbert-base-cased"
-        encoder_width: int = 0
-        encoder_layers: int = 0
-        variant: str = "embedding"
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.variant not in VARIANTS:
-                raise unknown("variant of SERAC's classifier (option 'variant')", self.variant, VARIANTS)
-
-    def build_classifier(self) -> Scope:
-        """A shipped CLIP's text tower or a text encoder, with the configured variant of rho."""
-        config = self.config
-        if config.encoder in {folder.name for folder in SHIPPED.iterdir()}:
-            if config.variant != "embedding":
-                raise FGVEditError(
-                    f"option 'variant': found '{config.variant}' with encoder '{config.encoder}', which reads one "
-                    f"short text at a time; expected 'embedding', or the encoder '{NEW}'"
-                )
-            return EmbeddingScope(ClipTextTower(config.encoder))
-        encoder = TextEncoder(self.backbone, config.encoder, config.encoder_width, config.encoder_layers)
-        return EmbeddingScope(encoder) if config.variant == "embedding" else CrossScope(encoder)
-
-
-class TextEncoder(nn.Module):
-    """A text, or a pair of texts read together, as the last state of its first token: (n, width).
-
-    `source`: the hub id or folder of a text encoder of `transformers`, such as `distilbert-base-cased`; or `new`, a
-    DistilBERT of `layers` layers, `width` wide, which starts from nothing and reads with the backbone's tokenizer.
-    There is no dropout, as in the released code.
+    The class was called `SERAC` while it was what `serac-switch` is now: runs of that class are the switch's.
     """
 
-    def __init__(self, backbone: Backbone, source: str, width: int, layers: int) -> None:
-        """Raises `FGVEditError` for an encoder that cannot be opened, and for a size that a new one cannot have."""
-        super().__init__()
-        self.new = source == NEW
-        self.tokenizer: Any
-        self.model: Any
-        if self.new:
-            self.tokenizer = backbone.tokenizer
-            self.model = _new_distilbert(self.tokenizer, width, layers)
-        else:
-            self.tokenizer, self.model = _opened(source)
-        for module in self.model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
-        self.width: int = self.model.config.hidden_size
+    name = "serac"
+    architecture = (*ENCODER_OPTIONS, *MemoryEditor.architecture)
 
-    def forward(self, texts: Sequence[str], others: Sequence[str] | None = None) -> torch.Tensor:
-        """(n, width) of n texts or, with `others`, of n pairs."""
-        ids, mask = self._tokens(texts, others)
-        device = next(self.model.parameters()).device
-        return self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state[:, 0]
+    @dataclass(frozen=True, kw_only=True)
+    class Config(TextScopeOptions, MemoryEditor.Config):
+        """`locality`: the weight of the divergences from the base model out of scope; see `mixture_losses`."""
 
-    def _tokens(self, texts: Sequence[str], others: Sequence[str] | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and their mask, (n, length), padded on the right; what is too long is cut."""
-        if not self.new:
-            pairs = () if others is None else (list(others),)
-            made = self.tokenizer(
-                list(texts), *pairs, return_tensors="pt", padding=True, truncation=True, padding_side="right"
-            )
-            return made["input_ids"], made["attention_mask"]
-        # A backbone's tokenizer knows no pairs and puts nothing first: its end of sequence stands for both.
-        mark = self.tokenizer.eos_token_id
-        rows = [[mark, *ids] for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
-        if others is not None:
-            more = self.tokenizer(list(others), add_special_tokens=False)["input_ids"]
-            rows = [[*row, mark, *ids] for row, ids in zip(rows, more, strict=True)]
-        padded = nn.utils.rnn.pad_sequence(
-            [torch.tensor(row[:_NEW_POSITIONS]) for row in rows], batch_first=True, padding_value=-1
+        answer_in_scope: float = 0.1
+        locality: float = 1.0
+
+    @property
+    def told(self) -> Texts:
+        """In the released code's words."""
+        return "released"
+
+    def build_classifier(self) -> Scope:
+        """The configured text encoder, which reads the released code's texts."""
+        return text_scope(self.backbone, self.config, "released")
+
+    def edited(self, edits: Sequence[Edit]) -> EditedModel:
+        """Every answer is of the mixture, under the most similar edit."""
+        route = most_similar(self.classifier.remember(edits), ABOVE_ZERO, "mixed")
+        return Mixture(BothModels(self.backbone, self.counterfactual), edits, route)
+
+    def losses(self) -> Losses:
+        """Of the mixture alone: `mixture_losses`."""
+        config = self.config
+        return mixture_losses(
+            BothModels(self.backbone, self.counterfactual),
+            self.classifier,
+            config.answer_rephrase,
+            config.answer_in_scope,
+            config.locality,
         )
-        return padded.clamp_min(0), (padded >= 0).long()
-
-
-def _new_distilbert(tokenizer: Any, width: int, layers: int) -> Any:
-    """A DistilBERT with random weights for this tokenizer's tokens."""
-    import transformers
-
-    if width < 1 or width % _NEW_HEADS or layers < 1:
-        raise FGVEditError(
-            f"options 'encoder_width' and 'encoder_layers': found {width} and {layers}, expected a multiple of "
-            f"{_NEW_HEADS} and 1 or more, such as 128 and 3"
-        )
-    return transformers.DistilBertModel(
-        transformers.DistilBertConfig(
-            vocab_size=len(tokenizer),
-            max_position_embeddings=_NEW_POSITIONS,
-            dim=width,
-            hidden_dim=4 * width,
-            n_layers=layers,
-            n_heads=_NEW_HEADS,
-            initializer_range=_NEW_RANGE,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-
-
-def _opened(source: str) -> tuple[Any, Any]:
-    """Tokenizer and model of a text encoder of `transformers`."""
-    import transformers
-
-    try:
-        folder = fetch(source, "text encoder", dtype=torch.float32)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = transformers.AutoModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
-        return tokenizer, model
-    except FGVEditError as error:
-        raise FGVEditError(f"option 'encoder': {error}") from error
-    except Exception as error:  # tokenizers, safetensors and transformers raise many types
-        raise FGVEditError(
-            f"option 'encoder': the text encoder '{source}' cannot be opened ({one_line(error)}); expected "
-            f"'{NEW}', a hub id or a folder"
-        ) from error
-
-
-class ClipTextTower(nn.Module):
-    """A text as the text tower of a shipped CLIP reads it, which MSCKE's classifier reads with too: (n, width)."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        clip = Clip(name)
-        self.tokenizer = clip.tokenizer
-        self.tower: Any = clip.model.text
-
-    def forward(self, texts: Sequence[str]) -> torch.Tensor:
-        """(n, width) of n texts."""
-        return self.tower(self.tokenizer(list(texts)).to(next(self.tower.parameters()).device))
-
-
-class EmbeddingScope(Scope):
-    """rho = exp(-||E([t_e; y_e]) - E(t_test)||^2), as in the released code; images do not count."""
-
-    def __init__(self, encoder: TextEncoder | ClipTextTower) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.stored = FeatureCache()  # of each edit, read by itself
-
-    @torch.no_grad()
-    def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
-        """Encode the facts, and give what says how similar queries are to them: queries -> rho (queries, edits)."""
-        stored = torch.stack(self.stored.get(edits, lambda new: (self.encoder([edit.fact])[0] for edit in new)))
-
-        @torch.no_grad()
-        def rhos(queries: Sequence[Query]) -> torch.Tensor:
-            return similarity(stored, self.encoder([query.question for query in queries]))
-
-        return rhos
-
-    def forget(self) -> None:
-        """Empty the cache of stored edits."""
-        self.stored.clear()
-
-    def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
-        """||E(fact) - E(question)||^2 of each edit with the query at its index in each list: (lists, edits)."""
-        texts = [edit.fact for edit in edits] + [query.question for own in queries for query in own]
-        z = self.encoder(texts).view(len(queries) + 1, len(edits), -1)
-        return squared_distance(z[:1], z[1:])
-
-
-class CrossScope(Scope):
-    """rho = sigmoid(w E([t_e; y_e], t_test) + b): edit and query are read together (the cross-attention of
-    Mitchell et al. 2022)."""
-
-    def __init__(self, encoder: TextEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = nn.Linear(encoder.width, 1)
-
-    def remember(self, edits: Sequence[Edit]) -> Callable[[Sequence[Query]], torch.Tensor]:
-        """Give what says how similar queries are to the edits, pair by pair: queries -> rho (queries, edits)."""
-
-        @torch.no_grad()
-        def rhos(queries: Sequence[Query]) -> torch.Tensor:
-            pairs = list(product(queries, edits))
-            return (
-                self._score([edit for _, edit in pairs], [query for query, _ in pairs])
-                .sigmoid()
-                .view(len(queries), len(edits))
-            )
-
-        return rhos
-
-    def distances(self, edits: Sequence[Edit], queries: Sequence[Sequence[Query]]) -> torch.Tensor:
-        """-log rho of each edit with the query at its index in each list: (lists, edits), with gradient."""
-        scores = self._score([edit for _ in queries for edit in edits], [query for own in queries for query in own])
-        return nn.functional.softplus(-scores).view(len(queries), len(edits))
-
-    def _score(self, edits: Sequence[Edit], queries: Sequence[Query]) -> torch.Tensor:
-        """(n,), float32: the logit of each pair."""
-        states = self.encoder([edit.fact for edit in edits], [query.question for query in queries])
-        return self.head(states).float()[:, 0]

@@ -23,8 +23,10 @@ from fgvedit.util.errors import FGVEditError
 class Route:
     """Why a query was answered as it was.
 
-    `to`: "base" (the unedited model), "edited" (a model with changed weights, layers or prompt) or "counterfactual"
-    (a second model). `edit`: the index, among the edits in force, of the one that counted. `rho`: its similarity.
+    `to`: "base" (the unedited model), "edited" (a model with changed weights, layers or prompt), "counterfactual" (a
+    second model) or "mixed" (both of these: rho is the second model's weight, and has to be there). `edit`: the index,
+    among the edits in force, of the one that counted. `rho`: its similarity. Whether a query was sent away from the
+    base model is said by `fgvedit.evaluation.rows.away`.
     """
 
     to: str

@@ -5,6 +5,7 @@ What decides is given from outside, so that any classifier, codebook or side mem
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -30,25 +31,31 @@ class InScopeAnswerer(Protocol):
         ...
 
 
-class Routed(EditedModel):
-    """An edited model that answers each query where `route` sends it.
+class Routing(EditedModel):
+    """An edited model that asks `route` once for each query, and leaves those whose route is "base" to `base`.
 
-    `route`: queries -> their routes, asked once for each query. Those to "base" are answered by `base`, the others by
-    `in_scope`. `attention`: queries and their routes -> where the router attended, for one that reads images.
+    `route`: queries -> their routes. `attention`: queries and their routes -> where the router attended, for one that
+    reads images. A subclass says what answers the others.
     """
 
     def __init__(
         self,
         base: Answerer,
-        in_scope: InScopeAnswerer,
         route: Callable[[Sequence[Query]], list[Route]],
         attention: Callable[[Sequence[Query], Sequence[Route]], list[AttentionMaps] | None] | None = None,
     ) -> None:
         self.base = base
-        self.in_scope = in_scope
         self.route = route
         self.attention = attention
         self._routes: dict[tuple[str, str], Route] = {}
+
+    @abstractmethod
+    def generate_away(self, queries: Sequence[Query], routes: Sequence[Route], max_new_tokens: int) -> list[str]:
+        """Greedy free answers to queries that are not left to the base model."""
+
+    @abstractmethod
+    def force_away(self, queries: Sequence[Query], routes: Sequence[Route], answers: Sequence[str]) -> list[Forced]:
+        """What is predicted with the answers in the input, for queries that are not left to the base model."""
 
     def explain(self, queries: Sequence[Query]) -> list[Route]:
         """The route of each query, from the router or as it was before."""
@@ -66,7 +73,7 @@ class Routed(EditedModel):
         return self._answer(
             queries,
             lambda rows: self.base.generate([queries[row] for row in rows], max_new_tokens),
-            lambda rows, edits: self.in_scope.generate([queries[row] for row in rows], edits, max_new_tokens),
+            lambda rows, routes: self.generate_away([queries[row] for row in rows], routes, max_new_tokens),
         )
 
     def teacher_force(self, queries: Sequence[Query], answers: Sequence[str]) -> list[Forced]:
@@ -74,8 +81,8 @@ class Routed(EditedModel):
         return self._answer(
             queries,
             lambda rows: self.base.teacher_force([queries[row] for row in rows], [answers[row] for row in rows]),
-            lambda rows, edits: self.in_scope.teacher_force(
-                [queries[row] for row in rows], edits, [answers[row] for row in rows]
+            lambda rows, routes: self.force_away(
+                [queries[row] for row in rows], routes, [answers[row] for row in rows]
             ),
         )
 
@@ -83,21 +90,44 @@ class Routed(EditedModel):
         self,
         queries: Sequence[Query],
         from_base: Callable[[list[int]], list[Answer]],
-        from_in_scope: Callable[[list[int], list[int | None]], list[Answer]],
+        from_elsewhere: Callable[[list[int], list[Route]], list[Answer]],
     ) -> list[Answer]:
         """Each query's answer from where it is routed, in the order of the queries."""
         routes = self.explain(queries)
         outside = [row for row, route in enumerate(routes) if route.to == "base"]
         inside = [row for row, route in enumerate(routes) if route.to != "base"]
         answers = dict(zip(outside, from_base(outside), strict=True))
-        answers.update(zip(inside, from_in_scope(inside, [routes[row].edit for row in inside]), strict=True))
+        answers.update(zip(inside, from_elsewhere(inside, [routes[row] for row in inside]), strict=True))
         return [answers[row] for row in range(len(queries))]
+
+
+class Routed(Routing):
+    """An edited model that answers each query where `route` sends it: those to "base" are answered by `base`, the
+    others by `in_scope`. `attention`: see `Routing`."""
+
+    def __init__(
+        self,
+        base: Answerer,
+        in_scope: InScopeAnswerer,
+        route: Callable[[Sequence[Query]], list[Route]],
+        attention: Callable[[Sequence[Query], Sequence[Route]], list[AttentionMaps] | None] | None = None,
+    ) -> None:
+        super().__init__(base, route, attention)
+        self.in_scope = in_scope
+
+    def generate_away(self, queries: Sequence[Query], routes: Sequence[Route], max_new_tokens: int) -> list[str]:
+        """Greedy free answers, each under its query's edit."""
+        return self.in_scope.generate(queries, [route.edit for route in routes], max_new_tokens)
+
+    def force_away(self, queries: Sequence[Query], routes: Sequence[Route], answers: Sequence[str]) -> list[Forced]:
+        """What is predicted with the answers in the input, each under its query's edit."""
+        return self.in_scope.teacher_force(queries, [route.edit for route in routes], answers)
 
 
 def most_similar(
     rhos: Callable[[Sequence[Query]], torch.Tensor], threshold: float, to: str
 ) -> Callable[[Sequence[Query]], list[Route]]:
-    """Routes by similarity, as SERAC and MSCKE do: the edit of the highest rho counts, and from `threshold` on the
+    """Routes by similarity, as MSCKE and SERAC do: the edit of the highest rho counts, and from `threshold` on the
     query goes `to` it, otherwise to the base model.
 
     `rhos`: queries -> (queries, edits), of one edit or more; `to`: see `Route`.

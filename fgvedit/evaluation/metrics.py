@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from fgvedit.evaluation.intervals import ClusteredScores, Figure
-from fgvedit.evaluation.rows import AnyRow, completed, edits_of, edits_since, group_of
+from fgvedit.evaluation.rows import AnyRow, away, completed, edits_of, edits_since, group_of
 from fgvedit.probes import BEYOND_NOTHING, Metric, changes, metrics
 from fgvedit.util.errors import FGVEditError, unknown
 
@@ -135,16 +135,16 @@ def _named(row: AnyRow) -> str:
 def router_from_rows(rows: Iterable[AnyRow]) -> dict[str, dict[str, Figure]]:
     """protocol -> how often a probe was routed as its kind asks for, for editors that report a similarity (rho).
 
-    `IN_SCOPE_RECALL`: kinds that the edit should change, sent away from the base model; `OUT_OF_SCOPE_RECALL`: the
-    other kinds, left to it; then each kind by itself. In sequential editing `<protocol>` is right after each edit,
-    `<protocol>@end` after all of them.
+    `IN_SCOPE_RECALL`: kinds that the edit should change, sent away from the base model (see `away`);
+    `OUT_OF_SCOPE_RECALL`: the other kinds, left to it; then each kind by itself. In sequential editing `<protocol>` is
+    right after each edit, `<protocol>@end` after all of them.
     """
     found = {}
     for protocol, point, own in _by_point(rows):
         own = [row for row in own if row["rho"] is not None]
         if not own:
             continue
-        right = [float((row["route"] != "base") == changes(row["kind"])) for row in own]
+        right = [float(away(row) == changes(row["kind"])) for row in own]
         sides = [IN_SCOPE_RECALL if changes(row["kind"]) else OUT_OF_SCOPE_RECALL for row in own]
         grouped = (ClusteredScores(own, sides, right), ClusteredScores(own, [row["kind"] for row in own], right))
         found[protocol + point] = {name: scores.mean((name,)) for scores in grouped for name in scores.labels}

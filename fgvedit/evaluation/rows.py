@@ -42,6 +42,8 @@ class Row(TypedDict):
 
 AnyRow = Mapping[str, Any]  # a `Row`, or what was read of one, of any format
 
+MIXED_AWAY = 0.5  # from this rho on a mixed answer is no longer the base model's more than the second model's
+
 LACKED = {1: ("edits", "age"), 2: ("group",)}  # format -> the columns that came with the next one
 
 
@@ -85,6 +87,12 @@ def edits_of(row: AnyRow) -> int:
 def edits_since(row: AnyRow) -> int:
     """How many edits were made after the record's own, in a row of any format."""
     return row.get("age", 0)
+
+
+def away(row: AnyRow) -> bool:
+    """Whether the router sent the row's query away from the base model: by its route; a mixed answer is the base
+    model's below a rho of `MIXED_AWAY`."""
+    return (row["rho"] or 0) >= MIXED_AWAY if row["route"] == "mixed" else row["route"] != "base"
 
 
 def _types_of(hint: Any) -> tuple[type, ...]:

@@ -146,7 +146,7 @@ def _differences(study: Study) -> list[str]:
     names = list(study.runs)
     for title, pairs, columns in (
         ("Each editor less MSCKE", [(name, "mscke") for name in names], PAPER),
-        ("MSCKE less SERAC", [("mscke", "serac")], (*PAPER, *_beyond_the_paper(study))),
+        ("MSCKE less SERAC", [("mscke", "serac"), ("mscke", "serac-switch")], (*PAPER, *_beyond_the_paper(study))),
         ("MSCKE-MEND less each other editor", [("mscke-mend", name) for name in names], ("specificity",)),
     ):
         pairs = [(a, b) for a, b in pairs if a != b and a in names and b in names]

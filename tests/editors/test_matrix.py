@@ -43,7 +43,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "mend": {"layers": [-1], "rank": 8, "edit_lr": 1.0, "steps": 1, "batch": 1},
     "mscke-mend": {"layers": [-1], "rank": 8, "edit_lr": 1.0, "clip_weights": "", "threshold": 0.0},
     "mscke": {"clip_weights": "", "steps": 1, "threshold": 0.0},
-    "serac": {"encoder": "new", "encoder_width": 16, "encoder_layers": 1, "steps": 1, "threshold": 0.0},
+    "serac": {"encoder": "new", "encoder_width": 16, "encoder_layers": 1, "steps": 1},
+    "serac-switch": {"encoder": "new", "encoder_width": 16, "encoder_layers": 1, "steps": 1, "threshold": 0.0},
     "ike": {"k": 2, "room": 16},
     "none": {},
 }
@@ -90,7 +91,7 @@ def test_it_edits_and_gives_back(name: str, family: str, backbones: Callable[[st
         said, forced = answers(edited, QUERIES)
         routes = edited.explain(QUERIES)
     assert len(said) == len(forced) == len(routes) == len(QUERIES)
-    assert {route.to for route in routes} <= {"base", "edited", "counterfactual"}
+    assert {route.to for route in routes} <= {"base", "edited", "counterfactual", "mixed"}
     if name != "none":
         assert routes[0].to != "base" and forced[0] != base[1][0], "the edit changed nothing of its own answer"
     with editor.edit([]) as edited:  # with none in force it is the base model

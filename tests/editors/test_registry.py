@@ -45,7 +45,7 @@ def mine(tmp_path):
     return f"{tmp_path / 'mine.py'}:Mine"
 
 
-SHIPPED = ["mscke", "mscke-mend", "serac", "mend", "ike", "ft-llm", "ft-align", "ft-linf"]
+SHIPPED = ["mscke", "mscke-mend", "serac", "serac-switch", "mend", "ike", "ft-llm", "ft-align", "ft-linf"]
 SHIPPED += ["lora", "grace", "wise", "none"]
 
 

@@ -411,7 +411,7 @@ def test_a_route_to_an_edit_that_is_not_in_force(found):
 @pytest.mark.parametrize(
     ("route", "sentence"),
     [
-        (Route("edit"), "has to='edit', expected one of base, edited, counterfactual"),
+        (Route("edit"), "has to='edit', expected one of base, edited, counterfactual, mixed"),
         (Route("edited", 1), "has edit=1, expected None or the index of one of 1 edits"),
         (Route("edited", -1), "has edit=-1"),
         (Route("edited", torch.tensor(0)), "has edit=tensor(0)"),  # type: ignore[arg-type]
@@ -419,6 +419,7 @@ def test_a_route_to_an_edit_that_is_not_in_force(found):
         (Route("edited", 0, -0.1), "has rho=-0.1"),
         (Route("edited", 0, float("nan")), "has rho=nan"),
         (Route("edited", 0, torch.tensor(0.5)), "has rho=tensor(0.5"),  # type: ignore[arg-type]
+        (Route("mixed", 0), "has to='mixed' and no rho, expected the second model's weight"),
         ("edited", "is 'edited', expected a Route"),
     ],
 )

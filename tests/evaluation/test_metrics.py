@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgvedit.evaluation.metrics import metrics_from_rows, paired_difference, paired_differences, router_from_rows
+from fgvedit.evaluation.rows import away
 from fgvedit.evaluation.summary import summary
 from fgvedit.probes import changes, probe_kinds
 from fgvedit.probes import metrics as all_metrics
@@ -155,6 +156,19 @@ def test_the_router_is_right_when_it_sends_each_kind_where_it_belongs():
         "text_locality": 100,
         "reference_out": 0,
     }
+
+
+def test_a_mixed_answer_counts_as_sent_away_from_half_on():
+    rhos = {"edit": 0.5, "rephrase": 0.499, "out_of_scope": 0.4, "text_locality": 0.9}
+    rows = [row(kind, 0, rho=rho, route="mixed", number=n) for n, (kind, rho) in enumerate(rhos.items())]
+    router = {name: metric["value"] for name, metric in router_from_rows(rows)["paper"].items()}
+    assert {kind: router[kind] for kind in rhos} == {
+        "edit": 100.0,
+        "rephrase": 0.0,
+        "out_of_scope": 100.0,
+        "text_locality": 0.0,
+    }
+    assert not away(row("edit", 0, route="mixed", rho=None))
 
 
 def test_the_router_should_catch_the_edit_and_the_kinds_with_a_new_answer():

@@ -97,6 +97,15 @@ def test_the_score_is_the_harmonic_mean_and_ranks(result: dict[str, Any], tmp_pa
     assert list(table.read_table(tmp_path, "paper/reliability")["editor"]) == ["better", "good", "zero"]
 
 
+def test_a_run_of_an_editor_that_was_renamed_has_its_name_of_today(result: dict[str, Any], tmp_path: Path):
+    for folder, of in (("old", "baselines.serac.editor:SERAC"), ("new", "baselines.serac.editor:MixedSERAC")):
+        made = made_up(result, "serac")
+        made["manifest"]["editor"]["class"] = of
+        write(tmp_path / folder, made)
+    found = table.read_table(tmp_path, "file")
+    assert list(found["editor"]) == ["serac", "serac-switch"]
+
+
 def test_a_protocol_that_was_not_run_is_an_empty_cell_and_ranks_last(result: dict[str, Any], tmp_path: Path):
     alone = made_up(result, "alone")
     alone["manifest"]["protocols"] = ["generation"]

@@ -203,6 +203,7 @@ HOSTILE = [
     (rows_of(0, 1, score=1.5), "row 1: score: 1.5 is greater than"),
     (set_row({"protocol": "generation"}, rho=0.123), "rho is 0.123; expected .*, as under protocol"),
     (rows_of(0, 14, stored_edit=1), "stored_edit is 1; expected null or one of the 1 edits"),
+    (rows_of(0, 14, route="mixed", rho=None), "rho is null; expected a number from 0 to 1"),
     (set_row(BY_BASE, after="something"), "after is 'something' by the base model; expected 'green'"),
     # the manifest
     (of_result("dataset.revision", "e" * 64), "data revision 'eeee.* is not known"),

@@ -421,7 +421,7 @@ def bert(tmp_path: Path) -> Path:
 def test_the_text_encoder_of_serac(hub: LocalHub, offline, bert: Path, backbone, capsys):
     from transformers import AutoModel
 
-    from baselines.serac.editor import TextEncoder
+    from fgvedit.editors.memory.text_scope import TextEncoder
 
     hub.add("distilbert-base-cased", bert)
     model = AutoModel.from_pretrained(bert, dtype=torch.float32)

@@ -263,6 +263,8 @@ def test_why_is_said() -> None:
     near = said(Route("base", 1, 0.25))
     assert "Most similar edit  2. “Question 1?” → “blue”" in near and "0.2500" in near and "attended" not in near
     assert "Edit that counted  1. “Question 0?”" in said(Route("counterfactual", 0, 1.0))
+    both = said(Route("mixed", 0, 0.75))
+    assert "by both, the second one's words weighted by rho" in both and "0.7500" in both
     assert "compares nothing" in said(Route("edited")) and "all of them together" in said(Route("edited"))
     assert "Edit that counted  none" in said(Route("base"))
 

@@ -59,7 +59,7 @@ class CounterfactualModel(nn.Module, PromptedModel):
             name: value.shape for name, value in self.projection.state_dict().items()
         }:
             self.projection.load_state_dict(given)  # the language model is the backbone's: so is what it can read
-        without_dropout(self)
+        without_dropout(self)  # as in the released code
         self.to(backbone.device)
 
     def prefetch(self, images: Iterable[ImageRef | None]) -> None:
@@ -154,6 +154,16 @@ class Counterfactuals:
 
     def _those(self, edits: Sequence[int | None]) -> list[Edit]:
         return [self.edits[edit] for edit in edits if edit is not None]
+
+
+def without_dropout(parts: nn.Module) -> None:
+    """Set every dropout of a module to 0, those too that are numbers of its parts."""
+    for part in parts.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        for name in ("dropout", "attention_dropout", "activation_dropout"):
+            if isinstance(getattr(part, name, None), float):
+                setattr(part, name, 0.0)
 
 
 def pooled(features: torch.Tensor) -> torch.Tensor:

@@ -15,57 +15,59 @@ from fgvedit.backbones.base import Backbone
 from fgvedit.editors.checkpoints import load_checkpoint, save_checkpoint
 from fgvedit.editors.contract import EditedModel, Editor, size, unedited
 from fgvedit.editors.memory.counterfactual import CounterfactualModel, Counterfactuals
-from fgvedit.editors.memory.losses import memory_losses
+from fgvedit.editors.memory.losses import switch_losses
 from fgvedit.editors.memory.scope import Scope, attention_by
 from fgvedit.editors.memory.texts import Texts
 from fgvedit.editors.routing import Routed, most_similar
-from fgvedit.editors.training import Training, train
+from fgvedit.editors.training import Losses, Training, train
 from fgvedit.schema import Edit, Record
 
 
 class MemoryEditor(Editor, ABC):
     """A memory of edits, a scope classifier and a counterfactual model (SERAC, Mitchell et al. 2022, section 3).
 
-    A subclass says which classifier: SERAC's reads texts, MSCKE's (arXiv 2411.12790) images too.
+    A subclass says which classifier, how the three answer together, and what they learn from.
     """
 
     trained = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Training):
-        """`counterfactual`, its `_layers`, those `_trained`, its `_texts`: see `CounterfactualModel`; `threshold`: of
-        rho, from which a query is inside.
-
-        Loss weights (`answer_*` of the counterfactual model, `scope` of the classifier) are those of the released code.
+        """`counterfactual`, its `_layers` and those `_trained`: see `CounterfactualModel`. `answer_*`: weights of the
+        losses of right answers, by kind of probe.
         """
 
         counterfactual: str = "facebook/opt-125m"
         counterfactual_layers: int = 0
         counterfactual_trained: int = 0
-        counterfactual_texts: Texts = "plain"
-        threshold: float = 0.5
         answer_rephrase: float = 0.1
         answer_in_scope: float = 1.0
-        scope: float = 1.0
 
     # What a checkpoint must agree on; the rest of the configuration says how it was trained or is used.
-    architecture: ClassVar[tuple[str, ...]] = (
-        "counterfactual",
-        "counterfactual_layers",
-        "counterfactual_trained",
-        "counterfactual_texts",
-    )
+    architecture: ClassVar[tuple[str, ...]] = ("counterfactual", "counterfactual_layers", "counterfactual_trained")
 
     def __init__(self, backbone: Backbone, config: Config) -> None:
         super().__init__(backbone, config)
         self.classifier = self.build_classifier().to(backbone.device).eval()
         source, layers, trained = config.counterfactual, config.counterfactual_layers, config.counterfactual_trained
-        made = CounterfactualModel(backbone, source, layers, trained, config.counterfactual_texts)
-        self.counterfactual = made.eval()
+        self.counterfactual = CounterfactualModel(backbone, source, layers, trained, self.told).eval()
+
+    @property
+    @abstractmethod
+    def told(self) -> Texts:
+        """How the counterfactual model is told edit and query (see `CounterfactualModel.prompt`)."""
 
     @abstractmethod
     def build_classifier(self) -> Scope:
         """The classifier, as its configuration says, before it is trained or loaded."""
+
+    @abstractmethod
+    def edited(self, edits: Sequence[Edit]) -> EditedModel:
+        """The backbone under one edit or more."""
+
+    @abstractmethod
+    def losses(self) -> Losses:
+        """What classifier and counterfactual model learn from (see `fgvedit.editors.training.train`)."""
 
     @property
     def parts(self) -> nn.ModuleDict:
@@ -79,21 +81,12 @@ class MemoryEditor(Editor, ABC):
 
     @contextmanager
     def edit(self, edits: Sequence[Edit]) -> Iterator[EditedModel]:
-        """Store the edits: from the threshold on the counterfactual model answers, under the most similar one."""
-        if not edits:
-            yield unedited(self.backbone)
-            return
-        route = most_similar(self.classifier.remember(edits), self.config.threshold, "counterfactual")
-        inside = Counterfactuals(self.counterfactual, edits)
-        yield Routed(self.backbone.cached_answerer, inside, route, attention_by(self.classifier, edits))
+        """Store the edits; the backbone is not changed."""
+        yield self.edited(edits) if edits else unedited(self.backbone)
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
-        """Learn classifier and counterfactual model together, by `memory_losses`."""
-        config = self.config
-        losses = memory_losses(
-            self.classifier, self.counterfactual, config.answer_rephrase, config.answer_in_scope, config.scope
-        )
-        train(self.parts, losses, self.config, records, out, seed, self.backbone.revision)
+        """Learn classifier and counterfactual model together."""
+        train(self.parts, self.losses(), self.config, records, out, seed, self.backbone.revision)
         self.classifier.forget()
 
     def save(self, folder: Path) -> None:
@@ -105,3 +98,42 @@ class MemoryEditor(Editor, ABC):
         wanted: Mapping[str, Any] = {option: getattr(self.config, option) for option in self.architecture}
         load_checkpoint(folder, self.parts, self.name, self.backbone, wanted)
         self.classifier.forget()
+
+
+class SwitchEditor(MemoryEditor):
+    """A memory editor that switches between two models: from a threshold of rho on the counterfactual model answers,
+    below it the base model. Its classifier learns to tell what is in scope.
+
+    A subclass says which classifier: that of MSCKE (arXiv 2411.12790) reads images and texts.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MemoryEditor.Config):
+        """`threshold`: of rho, from which a query is inside; `scope`: the weight of the classifier's losses;
+        `classifier_texts`: see `edit_text`; `counterfactual_texts`: see `CounterfactualModel`.
+        """
+
+        classifier_texts: Texts = "plain"
+        counterfactual_texts: Texts = "plain"
+        threshold: float = 0.5
+        scope: float = 1.0
+
+    architecture = ("classifier_texts", *MemoryEditor.architecture, "counterfactual_texts")
+
+    @property
+    def told(self) -> Texts:
+        """As configured."""
+        return self.config.counterfactual_texts
+
+    def edited(self, edits: Sequence[Edit]) -> EditedModel:
+        """From the threshold on the counterfactual model answers, under the most similar edit."""
+        route = most_similar(self.classifier.remember(edits), self.config.threshold, "counterfactual")
+        inside = Counterfactuals(self.counterfactual, edits)
+        return Routed(self.backbone.cached_answerer, inside, route, attention_by(self.classifier, edits))
+
+    def losses(self) -> Losses:
+        """Of rho by kind of probe, and of the counterfactual model's answers: `switch_losses`."""
+        config = self.config
+        return switch_losses(
+            self.classifier, self.counterfactual, config.answer_rephrase, config.answer_in_scope, config.scope
+        )

@@ -15,7 +15,7 @@ from fgvedit.evaluation.conformance.bench import Bench, Broken
 from fgvedit.evaluation.rows import AnyRow
 from fgvedit.schema import Edit
 
-DESTINATIONS = ("base", "edited", "counterfactual")
+DESTINATIONS = ("base", "edited", "counterfactual", "mixed")
 
 
 def snapshot(backbone: Backbone) -> dict[tuple[str, str], Any]:
@@ -89,7 +89,8 @@ def check_answers(
 
 
 def check_routes(routes: Sequence[Route], queries: Sequence[Query], edits: Sequence[Edit]) -> None:
-    """Raises `Broken` unless there is a valid route for each query: a destination, an edit in force, rho 0 to 1."""
+    """Raises `Broken` unless there is a valid route for each query: a destination, an edit in force, rho 0 to 1 (to
+    be there where answers are mixed)."""
     if len(routes) != len(queries):
         raise Broken(f"explain() gives {len(routes)} routes to {len(queries)} queries, expected as many")
     for route, query in zip(routes, queries, strict=True):
@@ -102,6 +103,8 @@ def check_routes(routes: Sequence[Route], queries: Sequence[Query], edits: Seque
             raise Broken(f"{where} has edit={route.edit!r}, expected None or the index of one of {len(edits)} edits")
         if route.rho is not None and not (type(route.rho) in (int, float) and 0 <= route.rho <= 1):
             raise Broken(f"{where} has rho={route.rho!r}, expected None or a number from 0 to 1")
+        if route.to == "mixed" and route.rho is None:
+            raise Broken(f"{where} has to='mixed' and no rho, expected the second model's weight, from 0 to 1")
 
 
 def described(query: Query) -> str:

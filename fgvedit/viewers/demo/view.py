@@ -17,6 +17,7 @@ WHO_ANSWERED = {
     "base": "by the unedited model",
     "edited": "by the model with changed weights, layers or prompt",
     "counterfactual": "by a second model that was told the edit",
+    "mixed": "by both, the second one's words weighted by rho",
 }
 
 

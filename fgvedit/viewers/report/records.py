@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 import fgvedit
-from fgvedit.evaluation.rows import Row
+from fgvedit.evaluation.rows import Row, away
 from fgvedit.schema import ImageRef, Probe, Record
 from fgvedit.util.errors import FGVEditError
 from fgvedit.util.files import read_json, write_text
@@ -119,7 +119,7 @@ def _by_probe(run: Run, probes: int, rows: Sequence[Row]) -> list[list[Row | Non
 def _sign(row: Row | None) -> str:
     if row is None:
         return ABSENT
-    return str(WRONG * (row["score"] < 1) + AWAY * (row["route"] != "base") + ROUTED * (row["rho"] is not None))
+    return str(WRONG * (row["score"] < 1) + AWAY * away(row) + ROUTED * (row["rho"] is not None))
 
 
 def _shown(
