@@ -50,7 +50,8 @@ class ProbeKind:
     scored there, one of `RULES`: `EXACT` where it changes, else another one (a protocol that is not named scores it as
     the project's own kinds); `required`: whether every split has to have it; `or_else`: the kind that stands in for it
     where there is none of it, for a split to be valid and for an editor to be trained, never in a metric; `retired`:
-    read, verified and shown in old data and runs, never built again. Raises `FGVEditError` for a field of another value.
+    read, verified and shown in old data and runs, never built again. Raises `FGVEditError` for a field of another
+    value.
     """
 
     name: str

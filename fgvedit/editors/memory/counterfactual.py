@@ -214,15 +214,6 @@ def last_layers(language_model: nn.Module, trained: int) -> nn.ModuleList:
     return nn.ModuleList(layers[-trained:]).float().requires_grad_(True)
 
 
-def without_dropout(model: nn.Module) -> None:
-    """Let a model compute in training what it computes otherwise: language models keep their rates in `Dropout` or as
-    numbers."""
-    for part in model.modules():
-        for name in ("p",) if isinstance(part, nn.Dropout) else ("dropout", "activation_dropout", "attention_dropout"):
-            if isinstance(getattr(part, name, None), float):
-                setattr(part, name, 0.0)
-
-
 def check_trained(trained: int, layers: Sequence[nn.Module]) -> None:
     """Raises `FGVEditError` for a number of trained layers that is below 0 or above that of these layers."""
     if not 0 <= trained <= len(layers):
