@@ -304,7 +304,7 @@ def counterfactual(saved: Callable[[str], Path], tmp_path: Path) -> Callable[[st
 )
 def test_a_counterfactual_model_is_greedy_too(name: str, source: str, counterfactual, monkeypatch):
     model = counterfactual(name, source)
-    prompts = [model.prompt(EDIT, query.question) for query in QUERIES]
+    prompts = [model.prompt(EDIT, query) for query in QUERIES]
     images = [query.image for query in QUERIES]
     end = late(argmax(model, prompts, images)[0])
     saying(monkeypatch, model.backbone.model, eos_token_id=end)  # of the backbone alone
