@@ -108,7 +108,7 @@ class Mixture(Routing):
     ) -> list[str]:
         """The mixture's answers. It is asked with the guesses in its input: as far as it says the same, its next tokens
         are known at once, and from there on it is asked again, one token at a time."""
-        written, ends = self.models.counterfactual.written, self.models.counterfactual.ends.tokens  # of both models
+        written, ends = self.models.counterfactual.written, self._ends()
         taken: list[list[int]] = [[] for _ in queries]
         given = list(guesses)
         going = list(range(len(queries)))
@@ -124,6 +124,12 @@ class Mixture(Routing):
                 given[row] = taken[row][:]
             going = [row for row in going if taken[row][-1] not in ends and len(taken[row]) < max_new_tokens]
         return [written(tokens) for tokens in taken]
+
+    def _ends(self) -> set[int]:
+        """The tokens after which nothing is read: the ends of both models, and what stands for an image in a prompt,
+        which would be taken for another image."""
+        placeholder = getattr(self.models.backbone.model.config, "image_token_id", None)
+        return {*self.models.counterfactual.ends.tokens, *([] if placeholder is None else [placeholder])}
 
     def _probabilities(
         self,
