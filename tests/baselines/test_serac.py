@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from rows import image_ref
-from samples import EDITS, QUERIES, answers, bits, records, same
+from samples import EDITS, QUERIES, SMALL_SERAC, answers, bits, records, same
 
 from baselines.serac.editor import MixedSERAC
 from fgvedit.backbones import open_backbone
@@ -22,16 +22,6 @@ from fgvedit.editors.memory.mixture import EPSILON, BothModels, Mixture, aligned
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
 
-SMALL: dict[str, Any] = {
-    "encoder": "new",
-    "encoder_width": 16,
-    "encoder_layers": 1,
-    "counterfactual": "backbone",
-    "counterfactual_layers": 1,
-    "steps": 6,
-    "batch": 2,
-    "lr": 1e-3,
-}
 EPS = 2.0**-23  # of single precision
 
 
@@ -41,7 +31,7 @@ def build(backbone: Backbone) -> Callable[..., MixedSERAC]:
 
     def make(**changes: Any) -> MixedSERAC:
         torch.manual_seed(0)
-        return MixedSERAC(backbone, MixedSERAC.Config(**{**SMALL, **changes}))
+        return MixedSERAC(backbone, MixedSERAC.Config(**{**SMALL_SERAC, **changes}))
 
     return make
 

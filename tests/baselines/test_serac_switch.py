@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 import torch
 from rows import image_ref
-from samples import EDITS, QUERIES, answers, bits, expect_each_read_once, records, same
+from samples import (
+    EDITS,
+    QUERIES,
+    SMALL_SERAC,
+    answers,
+    bits,
+    expect_each_read_once,
+    expect_the_counterfactuals_answers,
+    records,
+    same,
+)
 from torch import nn
 
 from baselines.serac_switch.editor import SwitchSERAC
@@ -23,17 +33,6 @@ from fgvedit.editors.memory.text_scope import VARIANTS
 from fgvedit.schema import Edit
 from fgvedit.util.errors import FGVEditError
 
-SMALL: dict[str, Any] = {
-    "encoder": "new",
-    "encoder_width": 16,
-    "encoder_layers": 1,
-    "counterfactual": "backbone",
-    "counterfactual_layers": 1,
-    "steps": 6,
-    "batch": 2,
-    "lr": 1e-3,
-}
-
 
 @pytest.fixture
 def build(backbone: Backbone) -> Callable[..., SwitchSERAC]:
@@ -41,7 +40,7 @@ def build(backbone: Backbone) -> Callable[..., SwitchSERAC]:
 
     def make(**changes: Any) -> SwitchSERAC:
         torch.manual_seed(0)
-        return SwitchSERAC(backbone, SwitchSERAC.Config(**{**SMALL, **changes}))
+        return SwitchSERAC(backbone, SwitchSERAC.Config(**{**SMALL_SERAC, **changes}))
 
     return make
 
@@ -156,14 +155,7 @@ def test_with_rho_forced_to_zero_every_answer_is_the_base_models(build, random_b
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_with_rho_forced_to_one_every_answer_is_the_counterfactuals(build, backbone, variant):
-    editor = build(threshold=0.0, variant=variant)
-    with editor.edit(EDITS[:1]) as edited:
-        found = answers(edited, QUERIES)
-        assert {route.to for route in edited.explain(QUERIES)} == {"counterfactual"}
-    model, edits = editor.counterfactual, EDITS[:1] * 3
-    forced = model.teacher_force(edits, QUERIES, ["blue"] * 3)
-    assert found == (model.generate(edits, QUERIES), [row.top.tolist() for row in forced])
-    assert found != answers(backbone, QUERIES)
+    expect_the_counterfactuals_answers(build(threshold=0.0, variant=variant), backbone)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -10,7 +10,16 @@ import pytest
 import safetensors.torch
 import torch
 from rows import image_ref
-from samples import EDITS, QUERIES, answers, bits, expect_each_read_once, records, same
+from samples import (
+    EDITS,
+    QUERIES,
+    answers,
+    bits,
+    expect_each_read_once,
+    expect_the_counterfactuals_answers,
+    records,
+    same,
+)
 from torch import nn
 
 from fgvedit.backbones import open_backbone
@@ -176,14 +185,7 @@ def test_above_the_threshold_of_any_rho_every_answer_is_the_base_models(build, r
 
 
 def test_at_threshold_zero_every_answer_is_the_counterfactuals(build, backbone):
-    editor = build(threshold=0.0)
-    with editor.edit(EDITS[:1]) as edited:
-        found = answers(edited, QUERIES)
-        assert {route.to for route in edited.explain(QUERIES)} == {"counterfactual"}
-    model, edits = editor.counterfactual, EDITS[:1] * 3
-    forced = model.teacher_force(edits, QUERIES, ["blue"] * 3)
-    assert found == (model.generate(edits, QUERIES), [row.top.tolist() for row in forced])
-    assert found != answers(backbone, QUERIES)
+    expect_the_counterfactuals_answers(build(threshold=0.0), backbone)
 
 
 def test_the_most_similar_edit_counts(build, backbone):

@@ -15,6 +15,17 @@ from fgvedit.schema import Edit, Record, record_from_row
 
 WORDS = ("colour", "shape", "place", "size", "number", "name", "kind")
 EDITS = [Edit(image_ref(i), f"What {word} has the card?", f"{word} {i}") for i, word in enumerate(WORDS)]
+# Options of either SERAC with which it is made and trained in no time.
+SMALL_SERAC: dict[str, Any] = {
+    "encoder": "new",
+    "encoder_width": 16,
+    "encoder_layers": 1,
+    "counterfactual": "backbone",
+    "counterfactual_layers": 1,
+    "steps": 6,
+    "batch": 2,
+    "lr": 1e-3,
+}
 QUERIES = [Query(EDITS[0].question, EDITS[0].image), Query("Where is it?", image_ref(1)), Query("Who wrote it?")]
 
 
@@ -45,3 +56,14 @@ def expect_each_read_once(
     assert texts == [edit.fact for edit in edits]
     with other.edit(edits) as together:
         assert edited.explain(queries) == together.explain(queries)
+
+
+def expect_the_counterfactuals_answers(editor: Any, backbone: Any) -> None:
+    """Of an editor that sends every query to its second model: that model's answers, and none of the base model's."""
+    with editor.edit(EDITS[:1]) as edited:
+        found = answers(edited, QUERIES)
+        assert {route.to for route in edited.explain(QUERIES)} == {"counterfactual"}
+    model, edits = editor.counterfactual, EDITS[:1] * 3
+    forced = model.teacher_force(edits, QUERIES, ["blue"] * 3)
+    assert found == (model.generate(edits, QUERIES), [row.top.tolist() for row in forced])
+    assert found != answers(backbone, QUERIES)
