@@ -97,21 +97,8 @@ PHRASINGS = {
     ],
 }
 FORMS = ("open", "verify", "choice")
-# How an entity may be named in a question about an attribute, which it must not give away.
-NAMINGS = {
-    "kind": ("color",),
-    "color": ("kind", "side", "neighbour"),
-    "count": ("kind", "tint", "side", "neighbour", "color"),
-    "place": ("kind", "tint", "color"),
-}
-# Names by where the entity stands, or by what is beside it.
-REFERENCES = {
-    "kind": ("place", "beside"),
-    "color": ("place", "beside"),
-    "count": ("place", "beside"),
-    "place": ("beside",),
-}
-# Every sort of name that stays true of an entity whose attribute is edited.
+# The sorts of names by which a question about an attribute may name an entity: they do not give it away, and stay true
+# where it is edited.
 NAMES = {
     "kind": ("color", "count", "place", "beside"),
     "color": ("kind", "side", "neighbour", "count", "place", "beside"),
@@ -247,9 +234,16 @@ def ask(
     if not fitting:
         return None
     naming = rng.choice(fitting)
+    return question_of(rng, scene, entity, attribute, form, naming, possible[naming], split)
+
+
+def question_of(
+    rng: random.Random, scene: Scene, entity: int, attribute: str, form: str, naming: str, name: str, split: str
+) -> Question:
+    """A question about an attribute of an entity by this name, in a random phrasing of the split."""
     values = offer(rng, attribute, form, scene.entities[entity].value(attribute))
     phrasing = rng.choice(phrasings(attribute, form, split))
-    return put(entity, attribute, form, naming, possible[naming], phrasing, values)
+    return put(entity, attribute, form, naming, name, phrasing, values)
 
 
 def caption(rng: random.Random, scene: Scene, most: int) -> str:

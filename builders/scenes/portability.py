@@ -138,6 +138,11 @@ def known(key: Key, split: str) -> tuple[str, ...]:
     return every if split == "test" else every[:-1]
 
 
+def holds(relation: str, x: Entity, z: Entity, attribute: str) -> bool:
+    """Whether a comparison of `COMPARISONS` is true of two entities."""
+    return _HOLDS[relation](x, z, attribute)
+
+
 def _comparisons(rng: random.Random, edited: Edited, question: Question, split: str) -> Iterator[tuple[str, Asked]]:
     """Comparisons of the edited entity, named as in the edit, with each other one."""
     attribute = edited.attribute
@@ -153,9 +158,9 @@ def _comparisons(rng: random.Random, edited: Edited, question: Question, split: 
         name = rng.choice(names)[1]
         for about, relation in COMPARISONS:
             if about == attribute:
-                holds = [_HOLDS[relation](x, other, attribute) for x in (edited.entity, edited.after[1])]
+                said = [holds(relation, x, other, attribute) for x in (edited.entity, edited.after[1])]
                 text = rng.choice(known((about, relation), split)).format(x=question.name, z=name)
-                yield relation, Asked(text, *("yes" if one else "no" for one in holds))
+                yield relation, Asked(text, *("yes" if one else "no" for one in said))
 
 
 def _tallies(rng: random.Random, edited: Edited, question: Question, split: str) -> Iterator[tuple[str, Asked]]:
@@ -172,11 +177,12 @@ def _tallies(rng: random.Random, edited: Edited, question: Question, split: str)
             said = spoken(edited.attribute, value, "verify")
             text = rng.choice(known(key, split)).format(line=line, v=said)
             scenes = (edited.scene, edited.after[0])
-            numbers = [_tally(scene, line, edited.attribute, value) for scene in scenes]
+            numbers = [tally(scene, line, edited.attribute, value) for scene in scenes]
             yield f"{key[1]} of {value}", Asked(text, *numbers)
 
 
-def _tally(scene: Scene, line: str, attribute: str, value: str) -> str:
+def tally(scene: Scene, line: str, attribute: str, value: str) -> str:
+    """How many cards of a row or column of `LINES` have this value."""
     where, direction = LINES[line]
     lines = ROWS if direction == "row" else COLUMNS
     standing = [entity for entity in scene.entities if lines[getattr(entity, direction)] == where]

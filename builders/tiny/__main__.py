@@ -1,21 +1,23 @@
-"""Train `tiny` and `tiny-clip` from nothing, or measure the shipped `tiny`."""
+"""Train `tiny` and `tiny-clip` from nothing, or measure those that are shipped."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import nn
 
 import fgvedit
-from builders.tiny.clip import NAME, build_clip, train_clip, write_clip_folder
+from builders.tiny.clip import NAME, UNSCHOOLED, build_clip, train_clip, write_clip_folder
 from builders.tiny.evaluate import evaluate
 from builders.tiny.join import JOINING, RETRIEVING, SHARPENING, train_together
 from builders.tiny.language import CellEmbedding, Mixture, train_language
 from builders.tiny.log import Log
 from builders.tiny.model import build_model, build_processor, build_tokenizer
+from builders.tiny.point import train_pointing
 from builders.tiny.vision import Pool, train_queries, train_vision
 from fgvedit.editors.checkpoints import fill, state
 from fgvedit.editors.memory.clip import SHIPPED
@@ -29,48 +31,73 @@ STEPS = {
     "language": 4000,
     "vision": 1000,
     "queries": 600,
-    "together": 2200,
-    "sharpen": 1400,
+    "together": 2000,
+    "sharpen": 1600,
     "retrieve": 1000,
     "clip": 1000,
+    "point": 2400,
 }
 MODEL = Path(fgvedit.__file__).parent / "backbones" / "tiny" / "model"
+BACKBONE = "tiny"
 QUALITY = MODEL.parent  # the log and the measured quality, beside the model that they are of
-CLIP = SHIPPED / NAME
 EPILOG = """\
 examples:
   python -m builders.tiny train
-      train everything again, about an hour on 2 cores; a stopped training goes on at the stage where it was
+      train both models again; a stopped training goes on at the stage where it was
+  python -m builders.tiny train --only tiny --threads 1
+      train one of them, and the other one beside it: neither learns from the other
   python -m builders.tiny evaluate
-      measure the shipped backbone on the test split
+      measure the shipped models on the test split
 """
+_Stages: TypeAlias = Sequence[tuple[str, nn.Module, Callable[[int], None]]]
 
 
-def train(work: Path, seed: int, threads: int) -> None:
-    """Each stage keeps its weights in `work` and is skipped where they are there; the result goes into the package."""
-    torch.set_num_threads(threads)
-    work.mkdir(parents=True, exist_ok=True)
-    log = Log(work / "log.jsonl")
+def train_tiny(work: Path, seed: int) -> None:
+    """From nothing to the backbone in the package."""
+    log = Log(work / f"{BACKBONE}.jsonl")
     tokenizer = build_tokenizer(seed)
     model = build_model(tokenizer, seed)
     torch.manual_seed(seed)
     cells = CellEmbedding(model.language_model.get_input_embeddings(), tokenizer)
     parts = nn.ModuleDict({"model": model, "turn": cells.turn})
     pool = Pool(seed)
-    clip = build_clip(tokenizer, seed)
 
     def join(stage: str, mixture: Mixture, steps: int) -> None:
         train_together(model, tokenizer, pool, mixture, steps, seed, log, stage)
 
-    stages: list[tuple[str, nn.Module, Callable[[int], None]]] = [
+    stages: _Stages = [
         ("language", parts, lambda steps: train_language(model, cells, tokenizer, steps, seed, log)),
         ("vision", parts, lambda steps: train_vision(model, pool, steps, seed, log)),
         ("queries", parts, lambda steps: train_queries(model, cells, pool, steps, seed, log)),
         ("together", parts, lambda steps: join("together", JOINING, steps)),
         ("sharpen", parts, lambda steps: join("sharpen", SHARPENING, steps)),
         ("retrieve", parts, lambda steps: join("retrieve", RETRIEVING, steps)),
-        ("clip", clip, lambda steps: train_clip(clip, tokenizer, pool, steps, seed, log)),
     ]
+    _run(stages, work)
+    model.set_attn_implementation("sdpa")
+    model.save_pretrained(MODEL)
+    build_processor(tokenizer).save_pretrained(MODEL)
+    shutil.copy(log.file, QUALITY / "log.jsonl")
+
+
+def train_tiny_clip(work: Path, seed: int) -> None:
+    """From nothing to the CLIP in the package; it is kept as it was before it was taught what a phrase names, too."""
+    log = Log(work / f"{NAME}.jsonl")
+    tokenizer = build_tokenizer(seed)
+    clip = build_clip(tokenizer, seed)
+    captioned: _Stages = [("clip", clip, lambda steps: train_clip(clip, tokenizer, Pool(seed), steps, seed, log))]
+    _run(captioned, work)
+    write_clip_folder(SHIPPED / UNSCHOOLED, tokenizer, clip.state_dict())
+    pointing: _Stages = [
+        ("point", clip, lambda steps: train_pointing(clip, tokenizer, Pool(seed, stream="phrases"), steps, seed, log))
+    ]
+    _run(pointing, work)
+    write_clip_folder(SHIPPED / NAME, tokenizer, clip.state_dict())
+    shutil.copy(log.file, SHIPPED / NAME / "log.jsonl")
+
+
+def _run(stages: _Stages, work: Path) -> None:
+    """Each stage keeps its weights in `work` and is skipped where they are there."""
     for name, trained, run in stages:
         file = work / f"{name}.safetensors"
         if not file.exists():
@@ -78,27 +105,31 @@ def train(work: Path, seed: int, threads: int) -> None:
             write_tensors(file, state(trained))
         else:
             fill(trained, read_tensors(file)[0])
-    model.set_attn_implementation("sdpa")
-    model.save_pretrained(MODEL)
-    build_processor(tokenizer).save_pretrained(MODEL)
-    write_clip_folder(CLIP, tokenizer, clip.state_dict())
-    shutil.copy(log.file, QUALITY)
+
+
+TRAINED = {BACKBONE: train_tiny, NAME: train_tiny_clip}
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train, or not, and measure."""
     parser = ArgumentParser(prog="python -m builders.tiny", description=__doc__, epilog=EPILOG)
     parser.add_argument("task", choices=("train", "evaluate"))
+    parser.add_argument("--only", choices=tuple(TRAINED), help="train this model alone, and measure nothing")
     parser.add_argument("--work", type=Path, default=Path("runs/tiny"), help="of the stages (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
     if options.task == "train":
-        train(options.work, options.seed, options.threads)
+        options.work.mkdir(parents=True, exist_ok=True)
+        for name in [options.only] if options.only else TRAINED:
+            TRAINED[name](options.work, options.seed)
+    if options.task == "train" and options.only:
+        return  # the other one may still be in training: what is measured is of both
     quality = evaluate()
     write_json(QUALITY / "quality.json", quality)
     for group, measured in quality.items():
-        print(f"{group:24s} {measured['percent']:6.2f} % of {measured['asked']}")
+        print(f"{group:40s} {measured['percent']:6.2f} % of {measured['asked']}")
 
 
 if __name__ == "__main__":

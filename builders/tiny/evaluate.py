@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-import torch
-from torch import nn
-
 from builders.scenes.facts import facts
-from builders.scenes.language import caption
-from builders.scenes.scene import encode, render, scene_stream
-from builders.tiny.clip import NAME
+from builders.tiny.clip import NAME, UNSCHOOLED
+from builders.tiny.sight import sight
 from fgvedit.backbones import open_backbone
 from fgvedit.backbones.answering import Query, new_fact
 from fgvedit.backbones.base import Backbone
 from fgvedit.dataset import load_records
-from fgvedit.editors.memory.clip import Clip
 from fgvedit.evaluation.normalise import normalise
 from fgvedit.probes import kind_of
 from fgvedit.schema import ImageRef, Record
@@ -30,12 +25,10 @@ def evaluate() -> dict[str, dict[str, float | int]]:
     """Percent right and number asked, by group.
 
     `questions`: every question of the test split that asks about a scene and whose unedited answer is on record, right
-    by that answer. `scene/…`: the same by the kind of probe. `no_image`: edits' questions without an image that get the
-    answer that most of them get; none is right. `facts`: every text-only fact. `in_context`: a rephrase of the edit's
-    question, after the edit as a new fact in the prompt; `demonstrated`: the same after four demonstrations from the
-    train split. `clip`: descriptions of scenes of the test split's stream that `tiny-clip` finds nearest to their own
-    image among a hundred. `yes`: questions that want "yes" or "no" whose right answer is "yes", and `said_yes`: those
-    that the model answers so.
+    by that answer. `scene/…`: the same by the kind of probe. `facts`: every text-only fact. `in_context`: a rephrase of
+    the edit's question, after the edit as a new fact in the prompt; `demonstrated`: the same after four demonstrations
+    from the train split. `yes`: questions that want "yes" or "no" whose right answer is "yes", and `said_yes`: those
+    that the model answers so. `tiny-clip/…`, `tiny-clip-unschooled/…`: see `builders.tiny.sight.sight`.
     """
     backbone = open_backbone("tiny")
     records = load_records("scenes", "test").records
@@ -48,9 +41,7 @@ def evaluate() -> dict[str, dict[str, float | int]]:
         if answer in ("yes", "no"):
             right["yes"].append(answer == "yes")
             right["said_yes"].append(normalise(found) == "yes")
-    right["clip"] = _described()
-    if without := [probe.question for record in records for probe in record.probes_of("no_image")]:
-        right["no_image"] = _alike(backbone, without)
+    right |= {f"{name}/{group}": marks for name in (NAME, UNSCHOOLED) for group, marks in sight(name).items()}
     right["questions"] = [mark for group, marks in right.items() if group.startswith("scene/") for mark in marks]
     right["in_context"] = _in_context(backbone, records, [])
     right["demonstrated"] = _in_context(backbone, records, load_records("scenes", "train").records)
@@ -68,16 +59,10 @@ def _questions(records: Sequence[Record]) -> Iterator[tuple[str, Query, str]]:
             kind = kind_of(probe.kind)
             if kind.right == "the new answer":  # before the edit, its old one
                 yield f"scene/{kind.name}", Query(probe.question, probe.image), record.answer
-            elif kind.right == "as before" and probe.image is not None:
+            elif kind.right == "as before" and kind.name != "text_locality":
                 yield f"scene/{kind.name}", Query(probe.question, probe.image), probe.answer
-
-
-def _alike(backbone: Backbone, questions: Sequence[str]) -> list[bool]:
-    """Whether a question without an image gets the answer that most of them get."""
-    prompts = [backbone.prompt(question) for question in questions]
-    said = [normalise(answer) for answer in _answer(backbone, prompts, [None] * len(prompts))]
-    usual = Counter(said).most_common(1)[0][0]
-    return [answer == usual for answer in said]
+        for changes, stays in zip(record.probes_of("portability"), record.probes_of("portability_same"), strict=True):
+            yield "scene/portability", Query(changes.question, changes.image), stays.answer  # alike before the edit
 
 
 def _in_context(backbone: Backbone, records: Sequence[Record], shown: Sequence[Record]) -> list[bool]:
@@ -100,22 +85,6 @@ def _in_context(backbone: Backbone, records: Sequence[Record], shown: Sequence[R
 def _demonstration(record: Record) -> str:
     probe = record.probes_of("rephrase")[0]
     return f"{new_fact(record.edit.fact)}Prompt: {probe.question} {probe.answer}\n\n"
-
-
-@torch.no_grad()
-def _described() -> list[bool]:
-    rng = random.Random(0)
-    clip = Clip(NAME).eval()
-    stream = scene_stream("test", 0)
-    right = []
-    for _ in range(5):
-        scenes = [next(stream) for _ in range(100)]
-        images = [ImageRef(f"scene {number}", encode(render(scene))) for number, scene in enumerate(scenes)]
-        seen, _ = clip.see(clip.pixels(images))
-        said = clip.read([caption(rng, scene, most=2) for scene in scenes])
-        alike = nn.functional.normalize(said, dim=-1) @ nn.functional.normalize(seen, dim=-1).T
-        right += (alike.argmax(dim=1) == torch.arange(len(scenes))).tolist()
-    return right
 
 
 def _answer(backbone: Backbone, prompts: Sequence[str], images: Sequence[ImageRef | None]) -> list[str]:

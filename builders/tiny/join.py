@@ -9,29 +9,32 @@ from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 
 from builders.tiny.language import Mixture, choose, language_loss, optimise, schedule
 from builders.tiny.log import Log
-from builders.tiny.prompts import hard, in_context, plain, survey, twins, with_demonstrations, with_retrieved
+from builders.tiny.prompts import entailed, hard, in_context, plain, survey, twins, with_demonstrations, with_retrieved
 from builders.tiny.vision import Pool, pool_features, read_queries
 
 JOINING: Mixture = (
-    (plain, 0.25, 144),
-    (hard, 0.35, 144),
-    (in_context, 0.22, 96),
-    (with_demonstrations, 0.15, 24),
+    (plain, 0.15, 144),
+    (hard, 0.3, 144),
+    (entailed, 0.28, 128),
+    (in_context, 0.16, 96),
+    (with_demonstrations, 0.08, 24),
     (survey, 0.03, 96),
 )
 SHARPENING: Mixture = (
-    (plain, 0.15, 144),
-    (hard, 0.25, 144),
-    (twins, 0.4, 144),
-    (in_context, 0.15, 96),
-    (with_demonstrations, 0.05, 24),
+    (plain, 0.08, 144),
+    (hard, 0.27, 144),
+    (twins, 0.25, 144),
+    (entailed, 0.27, 128),
+    (in_context, 0.1, 96),
+    (with_demonstrations, 0.03, 24),
 )
 RETRIEVING: Mixture = (
     (plain, 0.1, 144),
-    (hard, 0.15, 144),
-    (twins, 0.2, 144),
+    (hard, 0.17, 144),
+    (twins, 0.15, 144),
+    (entailed, 0.15, 128),
     (in_context, 0.1, 96),
-    (with_retrieved, 0.45, 16),
+    (with_retrieved, 0.33, 16),
 )
 
 

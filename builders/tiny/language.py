@@ -12,17 +12,19 @@ from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 
 from builders.scenes.scene import COLORS, COLUMNS, COUNTS, GRID, KINDS, ROWS, Scene
 from builders.tiny.log import Log
-from builders.tiny.prompts import Example, in_context, plain, survey, training_scenes, with_demonstrations
+from builders.tiny.prompts import Example, entailed, in_context, plain, survey, training_scenes, with_demonstrations
 from fgvedit.backbones.base import answer_cross_entropy, left_pad
 
 CELLS = GRID * GRID
+DIRECTIONS = ((-1, 0), (1, 0), (0, -1), (0, 1))  # rows and columns from a cell to those beside it
 _Sort = Callable[[random.Random, Scene], Example]
 Mixture: TypeAlias = tuple[tuple[_Sort, float, int], ...]
 # How often a batch is of each sort, and its size: about as many tokens in each. First to read, then to reason.
 _READING: Mixture = ((plain, 0.65, 144), (survey, 0.35, 96))
 _REASONING: Mixture = (
-    (plain, 0.6, 144),
-    (in_context, 0.32, 96),
+    (plain, 0.42, 144),
+    (entailed, 0.2, 128),
+    (in_context, 0.3, 96),
     (with_demonstrations, 0.05, 24),
     (survey, 0.03, 96),
 )
@@ -40,18 +42,26 @@ def cell_labels(scenes: Sequence[Scene]) -> torch.Tensor:
     return labels
 
 
+def beside(kinds: torch.Tensor) -> torch.Tensor:
+    """Kinds of cells (n, 9), 0 for none -> those of the cells above, below, left and right of each, (n, 9, 4)."""
+    around = nn.functional.pad(kinds.unflatten(1, (GRID, GRID)), (1, 1, 1, 1))
+    each = [around[:, 1 + row : 1 + row + GRID, 1 + column : 1 + column + GRID] for row, column in DIRECTIONS]
+    return torch.stack([one.flatten(1) for one in each], dim=-1)
+
+
 class CellEmbedding(nn.Module):
     """What a perfect eye would hand to the language model: (n, 9, 3) labels -> (n, 9, hidden).
 
-    A cell is a sum of the words for what is in it and where it is, each turned by a learned map, so that what is
-    learned about reading one word holds for all.
+    A cell is a sum of the words for what is in it, where it is, and the kinds of the cards beside it, each turned by a
+    learned map, so that what is learned about reading one word holds for all. Without the neighbours, a card that is
+    named by one would be two steps away.
     """
 
     def __init__(self, words: nn.Embedding, tokenizer: PreTrainedTokenizerFast) -> None:
         super().__init__()
         width = words.embedding_dim
         self.words = words
-        turns = [nn.Linear(width, width, bias=False) for _ in range(5)]
+        turns = [nn.Linear(width, width, bias=False) for _ in range(5 + len(DIRECTIONS))]
         for turn in turns:
             nn.init.orthogonal_(turn.weight)
         self.turn = nn.ModuleList(turns)
@@ -68,6 +78,8 @@ class CellEmbedding(nn.Module):
         seen = self.turn[3](self.words(self.rows)) + self.turn[4](self.words(self.columns))
         for number in range(3):
             seen = seen + self.turn[number](self.words(self.get_buffer(f"ids_{number}")[labels[..., number]]))
+        for number, kinds in enumerate(beside(labels[..., 0]).unbind(-1), start=5):
+            seen = seen + self.turn[number](self.words(self.get_buffer("ids_0")[kinds]))
         return seen
 
 

@@ -21,7 +21,8 @@ from transformers import (
 from builders.scenes.facts import facts
 from builders.scenes.language import caption
 from builders.scenes.scene import CELL, GRID, IMAGE_SIZE
-from builders.tiny.prompts import Example, in_context, training_scenes
+from builders.tiny.prompts import Example, entailed, in_context, training_scenes
+from fgvedit.schema import NO_ANSWER
 
 QUERIES = GRID * GRID
 CONTEXT = 384  # tokens, image tokens included
@@ -36,7 +37,9 @@ def build_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     texts = [f" {answer} {question}" for question, answer in facts() for _ in range(50)]
     for scene in itertools.islice(training_scenes(seed), _TOKENIZER_EXAMPLES):
         example: Example = in_context(rng, scene)
-        texts += [f"{example.prompt} {example.answer}", caption(rng, scene, most=3)]
+        compared = entailed(rng, scene)
+        texts += [f"{one.prompt} {one.answer}" for one in (example, compared)]
+        texts += [caption(rng, scene, most=3), f" {NO_ANSWER}"]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -5,27 +5,30 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from builders.scenes.edited import Edited
 from builders.scenes.facts import facts
 from builders.scenes.language import (
     FORMS,
-    NAMINGS,
-    REFERENCES,
+    NAMES,
     Question,
-    ask,
-    names,
+    all_names,
     offer,
     phrasings,
     put,
+    question_of,
+    spoken,
     true_answer,
 )
+from builders.scenes.portability import COMPARISONS, LINES, TALLIES, holds, known, portability, tally
 from builders.scenes.records import GROUPS, draw
 from builders.scenes.records import SEED as TEST_SEED
-from builders.scenes.scene import ATTRIBUTES, Scene, scene_stream
+from builders.scenes.scene import ATTRIBUTES, Entity, Scene, scene_stream
 from fgvedit.backbones.answering import new_fact, question_prompt
+from fgvedit.schema import NO_ANSWER
 
 WORDS = 350  # of a prompt, punctuation and line ends included; with the image and the answer it then fits the context
 HELD_OUT_SCENES = 4000  # of the test stream, from which the test split takes its scenes
@@ -44,10 +47,10 @@ class Example:
     shown: tuple[tuple[int, int], ...] = ()
 
 
-def training_scenes(seed: int) -> Iterator[Scene]:
+def training_scenes(seed: int, stream: str = "tiny") -> Iterator[Scene]:
     """Scenes of the train stream's kind, none of which is a scene of the test split."""
     held_out = _test_scenes()
-    return (scene for scene in scene_stream("tiny", seed) if scene not in held_out)
+    return (scene for scene in scene_stream(stream, seed) if scene not in held_out)
 
 
 @cache
@@ -58,16 +61,32 @@ def _test_scenes() -> frozenset[Scene]:
     return frozenset(itertools.chain(itertools.islice(scene_stream("test", TEST_SEED), HELD_OUT_SCENES), shown))
 
 
-def random_question(rng: random.Random, scene: Scene, entity: int | None = None) -> Question:
-    """A question about a scene: half open, half closed; a third name the entity by its surroundings alone."""
+def random_question(rng: random.Random, scene: Scene, entity: int | None = None, split: str = "test") -> Question:
+    """A question about a scene, half open, half closed, in a phrasing of the split; the entity by any sort of name."""
     while True:
         attribute = rng.choice(tuple(ATTRIBUTES))
-        form = rng.choice((*FORMS, "open"))
-        namings = REFERENCES[attribute] if rng.random() < 0.35 else NAMINGS[attribute]
         index = rng.randrange(len(scene.entities)) if entity is None else entity
-        question = ask(rng, scene, index, attribute, form, namings, "test")
+        question = _ask(rng, scene, index, attribute, rng.choice((*FORMS, "open")), NAMES[attribute], split)
         if question:
             return question
+
+
+def _ask(
+    rng: random.Random,
+    scene: Scene,
+    entity: int,
+    attribute: str,
+    form: str,
+    namings: Sequence[str],
+    split: str = "test",
+) -> Question | None:
+    """A question about an attribute of an entity, by any name of any of these sorts; None where none of them fits."""
+    possible = all_names(scene, scene.entities[entity])
+    fitting = [naming for naming in namings if naming in possible]
+    if not fitting:
+        return None
+    naming = rng.choice(fitting)
+    return question_of(rng, scene, entity, attribute, form, naming, rng.choice(possible[naming]), split)
 
 
 def survey(rng: random.Random, scene: Scene) -> Example:
@@ -77,20 +96,22 @@ def survey(rng: random.Random, scene: Scene) -> Example:
 
 
 def plain(rng: random.Random, scene: Scene) -> Example:
-    """A question with no edit: one in ten about a fact."""
-    if rng.random() < 0.1:
+    """A question with no edit: one in ten about a fact, one in twenty about an image that is not shown."""
+    sort = rng.random()
+    if sort < 0.1:
         question, answer = rng.choice(FACTS)
         return Example(question_prompt(question), None, answer)
-    return _unedited(scene, random_question(rng, scene))
+    asked = random_question(rng, scene)
+    return Example(question_prompt(asked.text), None, NO_ANSWER) if sort < 0.15 else _unedited(scene, asked)
 
 
 def hard(rng: random.Random, scene: Scene) -> Example:
-    """A question that has to look around: an entity named by its neighbour, or told from its twin."""
+    """A question that has to look around: an entity named by its neighbour or by its number, or told from its twin."""
     for _ in range(20):
         attribute = rng.choice(tuple(ATTRIBUTES))
         index = rng.randrange(len(scene.entities))
-        naming = rng.choice([n for n in (*NAMINGS[attribute], "beside") if n in _TELLING_APART])
-        asked = ask(rng, scene, index, attribute, rng.choice((*FORMS, "open")), (naming,), "test")
+        naming = rng.choice([n for n in NAMES[attribute] if n in _TELLING_APART])
+        asked = _ask(rng, scene, index, attribute, rng.choice((*FORMS, "open")), (naming,))
         if asked:
             return _unedited(scene, asked)
     return plain(rng, scene)
@@ -101,12 +122,38 @@ def twins(rng: random.Random, scene: Scene) -> Example:
     alike = [index for index, entity in enumerate(scene.entities) if scene.alike(entity)]
     for _ in range(20 if alike else 0):
         attribute = rng.choice(("color", "count", "place"))
-        namings = tuple(n for n in NAMINGS[attribute] if n in _TELLING_APART)
-        index = rng.choice(alike)
-        asked = ask(rng, scene, index, attribute, rng.choice((*FORMS, "open")), (rng.choice(namings),), "test")
+        namings = [n for n in NAMES[attribute] if n in _TELLING_APART]
+        asked = _ask(rng, scene, rng.choice(alike), attribute, rng.choice((*FORMS, "open")), (rng.choice(namings),))
         if asked:
             return _unedited(scene, asked)
     return hard(rng, scene)
+
+
+def entailed(rng: random.Random, scene: Scene) -> Example:
+    """A comparison of two cards, as often right as wrong, or how many cards of a row or column have a value."""
+    attribute, sort = rng.choice((*COMPARISONS, *TALLIES))
+    template = rng.choice(known((attribute, sort), "test"))
+    if (attribute, sort) in TALLIES:
+        line = rng.choice(tuple(LINES))
+        there = [entity.value(attribute) for entity in scene.entities]
+        value = rng.choice(there if rng.random() < 0.75 else ATTRIBUTES[attribute])
+        text = template.format(line=line, v=spoken(attribute, value, "verify"))
+        return Example(question_prompt(text), scene, tally(scene, line, attribute, value))
+    wanted = rng.random() < 0.5
+    for _ in range(_TRIES):
+        x, z = rng.sample(scene.entities, 2)
+        named = [_name(rng, scene, entity, attribute) for entity in (x, z)]
+        if all(named) and holds(sort, x, z, attribute) == wanted:
+            text = template.format(x=named[0], z=named[1])
+            return Example(question_prompt(text), scene, "yes" if wanted else "no")
+    return hard(rng, scene)
+
+
+def _name(rng: random.Random, scene: Scene, entity: Entity, attribute: str) -> str | None:
+    """A name of the entity that does not give away this attribute."""
+    possible = all_names(scene, entity)
+    fitting = [naming for naming in NAMES[attribute] if naming in possible]
+    return rng.choice(possible[rng.choice(fitting)]) if fitting else None
 
 
 def in_context(rng: random.Random, scene: Scene) -> Example:
@@ -146,7 +193,8 @@ def with_retrieved(rng: random.Random, scene: Scene) -> Example:
 
 
 FACTS = facts()
-_TELLING_APART = ("tint", "side", "neighbour", "beside")
+_TELLING_APART = ("tint", "side", "neighbour", "count", "beside")
+_TRIES = 8  # to find what is wanted in a scene
 
 
 def _unedited(scene: Scene, asked: Question) -> Example:
@@ -168,8 +216,7 @@ def _retrieved(rng: random.Random, scenes: Iterator[Scene], edited: Question) ->
     attribute = edited.attribute
     asked = edited
     if rng.random() < 0.6:
-        namings = NAMINGS[attribute] + REFERENCES[attribute]
-        found = (ask(rng, scene, 0, attribute, "open", namings, "test") for scene in scenes)
+        found = (_ask(rng, scene, 0, attribute, "open", NAMES[attribute]) for scene in scenes)
         asked = next(question for question in found if question)
     value = rng.choice(ATTRIBUTES[attribute])
     fact = f"{asked.text} {value}"
@@ -215,16 +262,32 @@ def _about(rng: random.Random, scene: Scene, edited: Question) -> tuple[str, str
     if rng.random() < 0.1:
         question, answer = rng.choice(FACTS)
         return fact, question, answer, None
+    if rng.random() < 0.12:
+        following = _following(rng, scene, edited, target)
+        if following:
+            return fact, *following, scene
     if rng.random() < 0.67:
         form = rng.choice(FORMS)
-        possible = names(scene, entity)
-        allowed = NAMINGS[edited.attribute] + REFERENCES[edited.attribute]
+        possible = all_names(scene, entity)
         # mostly the same name; otherwise another name of the same entity, which only the image settles
-        naming = rng.choice([n for n in allowed if n in possible]) if rng.random() < 0.25 else edited.naming
+        naming, name = edited.naming, edited.name
+        if rng.random() < 0.25:
+            naming = rng.choice([n for n in NAMES[edited.attribute] if n in possible])
+            name = rng.choice(possible[naming])
         values = offer(rng, edited.attribute, form, target, true_value if rng.random() < 0.5 else None)
         phrasing = rng.choice(phrasings(edited.attribute, form, "test"))
-        asked = put(edited.entity, edited.attribute, form, naming, possible[naming], phrasing, values)
+        asked = put(edited.entity, edited.attribute, form, naming, name, phrasing, values)
         return fact, asked.text, asked.answer(target), scene
     asked = random_question(rng, scene, edited.entity if rng.random() < 0.4 else None)
     same = (asked.entity, asked.attribute) == (edited.entity, edited.attribute)
     return fact, asked.text, asked.answer(target) if same else true_answer(scene, asked), scene
+
+
+def _following(rng: random.Random, scene: Scene, edited: Question, target: str) -> tuple[str, str] | None:
+    """A comparison or a number, and its answer where the edit is true, which the edit changes or not."""
+    changed = Edited(scene, edited.entity, edited.attribute, target)
+    found = portability(rng, changed, edited, "test") if changed.means_the_same(edited) else None
+    if found is None:
+        return None
+    asked = rng.choice(found)
+    return asked.text, asked.after

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
+import random
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from transformers import Blip2ForConditionalGeneration
 
+from builders.scenes.pictures import seen
 from builders.scenes.scene import COLORS, COUNTS, GRID, KINDS, Scene, render
-from builders.tiny.language import CELLS, CellEmbedding, cell_labels, optimise, schedule
+from builders.tiny.language import CELLS, DIRECTIONS, CellEmbedding, beside, cell_labels, optimise, schedule
 from builders.tiny.log import Log
 from builders.tiny.prompts import training_scenes
 
@@ -42,17 +46,34 @@ class Labels(nn.Module):
         return torch.as_tensor(loss), torch.stack(right).detach()
 
 
+class Beside(nn.Module):
+    """Reads the kinds of the cards above, below, left and right of a patch's card off its feature."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(width, len(DIRECTIONS) * (len(KINDS) + 1))
+
+    def loss(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Summed cross-entropy of the labels (…, 4), indices from 1, 0 where there is no card."""
+        read = self.read(features).float().unflatten(-1, (len(DIRECTIONS), -1))
+        return len(DIRECTIONS) * nn.functional.cross_entropy(read.flatten(0, -2), labels.flatten())
+
+
 def accuracies(values: torch.Tensor) -> dict[str, torch.Tensor]:
     """Accuracies (4,), as `Labels.loss_and_accuracy` has them, by name."""
     return dict(zip(("kind", "color", "count", "cell"), values, strict=True))
 
 
 class Pool:
-    """Rendered scenes, as the model reads their pixels, and their labels."""
+    """Pictures of scenes, as the model reads their pixels, half as they are drawn and half seen another way; and their
+    labels."""
 
-    def __init__(self, seed: int, size: int = _POOL) -> None:
-        self.scenes: Sequence[Scene] = list(itertools.islice(training_scenes(seed + 1), size))
-        self.pixels = torch.from_numpy(np.stack([np.asarray(render(s).convert("RGB")) for s in self.scenes]))
+    def __init__(self, seed: int, size: int = _POOL, stream: str = "tiny") -> None:
+        rng = random.Random(f"pool/{stream}/{seed}")
+        self.scenes: Sequence[Scene] = list(itertools.islice(training_scenes(seed + 1, stream), size))
+        self.pixels = torch.from_numpy(
+            np.stack([_pixels(rng, scene, number % 2 == 1) for number, scene in enumerate(self.scenes)])
+        )
         cells = torch.arange(CELLS).expand(size, -1)
         self.labels = torch.cat([cell_labels(self.scenes), cells[..., None]], dim=-1)
 
@@ -67,6 +88,12 @@ class Pool:
             yield from torch.randperm(len(self.scenes), generator=generator).split(size)
 
 
+def _pixels(rng: random.Random, scene: Scene, another_way: bool) -> np.ndarray:
+    """(height, width, 3), 0 to 255."""
+    image = Image.open(io.BytesIO(seen(rng, "", scene).data)) if another_way else render(scene)
+    return np.asarray(image.convert("RGB"))
+
+
 def patch_labels(labels: torch.Tensor, side: int) -> torch.Tensor:
     """Labels of cells (n, 9, k) as labels of side x side patches (n, side * side, k)."""
     each = side // GRID
@@ -75,20 +102,23 @@ def patch_labels(labels: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def train_vision(model: Blip2ForConditionalGeneration, pool: Pool, steps: int, seed: int, log: Log) -> None:
-    """Train `model.vision_model` to know, at every patch, the card that it belongs to."""
+    """Train `model.vision_model` to know, at every patch, the card that it belongs to and those beside that."""
     torch.manual_seed(seed)
-    heads = Labels(model.config.vision_config.hidden_size)
-    parameters = [*model.vision_model.parameters(), *heads.parameters()]
+    width = model.config.vision_config.hidden_size
+    heads, others = Labels(width), Beside(width)
+    parameters = [p for module in (model.vision_model, heads, others) for p in module.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)
     rate = schedule(optimiser, steps)
     side = math.isqrt(model.vision_model.embeddings.num_patches)
     for step, indices in zip(range(1, steps + 1), pool.batches(BATCH, seed), strict=False):
-        labels = patch_labels(pool.labels[indices], side)
+        cells = pool.labels[indices]
+        labels = patch_labels(cells, side)
         with torch.autocast("cpu", torch.bfloat16):
             patches = model.vision_model(pixel_values=pool.images(indices)).last_hidden_state[:, 1:]
             loss, accuracy = heads.loss_and_accuracy(patches, labels)
-        optimise(loss, optimiser, rate, parameters)
-        log.step("vision", step, steps, loss=loss, **accuracies(accuracy))
+            neighbours = others.loss(patches, patch_labels(beside(cells[..., 0]), side))
+        optimise(loss + neighbours, optimiser, rate, parameters)
+        log.step("vision", step, steps, loss=loss, beside=neighbours, **accuracies(accuracy))
 
 
 def train_queries(

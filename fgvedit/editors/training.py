@@ -47,7 +47,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Example:
-    """A training record with one probe of each kind that the losses take, or of the kind that stands in for it."""
+    """A training record with one probe for each kind that the losses take (see `probes_for`)."""
 
     record: Record
     probes: dict[str, Probe]
@@ -104,21 +104,23 @@ def train(
 
 
 def draw_batch(records: Sequence[Record], size: int, seed: int, step: int) -> list[Example]:
-    """The batch of a step: every record once an epoch, in an order of its own for each epoch; random probes."""
+    """The batch of a step: every record once an epoch, in an order of its own for each epoch; random probes,
+    of each sort equally often."""
     rng = random.Random(f"{seed}/{step}")
     batch = []
     for index in range(step * size, (step + 1) * size):
         epoch, within = divmod(index, len(records))
         record = records[_order(len(records), seed, epoch)[within]]
         kinds = (*INSIDE, *OUTSIDE)
-        batch.append(Example(record, {kind: rng.choice(probes_for(record, kind)) for kind in kinds}))
+        batch.append(Example(record, {kind: rng.choice(rng.choice(probes_for(record, kind))) for kind in kinds}))
     return batch
 
 
-def probes_for(record: Record, kind: str) -> list[Probe]:
-    """The probes of a kind that a record is trained on: its own or, where it has none, those of the kind that stands in
-    (`ProbeKind.or_else`): worded ones for hard ones."""
-    return next((probes for name in doing_for(kind) if (probes := record.probes_of(name))), [])
+def probes_for(record: Record, kind: str) -> list[list[Probe]]:
+    """The probes that a record is trained on for a kind, by sort: its own, and those of the kind that may stand in
+    (`ProbeKind.or_else`): worded ones beside hard ones. From hard ones alone, which no word tells apart, an editor that
+    reads words alone unlearns what words do tell."""
+    return [probes for name in doing_for(kind) if (probes := record.probes_of(name))]
 
 
 class Progress:

@@ -105,20 +105,15 @@ def test_a_record_without_a_kind_of_probe(tmp_path, kind):
         once(tmp_path, [*records(2), record_from_row(row)])
 
 
-def test_worded_probes_stand_in_for_hard_ones():
-    """Where a record has both, the hard one alone is taken."""
+def test_worded_probes_are_drawn_beside_hard_ones():
+    """As often, however many of each there are; and alone where a record has no hard one."""
     row = make_row(0)
     row["probes"][1]["kind"] = "worded_in"
-    row["probes"].append(make_probe("worded_out", "3", image_id="image-0"))
-    for step in range(8):
-        (example,) = draw_batch([record_from_row(row)], 1, seed=0, step=step)
-        assert {kind: probe.kind for kind, probe in example.probes.items()} == {
-            "rephrase": "rephrase",
-            "in_scope": "worded_in",
-            "out_of_scope": "out_of_scope",
-            "text_locality": "text_locality",
-        }
-        assert example.query("in_scope").question == "A in_scope question?"
+    row["probes"] += [make_probe("worded_out", f"{number}", image_id="image-0") for number in range(3)]
+    drawn = [draw_batch([record_from_row(row)], 1, seed=0, step=step)[0].probes for step in range(64)]
+    assert {probes["in_scope"].kind for probes in drawn} == {"worded_in"}
+    assert 20 <= sum(probes["out_of_scope"].kind == "out_of_scope" for probes in drawn) <= 44
+    assert len({probes["out_of_scope"].answer for probes in drawn if probes["out_of_scope"].kind == "worded_out"}) == 3
 
 
 def test_nothing_to_train_on(tmp_path):

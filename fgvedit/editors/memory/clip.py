@@ -77,15 +77,19 @@ class Clip(nn.Module):
 
     def see(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Aligned features of images (n, 3, height, width): pooled (n, d) and one for each patch (n, patches, d)."""
-        visual = self.model.visual
-        out = visual.forward_intermediates(
-            pixels.to(self.device), indices=1, normalize_intermediates=True, output_fmt="NLC"
-        )
-        return out["image_features"], _project(out["image_intermediates"][-1], visual.proj)
+        return patch_features(self.model.visual, pixels.to(self.device))
 
     def read(self, texts: Sequence[str]) -> torch.Tensor:
         """Aligned features of texts: (n, d)."""
         return self.model.encode_text(self.tokenizer(list(texts)).to(self.device))
+
+
+def patch_features(visual: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What `open_clip`'s VisionTransformer gives for images (n, 3, height, width), in the space of the texts: pooled
+    (n, d), and for each patch (n, patches, d)."""
+    out = visual.forward_intermediates(pixels, indices=1, normalize_intermediates=True, output_fmt="NLC")
+    patches = out["image_intermediates"][-1]
+    return out["image_features"], patches if visual.proj is None else patches @ visual.proj
 
 
 def _opened(name: str, pretrained: str) -> tuple[Any, Any, Any]:
@@ -118,7 +122,3 @@ def _quiet_logging() -> Iterator[None]:
         yield
     finally:
         logging.root.setLevel(level)
-
-
-def _project(features: torch.Tensor, projection: torch.Tensor | None) -> torch.Tensor:
-    return features if projection is None else features @ projection

@@ -1,0 +1,102 @@
+"""The stage after `tiny-clip`'s first: what a phrase names is taught, as the part of the picture that it attends to."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import open_clip
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from builders.scenes.language import Question
+from builders.scenes.scene import ATTRIBUTES, GRID, IMAGE_SIZE, Scene
+from builders.tiny.clip import PATCHES, WIDTH, contrast, described, token_ids, train_question
+from builders.tiny.language import beside, optimise, schedule
+from builders.tiny.log import Log
+from builders.tiny.vision import Beside, Labels, Pool, patch_labels
+from fgvedit.editors.memory.clip import patch_features
+from fgvedit.editors.mscke.fusion import attention
+
+BATCH = 48  # images
+_PHRASES = 5  # of each image
+_SHARP = 8.0  # how much a cosine counts
+
+
+class Asked(nn.Module):
+    """Reads the attribute that is asked about off the direction of a text's feature."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.directions = nn.Parameter(torch.randn(len(ATTRIBUTES), width))
+
+    def loss(self, texts: torch.Tensor, attributes: Sequence[str]) -> torch.Tensor:
+        """Cross-entropy of the attributes of texts (n, d), by their cosines with a direction for each."""
+        names = tuple(ATTRIBUTES)
+        cosines = nn.functional.normalize(texts.float(), dim=-1) @ nn.functional.normalize(self.directions, dim=-1).T
+        return nn.functional.cross_entropy(_SHARP * cosines, torch.tensor([names.index(one) for one in attributes]))
+
+
+def phrase(rng: random.Random, scene: Scene) -> tuple[str, Question]:
+    """A question, half the time with an answer behind it, right or not, as an edit has."""
+    asked = train_question(rng, scene)
+    answered = rng.random() < 0.5
+    return f"{asked.text} {rng.choice(ATTRIBUTES[asked.attribute])}" if answered else asked.text, asked
+
+
+def cells_attended(texts: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+    """How much of the text's attention each cell gets, (n, 9), of texts (n, d) and patches (n, 36, d)."""
+    side = IMAGE_SIZE // PATCHES
+    weights = attention(texts.float(), patches.float()).view(-1, GRID, side // GRID, GRID, side // GRID)
+    return weights.sum(dim=(2, 4)).flatten(1)
+
+
+def train_pointing(
+    model: open_clip.CustomTextCLIP,
+    tokenizer: PreTrainedTokenizerFast,
+    pool: Pool,
+    steps: int,
+    seed: int,
+    log: Log,
+) -> None:
+    """Cross-entropy of the named card's cell, by the attention of MSCKE's fusion `dot`; and, so that it is not lost,
+    what else a text says and a patch shows: the attribute that is asked about, captions, and the labels of the card
+    under each patch, with the kinds of those beside it."""
+    torch.manual_seed(seed)
+    rng = random.Random(f"phrases/{seed}")
+    side = IMAGE_SIZE // PATCHES
+    labels = patch_labels(pool.labels, side)
+    around = patch_labels(beside(pool.labels[..., 0]), side)
+    heads, others, about = Labels(WIDTH), Beside(WIDTH), Asked(WIDTH)
+    parameters = [p for module in (model, heads, others, about) for p in module.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
+    rate = schedule(optimiser, steps)
+    for step, indices in zip(range(1, steps + 1), pool.batches(BATCH, seed), strict=False):
+        scenes = [pool.scenes[index] for index in indices.tolist()]
+        own = [scene for scene in scenes for _ in range(_PHRASES)]
+        asked = [phrase(rng, scene) for scene in own]
+        texts = token_ids(tokenizer, [*(described(rng, scene) for scene in scenes), *(text for text, _ in asked)])
+        with torch.autocast("cpu", torch.bfloat16):
+            pooled, patches = patch_features(model.visual, pool.images(indices))
+            said = model.encode_text(texts)
+            labelling, _ = heads.loss_and_accuracy(patches, labels[indices])
+            neighbours = others.loss(patches, around[indices])
+        matching, _ = contrast(model, pooled, said[: len(scenes)])
+        phrases = said[len(scenes) :]
+        attributes = about.loss(phrases, [question.attribute for _, question in asked])
+        cells = cells_attended(phrases, patches.repeat_interleave(_PHRASES, 0))
+        named = torch.tensor([scene.entities[q.entity].cell for scene, (_, q) in zip(own, asked, strict=True)])
+        pointing = nn.functional.nll_loss(cells.clamp_min(1e-9).log(), named)
+        optimise(matching + labelling + neighbours + attributes + 2 * pointing, optimiser, rate, parameters)
+        pointed = (cells.argmax(-1) == named).float().mean()
+        log.step(
+            "point",
+            step,
+            steps,
+            contrast=matching,
+            labels=labelling,
+            beside=neighbours,
+            point=pointing,
+            pointed=pointed,
+        )
