@@ -14,7 +14,7 @@ import fgvedit
 from builders.tiny.clip import NAME, UNSCHOOLED, build_clip, train_clip, write_clip_folder
 from builders.tiny.evaluate import evaluate
 from builders.tiny.join import JOINING, RETRIEVING, SHARPENING, train_together
-from builders.tiny.language import CellEmbedding, Mixture, train_language
+from builders.tiny.language import CellEmbedding, Mixture, Pointing, train_language
 from builders.tiny.log import Log
 from builders.tiny.model import build_model, build_processor, build_tokenizer
 from builders.tiny.point import train_pointing
@@ -59,14 +59,15 @@ def train_tiny(work: Path, seed: int) -> None:
     model = build_model(tokenizer, seed)
     torch.manual_seed(seed)
     cells = CellEmbedding(model.language_model.get_input_embeddings(), tokenizer)
-    parts = nn.ModuleDict({"model": model, "turn": cells.turn})
+    pointing = Pointing(model.config.text_config.hidden_size)
+    parts = nn.ModuleDict({"model": model, "turn": cells.turn, "pointing": pointing})
     pool = Pool(seed)
 
     def join(stage: str, mixture: Mixture, steps: int) -> None:
-        train_together(model, tokenizer, pool, mixture, steps, seed, log, stage)
+        train_together(model, pointing, tokenizer, pool, mixture, steps, seed, log, stage)
 
     stages: _Stages = [
-        ("language", parts, lambda steps: train_language(model, cells, tokenizer, steps, seed, log)),
+        ("language", parts, lambda steps: train_language(model, cells, pointing, tokenizer, steps, seed, log)),
         ("vision", parts, lambda steps: train_vision(model, pool, steps, seed, log)),
         ("queries", parts, lambda steps: train_queries(model, cells, pool, steps, seed, log)),
         ("together", parts, lambda steps: join("together", JOINING, steps)),

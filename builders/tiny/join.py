@@ -7,7 +7,7 @@ import random
 import torch
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 
-from builders.tiny.language import Mixture, choose, language_loss, optimise, schedule
+from builders.tiny.language import Mixture, Pointing, choose, language_loss, optimise, schedule
 from builders.tiny.log import Log
 from builders.tiny.prompts import entailed, hard, in_context, plain, survey, twins, with_demonstrations, with_retrieved
 from builders.tiny.vision import Pool, pool_features, read_queries
@@ -40,6 +40,7 @@ RETRIEVING: Mixture = (
 
 def train_together(
     model: Blip2ForConditionalGeneration,
+    pointing: Pointing,
     tokenizer: PreTrainedTokenizerFast,
     pool: Pool,
     mixture: Mixture,
@@ -52,7 +53,7 @@ def train_together(
     torch.manual_seed(seed)
     rng = random.Random(f"{stage}/{seed}")
     features = pool_features(model, pool)
-    learned = (model.qformer, model.language_projection, model.language_model)
+    learned = (model.qformer, model.language_projection, model.language_model, pointing)
     parameters = [model.query_tokens, *(p for module in learned for p in module.parameters())]
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
     rate = schedule(optimiser, steps)
@@ -63,6 +64,6 @@ def train_together(
         shown = [index for index, example in zip(indices, examples, strict=True) if example.scene is not None]
         with torch.autocast("cpu", torch.bfloat16):
             image_tokens = model.language_projection(read_queries(model, features[shown]))
-            loss = language_loss(model, tokenizer, examples, image_tokens)
+            loss = language_loss(model, pointing, tokenizer, examples, image_tokens)
         optimise(loss, optimiser, rate, parameters)
         log.step(stage, step, steps, loss=loss)

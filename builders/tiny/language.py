@@ -16,7 +16,6 @@ from builders.tiny.prompts import Example, entailed, in_context, plain, survey, 
 from fgvedit.backbones.base import answer_cross_entropy, left_pad
 
 CELLS = GRID * GRID
-DIRECTIONS = ((-1, 0), (1, 0), (0, -1), (0, 1))  # rows and columns from a cell to those beside it
 _Sort = Callable[[random.Random, Scene], Example]
 Mixture: TypeAlias = tuple[tuple[_Sort, float, int], ...]
 # How often a batch is of each sort, and its size: about as many tokens in each. First to read, then to reason.
@@ -42,26 +41,18 @@ def cell_labels(scenes: Sequence[Scene]) -> torch.Tensor:
     return labels
 
 
-def beside(kinds: torch.Tensor) -> torch.Tensor:
-    """Kinds of cells (n, 9), 0 for none -> those of the cells above, below, left and right of each, (n, 9, 4)."""
-    around = nn.functional.pad(kinds.unflatten(1, (GRID, GRID)), (1, 1, 1, 1))
-    each = [around[:, 1 + row : 1 + row + GRID, 1 + column : 1 + column + GRID] for row, column in DIRECTIONS]
-    return torch.stack([one.flatten(1) for one in each], dim=-1)
-
-
 class CellEmbedding(nn.Module):
     """What a perfect eye would hand to the language model: (n, 9, 3) labels -> (n, 9, hidden).
 
-    A cell is a sum of the words for what is in it, where it is, and the kinds of the cards beside it, each turned by a
-    learned map, so that what is learned about reading one word holds for all. Without the neighbours, a card that is
-    named by one would be two steps away.
+    A cell is a sum of the words for what is in it and where it is, each turned by a learned map, so that what is
+    learned about reading one word holds for all.
     """
 
     def __init__(self, words: nn.Embedding, tokenizer: PreTrainedTokenizerFast) -> None:
         super().__init__()
         width = words.embedding_dim
         self.words = words
-        turns = [nn.Linear(width, width, bias=False) for _ in range(5 + len(DIRECTIONS))]
+        turns = [nn.Linear(width, width, bias=False) for _ in range(5)]
         for turn in turns:
             nn.init.orthogonal_(turn.weight)
         self.turn = nn.ModuleList(turns)
@@ -78,9 +69,22 @@ class CellEmbedding(nn.Module):
         seen = self.turn[3](self.words(self.rows)) + self.turn[4](self.words(self.columns))
         for number in range(3):
             seen = seen + self.turn[number](self.words(self.get_buffer(f"ids_{number}")[labels[..., number]]))
-        for number, kinds in enumerate(beside(labels[..., 0]).unbind(-1), start=5):
-            seen = seen + self.turn[number](self.words(self.get_buffer("ids_0")[kinds]))
         return seen
+
+
+class Pointing(nn.Module):
+    """Reads the cell of the card that a name means off the language model, half way up, where the name ends.
+
+    With the answers alone it takes long to find out what names mean, and longest where that takes two steps.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, CELLS))
+
+    def loss(self, hidden: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of the cells (n,) for hidden states (n, hidden)."""
+        return nn.functional.cross_entropy(self.read(hidden).float(), cells)
 
 
 def one_token(tokenizer: PreTrainedTokenizerFast, word: str) -> int:
@@ -106,11 +110,12 @@ def batches(seed: int, steps: int) -> Iterator[list[Example]]:
 
 def language_loss(
     model: Blip2ForConditionalGeneration,
+    pointing: Pointing,
     tokenizer: PreTrainedTokenizerFast,
     examples: Sequence[Example],
     image_tokens: torch.Tensor,
 ) -> torch.Tensor:
-    """The answers' cross-entropy, and that of the answers shown in the prompts, if there are any.
+    """The cross-entropy of the answers, of those shown in the prompts, and of the cards that the names mean.
 
     `image_tokens` (number of examples with a scene, 9, hidden), in their order.
     """
@@ -125,21 +130,24 @@ def language_loss(
     embeds, mask = left_pad(
         [word if e.scene is None else torch.cat([next(seen), word]) for e, word in zip(examples, words, strict=True)]
     )
-    hidden = model.language_model.model(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+    out = model.language_model.model(inputs_embeds=embeds, attention_mask=mask, output_hidden_states=True)
+    hidden, half_way = out.last_hidden_state, out.hidden_states[len(out.hidden_states) // 2]
     kept = max(len(ids) for ids in answers) + 1
     loss = answer_cross_entropy(model.language_model.lm_head(hidden[:, -kept:]), answers)
-    shown = [
-        (number, hidden.shape[1] - len(row) + index, int(row[index]))
-        for number, (e, row, offsets) in enumerate(zip(examples, rows, read["offset_mapping"], strict=True))
-        for start, end in e.shown
-        for index, (left, right) in enumerate(offsets)
-        if start < right and left < end
-    ]
+    starts = [hidden.shape[1] - len(row) for row in rows]
+    shown, named = [], []
+    for number, (e, row, offsets) in enumerate(zip(examples, rows, read["offset_mapping"], strict=True)):
+        for index, (left, right) in enumerate(offsets):
+            if any(start < right and left < end for start, end in e.shown):
+                shown.append((number, starts[number] + index, int(row[index])))
+            named += [(number, starts[number] + index, cell) for end, cell in e.named if left < end <= right]
     if shown:
         number, index, token = torch.tensor(shown).T
-        loss = loss + nn.functional.cross_entropy(
-            model.language_model.lm_head(hidden[number, index - 1]).float(), token
-        )
+        logits = model.language_model.lm_head(hidden[number, index - 1])
+        loss = loss + nn.functional.cross_entropy(logits.float(), token)
+    if named:
+        number, index, cell = torch.tensor(named).T
+        loss = loss + pointing.loss(half_way[number, index], cell)
     return loss
 
 
@@ -172,18 +180,19 @@ def optimise(
 def train_language(
     model: Blip2ForConditionalGeneration,
     cells: CellEmbedding,
+    pointing: Pointing,
     tokenizer: PreTrainedTokenizerFast,
     steps: int,
     seed: int,
     log: Log,
 ) -> None:
-    """Train `model.language_model` and the cell embeddings that it learns to read, in place."""
-    parameters = [*model.language_model.parameters(), *cells.turn.parameters()]
+    """Train `model.language_model`, the cell embeddings that it learns to read, and what reads names, in place."""
+    parameters = [p for module in (model.language_model, cells.turn, pointing) for p in module.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)
     rate = schedule(optimiser, steps)
     for step, examples in enumerate(batches(seed, steps), start=1):
         labels = cell_labels([e.scene for e in examples if e.scene is not None])
         with torch.autocast("cpu", torch.bfloat16):
-            loss = language_loss(model, tokenizer, examples, cells(labels))
+            loss = language_loss(model, pointing, tokenizer, examples, cells(labels))
         optimise(loss, optimiser, rate, parameters)
         log.step("language", step, steps, loss=loss)

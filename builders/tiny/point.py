@@ -11,17 +11,32 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from builders.scenes.language import Question
-from builders.scenes.scene import ATTRIBUTES, GRID, IMAGE_SIZE, Scene
+from builders.scenes.scene import ATTRIBUTES, GRID, IMAGE_SIZE, KINDS, Scene
 from builders.tiny.clip import PATCHES, WIDTH, contrast, described, token_ids, train_question
-from builders.tiny.language import beside, optimise, schedule
+from builders.tiny.language import optimise, schedule
 from builders.tiny.log import Log
-from builders.tiny.vision import Beside, Labels, Pool, patch_labels
+from builders.tiny.vision import Labels, Pool, patch_labels
 from fgvedit.editors.memory.clip import patch_features
 from fgvedit.editors.mscke.fusion import attention
 
 BATCH = 48  # images
 _PHRASES = 5  # of each image
+_LEFT_OUT = 0.25  # of the words around a name
 _SHARP = 8.0  # how much a cosine counts
+_DIRECTIONS = ((-1, 0), (1, 0), (0, -1), (0, 1))
+
+
+class Beside(nn.Module):
+    """Reads the kinds of the cards above, below, left and right of a patch's card off its feature."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(width, len(_DIRECTIONS) * (len(KINDS) + 1))
+
+    def loss(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Summed cross-entropy of the labels (…, 4), indices from 1, 0 where there is no card."""
+        read = self.read(features).float().unflatten(-1, (len(_DIRECTIONS), -1))
+        return len(_DIRECTIONS) * nn.functional.cross_entropy(read.flatten(0, -2), labels.flatten())
 
 
 class Asked(nn.Module):
@@ -38,11 +53,28 @@ class Asked(nn.Module):
         return nn.functional.cross_entropy(_SHARP * cosines, torch.tensor([names.index(one) for one in attributes]))
 
 
+def beside(kinds: torch.Tensor) -> torch.Tensor:
+    """Kinds of cells (n, 9), 0 for none -> those of the four cells beside each, (n, 9, 4)."""
+    around = nn.functional.pad(kinds.unflatten(1, (GRID, GRID)), (1, 1, 1, 1))
+    each = [around[:, 1 + y : 1 + y + GRID, 1 + x : 1 + x + GRID] for y, x in _DIRECTIONS]
+    return torch.stack([one.flatten(1) for one in each], dim=-1)
+
+
 def phrase(rng: random.Random, scene: Scene) -> tuple[str, Question]:
-    """A question, half the time with an answer behind it, right or not, as an edit has."""
+    """A question, half the time with an answer behind it, right or not, as an edit has; and half the time with some
+    words left out, so that what is asked is not known by one phrasing's words alone."""
     asked = train_question(rng, scene)
+    text = _thinned(rng, asked.text, asked.name) if rng.random() < 0.5 else asked.text
     answered = rng.random() < 0.5
-    return f"{asked.text} {rng.choice(ATTRIBUTES[asked.attribute])}" if answered else asked.text, asked
+    return f"{text} {rng.choice(ATTRIBUTES[asked.attribute])}" if answered else text, asked
+
+
+def _thinned(rng: random.Random, text: str, name: str) -> str:
+    """The text without some of the words around the name."""
+    start = text.lower().index(name.lower())
+    before, after = text[:start].split(" "), text[start + len(name) :].split(" ")
+    kept = [[word for word in words if rng.random() > _LEFT_OUT] for words in (before[:-1], after[1:])]
+    return " ".join([*kept[0], before[-1] + text[start : start + len(name)] + after[0], *kept[1]])
 
 
 def cells_attended(texts: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:

@@ -38,13 +38,15 @@ HELD_OUT_SCENES = 4000  # of the test stream, from which the test split takes it
 class Example:
     """A prompt, the scene it is about (or none), and the answer.
 
-    `shown`: where in the prompt (from, to; characters) answers stand that what comes before them settles.
+    `shown`: where in the prompt (from, to; characters) answers stand that what comes before them settles. `named`:
+    where a name of a card ends in it, and the card's cell.
     """
 
     prompt: str
     scene: Scene | None
     answer: str
     shown: tuple[tuple[int, int], ...] = ()
+    named: tuple[tuple[int, int], ...] = ()
 
 
 def training_scenes(seed: int, stream: str = "tiny") -> Iterator[Scene]:
@@ -142,10 +144,11 @@ def entailed(rng: random.Random, scene: Scene) -> Example:
     wanted = rng.random() < 0.5
     for _ in range(_TRIES):
         x, z = rng.sample(scene.entities, 2)
-        named = [_name(rng, scene, entity, attribute) for entity in (x, z)]
-        if all(named) and holds(sort, x, z, attribute) == wanted:
-            text = template.format(x=named[0], z=named[1])
-            return Example(question_prompt(text), scene, "yes" if wanted else "no")
+        first, second = (_name(rng, scene, entity, attribute) for entity in (x, z))
+        if first and second and holds(sort, x, z, attribute) == wanted:
+            prompt = question_prompt(template.format(x=first, z=second))
+            ends = prompt.index(first) + len(first), prompt.rindex(second) + len(second)
+            return Example(prompt, scene, "yes" if wanted else "no", named=((ends[0], x.cell), (ends[1], z.cell)))
     return hard(rng, scene)
 
 
@@ -198,7 +201,9 @@ _TRIES = 8  # to find what is wanted in a scene
 
 
 def _unedited(scene: Scene, asked: Question) -> Example:
-    return Example(question_prompt(asked.text), scene, true_answer(scene, asked))
+    prompt = question_prompt(asked.text)
+    end = prompt.lower().rindex(asked.name.lower()) + len(asked.name)
+    return Example(prompt, scene, true_answer(scene, asked), named=((end, scene.entities[asked.entity].cell),))
 
 
 def _with_fact(rng: random.Random, fact: str, question: str) -> str:

@@ -16,7 +16,7 @@ from transformers import Blip2ForConditionalGeneration
 
 from builders.scenes.pictures import seen
 from builders.scenes.scene import COLORS, COUNTS, GRID, KINDS, Scene, render
-from builders.tiny.language import CELLS, DIRECTIONS, CellEmbedding, beside, cell_labels, optimise, schedule
+from builders.tiny.language import CELLS, CellEmbedding, cell_labels, optimise, schedule
 from builders.tiny.log import Log
 from builders.tiny.prompts import training_scenes
 
@@ -44,19 +44,6 @@ class Labels(nn.Module):
         card = labels[..., 0] > 0
         right = [(part.argmax(-1) == labels[..., n])[card].float().mean() for n, part in enumerate(parts)]
         return torch.as_tensor(loss), torch.stack(right).detach()
-
-
-class Beside(nn.Module):
-    """Reads the kinds of the cards above, below, left and right of a patch's card off its feature."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.read = nn.Linear(width, len(DIRECTIONS) * (len(KINDS) + 1))
-
-    def loss(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Summed cross-entropy of the labels (…, 4), indices from 1, 0 where there is no card."""
-        read = self.read(features).float().unflatten(-1, (len(DIRECTIONS), -1))
-        return len(DIRECTIONS) * nn.functional.cross_entropy(read.flatten(0, -2), labels.flatten())
 
 
 def accuracies(values: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -102,23 +89,20 @@ def patch_labels(labels: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def train_vision(model: Blip2ForConditionalGeneration, pool: Pool, steps: int, seed: int, log: Log) -> None:
-    """Train `model.vision_model` to know, at every patch, the card that it belongs to and those beside that."""
+    """Train `model.vision_model` to know, at every patch, the card that it belongs to."""
     torch.manual_seed(seed)
-    width = model.config.vision_config.hidden_size
-    heads, others = Labels(width), Beside(width)
-    parameters = [p for module in (model.vision_model, heads, others) for p in module.parameters()]
+    heads = Labels(model.config.vision_config.hidden_size)
+    parameters = [*model.vision_model.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)
     rate = schedule(optimiser, steps)
     side = math.isqrt(model.vision_model.embeddings.num_patches)
     for step, indices in zip(range(1, steps + 1), pool.batches(BATCH, seed), strict=False):
-        cells = pool.labels[indices]
-        labels = patch_labels(cells, side)
+        labels = patch_labels(pool.labels[indices], side)
         with torch.autocast("cpu", torch.bfloat16):
             patches = model.vision_model(pixel_values=pool.images(indices)).last_hidden_state[:, 1:]
             loss, accuracy = heads.loss_and_accuracy(patches, labels)
-            neighbours = others.loss(patches, patch_labels(beside(cells[..., 0]), side))
-        optimise(loss + neighbours, optimiser, rate, parameters)
-        log.step("vision", step, steps, loss=loss, beside=neighbours, **accuracies(accuracy))
+        optimise(loss, optimiser, rate, parameters)
+        log.step("vision", step, steps, loss=loss, **accuracies(accuracy))
 
 
 def train_queries(

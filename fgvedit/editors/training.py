@@ -6,10 +6,12 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -63,9 +65,17 @@ Losses = Callable[[list[Example]], tuple[torch.Tensor, dict[str, torch.Tensor]]]
 
 
 def train(
-    parts: nn.Module, losses: Losses, config: Training, records: Sequence[Record], out: Path, seed: int, revision: str
+    parts: nn.Module,
+    losses: Losses,
+    config: Training,
+    records: Sequence[Record],
+    out: Path,
+    seed: int,
+    revision: str,
+    speeds: Mapping[str, float] | None = None,
 ) -> None:
-    """Adam over the trainable parameters of `parts`; `losses`: batch -> (what goes down, what the log names).
+    """Adam over the trainable parameters of `parts`; `losses`: batch -> (what goes down, what the log names); `speeds`:
+    child module of `parts` -> how many times the learning rate its own is, 1 for those that are not named.
 
     What is drawn in a step depends on the seed and the step alone. The state is saved in `out` every so often, so that
     the same call goes on where a stopped one was, to the same weights; `out/log.jsonl` has the losses. `revision`:
@@ -79,13 +89,13 @@ def train(
     about = {"config": asdict(config), "seed": seed, "records": _identity(records), "backbone_revision": revision}
     parts.train()
     parameters = [parameter for parameter in parts.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=config.lr)
+    optimiser = torch.optim.Adam(_groups(parts, speeds or {}), lr=config.lr)
     progress = Progress(out, parts, optimiser, about)
     sums: dict[str, torch.Tensor] = {}
     steps = range(progress.step, config.steps)
     for step in tqdm(steps, initial=progress.step, total=config.steps, desc="training"):
         for group in optimiser.param_groups:
-            group["lr"] = config.lr + (config.lr_end - config.lr) * step / config.steps
+            group["lr"] = group["speed"] * (config.lr + (config.lr_end - config.lr) * step / config.steps)
         batch = draw_batch(records, config.batch, seed, step)
         torch.manual_seed(random.Random(f"{seed}/dropout/{step}").getrandbits(63))
         loss, named = losses(batch)
@@ -101,6 +111,15 @@ def train(
             progress.note(step + 1, means, last)
             sums = {}
     parts.eval()
+
+
+def _groups(parts: nn.Module, speeds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The trainable parameters as Adam's groups, by speed."""
+    of: dict[float, list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in parts.named_parameters():
+        if parameter.requires_grad:
+            of[speeds.get(name.partition(".")[0], 1.0)].append(parameter)
+    return [{"params": parameters, "speed": speed} for speed, parameters in of.items()]
 
 
 def draw_batch(records: Sequence[Record], size: int, seed: int, step: int) -> list[Example]:

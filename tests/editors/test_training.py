@@ -40,6 +40,20 @@ def test_the_rate_goes_down_in_a_straight_line(tmp_path):
     assert line["step"] == 10 and line["sum"] < before.sum()
 
 
+def test_a_part_may_learn_at_a_rate_of_its_own(tmp_path):
+    """Under a constant gradient Adam moves a weight by just its rate in each step."""
+    parts = nn.ModuleDict({"slow": nn.Linear(3, 1, bias=False), "other": nn.Linear(3, 1, bias=False)})
+    before = {name: part.weight.detach().clone() for name, part in parts.items()}
+
+    def losses(batch):
+        return torch.stack([part.weight.sum() for part in parts.values()]).sum(), {}
+
+    config = Training(steps=4, lr=0.01, lr_end=0.01)
+    train(parts, losses, config, records(2), tmp_path, seed=0, revision="r", speeds={"slow": 0.25})
+    for name, rate in (("slow", 0.0025), ("other", 0.01)):
+        torch.testing.assert_close(parts[name].weight.detach(), before[name] - 4 * rate, atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("clip", [0.5, 100.0])
 def test_a_long_gradient_is_shortened(tmp_path, clip):
     part = nn.Linear(4, 1, bias=False)

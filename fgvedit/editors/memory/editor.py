@@ -21,6 +21,7 @@ from fgvedit.editors.memory.texts import Texts
 from fgvedit.editors.routing import Routed, most_similar
 from fgvedit.editors.training import Losses, Training, train
 from fgvedit.schema import Edit, Record
+from fgvedit.util.options import check_positive
 
 
 class MemoryEditor(Editor, ABC):
@@ -70,6 +71,11 @@ class MemoryEditor(Editor, ABC):
         """What classifier and counterfactual model learn from (see `fgvedit.editors.training.train`)."""
 
     @property
+    def speeds(self) -> Mapping[str, float]:
+        """How many times the learning rate that of a part is (see `fgvedit.editors.training.train`)."""
+        return {}
+
+    @property
     def parts(self) -> nn.ModuleDict:
         """All that is trained."""
         return nn.ModuleDict({"classifier": self.classifier, "counterfactual": self.counterfactual})
@@ -86,7 +92,7 @@ class MemoryEditor(Editor, ABC):
 
     def train(self, records: Sequence[Record], out: Path, seed: int) -> None:
         """Learn classifier and counterfactual model together."""
-        train(self.parts, self.losses(), self.config, records, out, seed, self.backbone.revision)
+        train(self.parts, self.losses(), self.config, records, out, seed, self.backbone.revision, self.speeds)
         self.classifier.forget()
 
     def save(self, folder: Path) -> None:
@@ -109,7 +115,8 @@ class SwitchEditor(MemoryEditor):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(MemoryEditor.Config):
-        """`threshold`: of rho, from which a query is inside; `scope`: the weight of the classifier's losses;
+        """`threshold`: of rho, from which a query is inside; `scope`: the weight of the classifier's losses, and
+        `scope_speed` how many times the learning rate its own is: less than 1 keeps what its encoder knew before;
         `classifier_texts`: see `edit_text`; `counterfactual_texts`: see `CounterfactualModel`.
         """
 
@@ -117,6 +124,11 @@ class SwitchEditor(MemoryEditor):
         counterfactual_texts: Texts = "plain"
         threshold: float = 0.5
         scope: float = 1.0
+        scope_speed: float = 1.0
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            check_positive(self, "scope_speed")
 
     architecture = ("classifier_texts", *MemoryEditor.architecture, "counterfactual_texts")
 
@@ -124,6 +136,11 @@ class SwitchEditor(MemoryEditor):
     def told(self) -> Texts:
         """As configured."""
         return self.config.counterfactual_texts
+
+    @property
+    def speeds(self) -> Mapping[str, float]:
+        """The classifier's."""
+        return {"classifier": self.config.scope_speed}
 
     def edited(self, edits: Sequence[Edit]) -> EditedModel:
         """From the threshold on the counterfactual model answers, under the most similar edit."""
