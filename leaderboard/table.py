@@ -38,9 +38,9 @@ from leaderboard.table_text import BLOCK, COMPARED, COST, FORMATS, NOTE, render
 
 LOCAL = "local"  # the status of a run that was not submitted: nobody has checked it
 TRACKS = ("single", "sequence", "cost")
-# Columns about what was run. `supervision`: what the editor learned from beforehand, "" where it is not said; `control`:
-# whether it is the run of no edit at all, which is not ranked; `weights`: of the backbone, by their revision;
-# `older_data`: whether the data were embedded once and have been replaced.
+# Columns about what was run. `supervision`: what the editor learned from beforehand, "" where it is not said;
+# `control`: whether it is the run of no edit at all, which is not ranked; `weights`: of the backbone, by their
+# revision; `older_data`: whether the data were embedded once and have been replaced.
 ABOUT = (
     *("editor", "supervision", "control", "backbone", "weights", "input_mode"),
     *("dataset", "older_data", "records", "edits", "status", "file"),

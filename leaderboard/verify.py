@@ -87,7 +87,8 @@ def faults(run: Run, known: Known) -> Iterator[str]:
 
 
 def check_manifest(run: Run) -> None:
-    """Its texts can be shown, its protocols and its words are known, it is of one of the two tracks, and its rows are its own."""
+    """Its texts can be shown, its protocols and its word of supervision are known, it is of one of the two tracks, and
+    its rows are its own."""
     for name, value in run.manifest.items():
         _check_texts(value, f"manifest.{name}")
     status_of_new(run.manifest)

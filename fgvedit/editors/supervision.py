@@ -13,7 +13,7 @@ SUPERVISION = {  # each with what it means
     NONE: "nothing is trained beforehand; what is learned is learned from the edit alone",
     PAPERS_KINDS: "trained on edits of the train split and their probes of the paper's kinds, or of some of these: "
     "rephrase, in scope and out of scope (hard or worded), text locality",
-    WITH_BOXES: f"as {PAPERS_KINDS}, and the CLIP that it begins with was taught which part of a picture a phrase names",
+    WITH_BOXES: f"as {PAPERS_KINDS}, and the CLIP it begins with was taught which part of a picture a phrase names",
     ALL_KINDS: "trained on edits of the train split and their probes of every kind",
 }
 

@@ -707,7 +707,7 @@ def test_the_command_tells_what_failed(tmp_path, common, capsys):
     assert check_editor.main([f"{tmp_path / 'broken.py'}:Broken", *common]) == 1
     out = capsys.readouterr().out
     assert "FAILED  Leaving the edit gives the base model back, bit for bit: after the edit the training flag" in out
-    assert 'tables have for it: editor.supervision is \'a lot\'; expected one of "none", ' in out
+    assert "tables have for it: editor.supervision is 'a lot'; expected one of \"none\", " in out
     assert re.search(r"^17 checks, \d+ failed$", out, re.MULTILINE)
 
 

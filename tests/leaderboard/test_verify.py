@@ -218,7 +218,7 @@ HOSTILE = [
     (of_result("editor.control", False), "manifest.editor.control: True was expected"),
     (
         of_result("editor.supervision", "paper's kind"),
-        "manifest.editor.supervision is \"paper's kind\"; expected one of \"none\", \"paper's kinds\"",
+        'manifest.editor.supervision is "paper\'s kind"; expected one of "none", "paper\'s kinds"',
     ),
     (of_result("editor.supervision", None), "manifest.editor.supervision: None is not of type 'string'"),
     (of_result("code", "main"), "manifest.code: 'main' does not match"),

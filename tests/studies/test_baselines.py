@@ -438,5 +438,6 @@ def test_the_columns_are_the_metrics_and_kinds_that_the_runs_have():
     assert ["supervision", *shown_metrics()] in found and ["protocol", *PAPER, *beyond] in found
     assert ["supervision", "in-scope recall", "out-of-scope recall", EDIT, *probe_kinds()] in found
     found = columns(["rephrase", "reference_in"])
-    assert ["supervision", "reliability", "generality", "reference_in"] in found and ["protocol", *PAPER, "reference_in"] in found
+    assert ["supervision", "reliability", "generality", "reference_in"] in found
+    assert ["protocol", *PAPER, "reference_in"] in found
     assert ["supervision", "in-scope recall", "out-of-scope recall", EDIT, "rephrase", "reference_in"] in found
