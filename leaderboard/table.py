@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from fgvedit.editors.supervision import supervision_of
 from fgvedit.evaluation.metrics import beyond_nothing
 from fgvedit.evaluation.protocols import OWN
 from fgvedit.evaluation.rows import Row
@@ -37,11 +38,12 @@ from leaderboard.table_text import BLOCK, COMPARED, COST, FORMATS, NOTE, render
 
 LOCAL = "local"  # the status of a run that was not submitted: nobody has checked it
 TRACKS = ("single", "sequence", "cost")
-# Columns about what was run. `control`: whether it is the run of no edit at all, which is not ranked; `weights`: of the
-# backbone, by their revision; `older_data`: whether the data were embedded once and have been replaced.
+# Columns about what was run. `supervision`: what the editor learned from beforehand, "" where it is not said;
+# `control`: whether it is the run of no edit at all, which is not ranked; `weights`: of the backbone, by their
+# revision; `older_data`: whether the data were embedded once and have been replaced.
 ABOUT = (
-    *("editor", "control", "backbone", "weights", "input_mode", "dataset", "older_data", "records", "edits", "status"),
-    "file",
+    *("editor", "supervision", "control", "backbone", "weights", "input_mode"),
+    *("dataset", "older_data", "records", "edits", "status", "file"),
 )
 WHOLE = ("records", "edits", "peak_memory_bytes", "encoded_images", "trained_parameters")  # columns of whole numbers
 
@@ -62,7 +64,8 @@ data stand apart, below the others, however the table is sorted.
 Ranks are of runs on the same records, backbone and number of sequential edits: 1 more than the number of runs that are
 better beyond doubt (95 % intervals of paired bootstrap differences). Runs that cannot be told apart from the best
 share rank 1. Numbers that papers report are listed and never ranked; a run without its rows beside it is not either.
-The editor that does nothing is the control, which has no rank and does not count in those of others.
+The editor that does nothing is the control, which has no rank and does not count in those of others. Supervision says
+what an editor learned from beforehand: compare one that was told more with one that was told less only knowingly.
 Terminal and Markdown show intervals of what is ranked by and of everything; csv, parquet and json hold .low and .high.
 """
 
@@ -141,6 +144,7 @@ def about(run: Run) -> dict[str, Any]:
     data, replaced = manifest["dataset"], older(manifest)
     values = (
         manifest["editor"]["name"],
+        supervision_of(manifest),
         is_control(manifest),
         manifest["backbone"]["name"],
         f"{manifest['backbone']['name']}@{manifest['backbone']['revision']}",
@@ -158,7 +162,7 @@ def about(run: Run) -> dict[str, Any]:
 def _about_reported(paper: Reported, row: Mapping[str, Any]) -> dict[str, Any]:
     dataset = f"{paper.dataset}/{paper.split}"
     backbone, file = row["backbone"], f"reported/{paper.id}.json"
-    values = (row["editor"], False, backbone, "", "", dataset, False, None, 1, REPORTED, file)
+    values = (row["editor"], "", False, backbone, "", "", dataset, False, None, 1, REPORTED, file)
     return {**dict(zip(ABOUT, values, strict=True)), NOTE: paper.note or None, COMPARED: NOT_COMPARED}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from fgvedit.editors.supervision import SUPERVISION
 from fgvedit.evaluation.summary import legend
 from leaderboard.notes import described_metrics
 from leaderboard.ranking import SCORE, parts_of
@@ -107,11 +108,14 @@ def _notes(block: pd.DataFrame) -> list[str]:
 
 
 def _legend(table: pd.DataFrame) -> list[Part]:
-    """A part that says what each metric of the table means; none where there is no metric."""
+    """A part that says what each metric of the table means, and one that says what the words of supervision mean; none
+    of what the table does not have."""
     names = (column for column in table.columns if "/" in column and "." not in column and table[column].notna().any())
     there = [name for name in dict.fromkeys(parts_of(name)[1] for name in names) if name != "rank"]
     lines = legend(one for one in described_metrics(there) if one["name"] in there)
-    return [("what the metrics mean", [["metric", "", "meaning"], *lines], [])] if lines else []
+    words = [["supervision", "meaning"], *map(list, SUPERVISION.items())]
+    parts: list[Part] = [("what the metrics mean", [["metric", "", "meaning"], *lines], [])] if lines else []
+    return [*parts, *([("what editors learned from beforehand", words, [])] if table["supervision"].any() else [])]
 
 
 def _block_title(key: Any, point: str, alike: bool) -> str:
@@ -130,11 +134,12 @@ def _block_title(key: Any, point: str, alike: bool) -> str:
 def _block_lines(
     block: pd.DataFrame, shown: list[str], rank: str, rank_by: str, all_intervals: bool
 ) -> list[list[str]]:
-    header = ["rank", "editor", *(parts_of(name)[1] for name in shown), "status", "file"]
+    header = ["rank", "editor", "supervision", *(parts_of(name)[1] for name in shown), "status", "file"]
     lines = [
         [
             CONTROL if line["control"] else "" if rank not in line or pd.isna(line[rank]) else str(line[rank]),
             line["editor"],
+            line["supervision"],
             *(_percent(line, name, all_intervals or parts_of(name)[1] == rank_by) for name in shown),
             line["status"],
             line["file"],
@@ -160,7 +165,7 @@ def _costs(table: pd.DataFrame) -> list[Part]:
 
 
 def _cost_lines(runs: pd.DataFrame) -> list[list[str]]:
-    header = ["backbone", "records", "edits"]
+    header = ["supervision", "backbone", "records", "edits"]
     shown = {"seconds_per_edit": "{:.3f}", "seconds": "{:.0f}", "peak_memory_bytes": "{:,}", "encoded_images": "{:,}",
              "trained_parameters": "{:,}", "hardware": "{}", "dtype": "{}"}  # fmt: skip
     lines = [

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fgvedit.editors.supervision import checked_supervision
 from fgvedit.evaluation.metrics import metrics_from_rows, router_from_rows
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.protocols.base import short
@@ -86,10 +87,13 @@ def faults(run: Run, known: Known) -> Iterator[str]:
 
 
 def check_manifest(run: Run) -> None:
-    """Its texts can be shown, its protocols are known, it is of one of the two tracks, and its rows are its own."""
+    """Its texts can be shown, its protocols and its word of supervision are known, it is of one of the two tracks, and
+    its rows are its own."""
     for name, value in run.manifest.items():
         _check_texts(value, f"manifest.{name}")
     status_of_new(run.manifest)
+    if "supervision" in run.manifest["editor"]:  # results were written before it was said
+        checked_supervision(run.manifest["editor"]["supervision"], "manifest.editor.supervision")
     limit = run.manifest["dataset"]["limit"]
     if run.manifest["sequence"] is None and limit is not None:
         raise FGVEditError(

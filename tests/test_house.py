@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("fgvedit", "builders", "baselines", "leaderboard", "benchmarks")
 LIGHT = (
     "fgvedit",
+    "fgvedit.editors.supervision",
     "fgvedit.evaluation.protocols",
     "fgvedit.evaluation.metrics",
     "fgvedit.evaluation.summary",

@@ -67,6 +67,11 @@ class MSCKEMend(Editor):
         return nn.ModuleDict({"classifier": self.classifier, "networks": self.networks})
 
     @property
+    def supervision(self) -> str:
+        """Its classifier's; MEND's networks learn from no other probes."""
+        return self.classifier.supervision
+
+    @property
     def trained_parameters(self) -> int:
         """How many the classifier and MEND's networks have."""
         return size(self.parts.parameters())

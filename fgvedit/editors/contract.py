@@ -15,6 +15,7 @@ from torch import nn
 
 from fgvedit.backbones.answering import MAX_NEW_TOKENS, Answerer, Forced, Query
 from fgvedit.backbones.base import Backbone
+from fgvedit.editors.supervision import NONE, PAPERS_KINDS
 from fgvedit.schema import Edit, Record
 from fgvedit.util.errors import FGVEditError
 
@@ -116,6 +117,12 @@ class Editor(ABC):
     def __init__(self, backbone: Backbone, config: Any) -> None:
         self.backbone = backbone
         self.config = config
+
+    @property
+    def supervision(self) -> str:
+        """What it learned from beforehand, one of `fgvedit.editors.supervision.SUPERVISION`: unless an editor says
+        otherwise, the paper's kinds of probes where it is `trained`, and nothing where it is not."""
+        return PAPERS_KINDS if self.trained else NONE
 
     @property
     def trained_parameters(self) -> int | None:

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from fgvedit.editors.registry import ENTRY_POINTS, editor_class
+from fgvedit.editors.supervision import SUPERVISION
 from fgvedit.evaluation.intervals import Figure
 from fgvedit.evaluation.metrics import IN_SCOPE_RECALL, OUT_OF_SCOPE_RECALL
 from fgvedit.evaluation.summary import NOT_COMPARED, legend, older
@@ -44,6 +45,7 @@ def editors(chosen: Sequence[str] | None) -> dict[str, str]:
     return {name: target for name, (target, _) in found.items()}
 
 
+NAMED = ["editor", "supervision"]  # the columns that say which editor a line is of
 BEST = "the best of the others"
 ABOVE, LEVEL, BELOW = "above 0", "level", "below 0"
 
@@ -114,15 +116,16 @@ def _metrics(study: Study) -> list[str]:
     blocks = []
     for protocol in study.protocols:
         lines = [
-            [_named(run), *(_value(run.metrics.get(f"{protocol}/{metric}")) for metric in study.metrics)]
+            [*_named(run), *(_value(run.metrics.get(f"{protocol}/{metric}")) for metric in study.metrics)]
             for run in study.runs.values()
         ]
-        blocks += [f"## Metrics, protocol `{protocol}`", _table(["editor", *study.metrics], lines)]
+        blocks += [f"## Metrics, protocol `{protocol}`", _table([*NAMED, *study.metrics], lines)]
     return blocks
 
 
-def _named(run: Run) -> str:
-    return f"{run.name} (control)" if run.control else run.name
+def _named(run: Run) -> list[str]:
+    """The cells of `NAMED`."""
+    return [f"{run.name} (control)" if run.control else run.name, run.supervision]
 
 
 def _meanings(study: Study) -> list[str]:
@@ -134,7 +137,14 @@ def _meanings(study: Study) -> list[str]:
         f"beside that stands what is above it, {BEYOND_NOTHING.name}.",
         _table(["metric", "", "meaning"], legend(shown)),
         *([replaced.known] if replaced else []),
+        *_meanings_of_supervision(study),
     ]
+
+
+def _meanings_of_supervision(study: Study) -> list[str]:
+    if not any(run.supervision for run in study.runs.values()):
+        return []
+    return ["What an editor learned from beforehand:", _table(["supervision", "meaning"], [*SUPERVISION.items()])]
 
 
 def _differences(study: Study) -> list[str]:
@@ -199,16 +209,16 @@ def _judged(study: Study, claim: Claim, metric: str) -> list[str]:
 def _router(study: Study) -> list[str]:
     """Probes are routed once for all protocols, so that the first one's table is every one's."""
     protocol = study.protocols[0]
-    routed = {name: run.router[protocol] for name, run in study.runs.items() if protocol in run.router}
+    routed = [(run, run.router[protocol]) for run in study.runs.values() if protocol in run.router]
     if not routed:
         return []
     columns = [IN_SCOPE_RECALL, OUT_OF_SCOPE_RECALL, EDIT, *study.kinds]
-    lines = [[name, *(_value(router.get(column)) for column in columns)] for name, router in routed.items()]
+    lines = [[*_named(run), *(_value(router.get(column)) for column in columns)] for run, router in routed]
     return [
         "## Routers",
         "How often editors that report a similarity sent a probe where its kind asks: in-scope recall, of the kinds "
         "that must change, away from the base model; out-of-scope recall, of the others, to it; then each kind.",
-        _table(["editor", "in-scope recall", "out-of-scope recall", EDIT, *study.kinds], lines),
+        _table([*NAMED, "in-scope recall", "out-of-scope recall", EDIT, *study.kinds], lines),
     ]
 
 
@@ -218,7 +228,7 @@ def _cost(study: Study) -> list[str]:
         cost, records = run.manifest["cost"], run.manifest["dataset"]["records"]
         lines.append(
             [
-                _named(run),
+                *_named(run),
                 f"{cost['edit_seconds'] / records:.3f}",
                 f"{cost['seconds']:.0f}",
                 str(cost["encoded_images"]),
@@ -230,7 +240,7 @@ def _cost(study: Study) -> list[str]:
         "Seconds to make one edit and take it back, and of all records, as measured while other editors ran beside; "
         "images through the vision tower; the most memory held (on a GPU what PyTorch held there, elsewhere the "
         "process).",
-        _table(["editor", "s an edit", "s in all", "images encoded", "memory, GB"], lines),
+        _table([*NAMED, "s an edit", "s in all", "images encoded", "memory, GB"], lines),
     ]
 
 

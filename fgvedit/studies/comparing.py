@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fgvedit.editors.supervision import supervision_of
 from fgvedit.evaluation.intervals import Figure
 from fgvedit.evaluation.metrics import beyond_nothing, metrics_from_rows, paired_differences, router_from_rows
 from fgvedit.evaluation.rows import Row, checked_row
@@ -29,6 +30,11 @@ class Run:
     def control(self) -> bool:
         """Whether it is the run of no edit at all."""
         return is_control(self.manifest)
+
+    @property
+    def supervision(self) -> str:
+        """What its editor learned from beforehand."""
+        return supervision_of(self.manifest)
 
     @cached_property
     def metrics(self) -> dict[str, Figure]:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from fgvedit import probes
+from fgvedit.editors.supervision import SUPERVISION, supervision_of
 from fgvedit.evaluation.metrics import beyond_nothing, metrics_from_rows
 from fgvedit.evaluation.protocols import OWN as OWN_PROTOCOLS
 from fgvedit.evaluation.protocols import protocols
@@ -97,8 +98,8 @@ def _at_points(rows: Sequence[AnyRow], field: str) -> Iterator[tuple[float, list
 
 
 def registry(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, Any]:
-    """Kinds of probes, metrics in the order of tables, protocols and statuses, each with what it means in one line, and
-    how a paper's figures are to be read.
+    """Kinds of probes, metrics in the order of tables, protocols, words of supervision and statuses, each with what it
+    means in one line, and how a paper's figures are to be read.
 
     Retired metrics are there where a run or a paper has them, and so are those that are not registered here.
     """
@@ -114,6 +115,7 @@ def registry(runs: Sequence[Shown], reported: Sequence[Reported]) -> dict[str, A
             for name in protocols()
             if name in asked or name in OWN_PROTOCOLS  # others need not even be loadable here
         ],
+        "supervision": SUPERVISION,
         "statuses": STATUSES,
         "not_compared": NOT_COMPARED,
     }
@@ -174,6 +176,7 @@ def summary(run: Shown) -> dict[str, Any]:
     return {
         "id": entry.id,
         "editor": manifest["editor"]["name"],
+        "supervision": supervision_of(manifest),
         "control": run.sampled.control,
         "backbone": run.block.backbone,
         "weights": run.block.weights[:8],

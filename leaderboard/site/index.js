@@ -15,6 +15,7 @@ const reportedRows = pageData.reported.flatMap((paper) => paper.rows.map((row) =
   sequence: null,
   metrics: Object.fromEntries(Object.entries(row.metrics).map(([name, value]) => [name, [value]])),
   ranks: {},
+  supervision: "",
   paper,
 })));
 const rows = [...pageData.runs, ...reportedRows];
@@ -64,10 +65,13 @@ function columns(kept) {
   const protocol = controls.protocol.value, point = state.track === "sequence" ? controls.at.value : "";
   const ranked = controls.rank.value;
   const about = { key: "editor", name: "Editor", value: (row) => row.editor.toLowerCase(), up: true, cell: editorCell };
+  const supervision = { key: "supervision", name: "Supervision", up: true,
+    value: (row) => row.supervision ? [...SUPERVISION.keys()].indexOf(row.supervision) : undefined,
+    cell: (row) => el("td", { class: "supervision", title: SUPERVISION.get(row.supervision) }, el("bdi", {}, row.supervision)) };
   const status = { key: "status", name: "Status", value: (row) => Object.keys(STATUS).indexOf(row.status), up: false,
     cell: (row) => el("td", {}, statusTag(row.status)) };
   if (state.track === "cost") {
-    return [about,
+    return [about, supervision,
       ...Object.entries(COSTS).map(([key, { name, of }]) => ({ key, name, value: of, up: true, number: true,
         cell: (row) => el("td", { class: "number" }, costText(row, key)) })),
       { key: "hardware", name: "Hardware", value: (row) => row.hardware, up: true,
@@ -86,7 +90,7 @@ function columns(kept) {
         if (name === ranked) made.classList.add("ranked");
         return made;
       } }));
-  return [rank, about, ...metrics, status];
+  return [rank, about, supervision, ...metrics, status];
 }
 
 // "=" before a rank says that it is shared.
@@ -205,6 +209,9 @@ document.getElementById("legend").append(
     [el("dt", {}, metricName(name)), el("dd", {}, meaning)])),
   el("h3", {}, "Protocols"),
   el("dl", {}, PROTOCOLS.flatMap(({ name }) => [el("dt", {}, name), el("dd", {}, protocolText(name))])),
+  el("h3", {}, "Supervision"),
+  el("p", {}, "What an editor learned from before it was given an edit, as its run says. One that was told more is not to be compared unawares with one that was told less."),
+  el("dl", {}, [...SUPERVISION].flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)])),
   el("h3", {}, "Status"),
   el("dl", {}, Object.entries(STATUS).flatMap(([name, text]) => [el("dt", {}, statusTag(name)), el("dd", {}, text)])));
 window.addEventListener("hashchange", readState);

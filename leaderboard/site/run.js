@@ -9,6 +9,7 @@ document.getElementById("title").append(el("bdi", {}, run.editor), " on ", el("b
 document.getElementById("about").append(el("div", {},
   el("div", { class: "bar" }, statusTag(run.status), el("span", { class: "muted" }, STATUS[run.status])),
   run.control && el("div", { class: "bar" }, el("span", { class: "tag" }, "control"), el("span", { class: "muted" }, NO_EDIT)),
+  run.supervision && el("p", {}, "Supervision: ", el("b", {}, el("bdi", {}, run.supervision)), el("span", { class: "muted" }, `, ${SUPERVISION.get(run.supervision) || "not known where this was made"}`)),
   submission.description && el("p", {}, el("bdi", {}, submission.description)),
   el("p", {}, "Submitted as ", outside(submission.link, el("bdi", {}, submission.name)), ` on ${submission.submitted}.`),
   submission.reproduced && reproducedText(submission.reproduced),

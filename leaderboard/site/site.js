@@ -3,8 +3,9 @@
 
 const PAGES = [["index.html", "Table"], ["plots.html", "Plots"], ["compare.html", "Compare"], ["submit.html", "Submit"]];
 // What is registered, each in the order of tables and with what it means in one line: kinds of probes, metrics,
-// protocols, and the statuses of runs.
+// protocols, words of supervision, and the statuses of runs.
 const { kinds: KINDS, metrics: METRICS, protocols: PROTOCOLS, statuses: STATUS } = pageData.registry;
+const SUPERVISION = new Map(Object.entries(pageData.registry.supervision));
 const METRIC = new Map(METRICS.map((metric) => [metric.name, metric]));
 const BEYOND_NOTHING = METRICS.find(({ derived }) => derived).name; // of specificity, and shown beside it
 const NO_EDIT = "No edit at all: not ranked, and not counted in the ranks of others."; // what the control is

@@ -63,6 +63,11 @@ def test_inside_every_answer_is_mends(build, backbone):
     assert answers(backbone, QUERIES) != found
 
 
+def test_it_was_told_what_its_classifier_was(build):
+    assert build().supervision == "paper's kinds"
+    assert build(clip="tiny-clip").supervision == "paper's kinds, boxes"
+
+
 def test_the_classifier_routes_as_mscke_does(build, backbone, random_clip):
     editor = build()
     config = MSCKE.Config(clip=str(random_clip), counterfactual="backbone", counterfactual_layers=1)

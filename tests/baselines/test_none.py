@@ -25,6 +25,7 @@ def test_none_changes_no_answer(backbone: Backbone, tmp_path: Path):
     result = run(NoEdit(backbone, NoEdit.Config()), data, open_protocols("paper,generation"), tmp_path / "out")
     assert same(bits(backbone.model), before)
     assert result["manifest"]["editor"]["control"] is True and is_control(result["manifest"])
+    assert result["manifest"]["editor"]["supervision"] == "none"
     rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
     assert all(row["before"] == row["after"] and row["route"] == "base" for row in rows)
     assert {row["score"] for row in rows if not changes(row["kind"])} == {1}

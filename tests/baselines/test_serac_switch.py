@@ -115,6 +115,7 @@ def test_the_text_tower_of_the_shipped_clip(build):
     expected = torch.exp(-(asked[:, None] - stored[None]).square().sum(dim=-1))
     torch.testing.assert_close(rhos(editor, EDITS[:2], QUERIES), expected)
     assert not any("visual" in name for name in editor.parts.state_dict())
+    assert editor.supervision == "paper's kinds"  # it reads no picture, and no box was of a text alone
     with pytest.raises(FGVEditError, match=r"option 'variant': found 'cross' with encoder 'tiny-clip'.*'embedding'"):
         build(encoder="tiny-clip", variant="cross")
 

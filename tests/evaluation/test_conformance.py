@@ -110,9 +110,10 @@ class Good(InPrompt):
 
 @pytest.mark.parametrize("kind", [Good, NoEdit])
 def test_a_good_editor_passes_every_check(opener, records, kind):
-    *findings, last = check(opener(kind), records)
+    *findings, checkpoint, supervision = check(opener(kind), records)
     assert all(finding.passed for finding in findings)
-    assert (last.passed, last.why) == (None, "the editor is not trained")
+    assert (checkpoint.passed, checkpoint.why) == (None, "the editor is not trained")
+    assert (supervision.passed, supervision.why) == (True, "none")
 
 
 # The base model
@@ -688,6 +689,7 @@ from baselines.none.editor import NoEdit
 
 class Broken(NoEdit):
     name = "broken"
+    supervision = "a lot"
 
     def edit(self, edits):
         self.backbone.model.train()
@@ -705,13 +707,14 @@ def test_the_command_tells_what_failed(tmp_path, common, capsys):
     assert check_editor.main([f"{tmp_path / 'broken.py'}:Broken", *common]) == 1
     out = capsys.readouterr().out
     assert "FAILED  Leaving the edit gives the base model back, bit for bit: after the edit the training flag" in out
-    assert re.search(r"^16 checks, \d+ failed$", out, re.MULTILINE)
+    assert "tables have for it: editor.supervision is 'a lot'; expected one of \"none\", " in out
+    assert re.search(r"^17 checks, \d+ failed$", out, re.MULTILINE)
 
 
 def test_the_command_passes_a_good_editor(common, capsys):
     assert check_editor.main(["none", *common]) == 0
     out = capsys.readouterr().out
-    assert out.count("\n") == len(CHECKS) + 2 and out.endswith("16 checks, 0 failed\n")
+    assert out.count("\n") == len(CHECKS) + 2 and out.endswith("17 checks, 0 failed\n")
 
 
 @pytest.mark.parametrize(
@@ -759,7 +762,7 @@ def test_the_guides_editor_passes_the_check_and_runs(tmp_path, common):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert "16 checks, 0 failed" in call("fgvedit.check_editor", "my_editor.py:InPrompt")
+    assert "17 checks, 0 failed" in call("fgvedit.check_editor", "my_editor.py:InPrompt")
     call("fgvedit.run", "--editor", "my_editor.py:InPrompt", "--out", "out", "--set", "fact=Know {target}")
     rows = (tmp_path / "out" / "rows.jsonl").read_text()
     assert '"route": "edited"' in rows and '"route": "base"' in rows

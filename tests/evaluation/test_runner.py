@@ -79,6 +79,13 @@ def finished(out: Path) -> tuple[str, dict[str, Any]]:
 # Rows
 
 
+def test_an_editor_whose_supervision_is_no_word_of_the_tables_is_not_run(drawn, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Drawn, "supervision", "a lot", raising=False)
+    with pytest.raises(FGVEditError, match="supervision of editor 'drawn' is 'a lot'; expected one of \"none\""):
+        run(drawn, data, BOTH, tmp_path / "out")
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
 def test_a_row_for_every_probe_of_every_record_under_every_protocol(drawn, data, tmp_path):
     result = run(drawn, data, BOTH, tmp_path / "out")
     rows = rows_in(tmp_path / "out")

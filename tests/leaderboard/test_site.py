@@ -11,6 +11,7 @@ from board_samples import make_result, make_rows, write_entry, write_reported
 from pages import DESKTOP, PHONE, Opened
 
 from fgvedit.dataset import load_records
+from fgvedit.editors.supervision import SUPERVISION
 from fgvedit.evaluation.protocols import protocols
 from fgvedit.evaluation.protocols.generation import Generation
 from fgvedit.evaluation.summary import CONTROL, NOT_COMPARED, OLDER
@@ -71,7 +72,8 @@ def apart(tmp_path: Path) -> Path:
         rows = [row for row in make_rows(right, 6, seed=len(name)) if old or not kinds()[row["kind"]].retired]
         named = CONTROL if name == "none" else "a.b:Editor"
         replaced = {"name": "scenes", "revision": next(iter(OLDER))}
-        of: dict[str, Any] = {"editor": {"class": named}, "dataset": replaced if old else embedded}
+        said = {} if old else {"supervision": "none" if name == "none" else "paper's kinds, boxes"}
+        of: dict[str, Any] = {"editor": {"class": named, **said}, "dataset": replaced if old else embedded}
         write_entry(tmp_path / "results", name, make_result(name, rows, **of), rows)
     write_reported(tmp_path / "results")
     write_site(tmp_path / "results", tmp_path / "site")
@@ -87,6 +89,10 @@ def test_the_control_and_older_data_and_papers_stand_apart_and_say_so(browser: A
     assert groups[2].endswith(NOT_COMPARED) and names(page) == ["mine", "none", "a-old", "b-old", "c-old", "claimed"]
     ranks = page.tab.locator("#table td.rank").all_inner_texts()
     assert ranks == ["1", "control", "1", "=2", "=2", "–"]
+    told = page.tab.locator("#table td.supervision")
+    assert told.all_inner_texts() == ["paper's kinds, boxes", "none", "", "", "", ""]
+    assert told.first.get_attribute("title") == SUPERVISION["paper's kinds, boxes"]
+    assert headers(page)[:3] == ["Rank", "Editor", "Supervision"]
     assert [name.split() for name in headers(page) if "retired" in name] == [
         [f"reference_{side}", "◉", "(retired)"] for side in ("in", "out")
     ]
@@ -100,10 +106,13 @@ def test_the_control_and_older_data_and_papers_stand_apart_and_say_so(browser: A
     assert "No edit at all: not ranked" in page.tab.locator("#about").inner_text()
     assert "rank" not in page.tab.locator("#metrics caption").inner_text()
     page.tab.goto((apart / "runs" / "mine.html").as_uri())
+    said = SUPERVISION["paper's kinds, boxes"]
+    assert f"Supervision: paper's kinds, boxes, {said}" in page.tab.locator("#about").inner_text()
     assert "the rank among 1 run on" in page.tab.locator("#metrics caption").inner_text()
     assert "git" not in page.tab.locator("#command").inner_text() and known not in page.tab.locator("body").inner_text()
     page.tab.goto((apart / "runs" / "a-old.html").as_uri())
-    assert known in page.tab.locator("#about").inner_text()
+    about = page.tab.locator("#about").inner_text()
+    assert known in about and "Supervision" not in about
     checkout, command = page.tab.locator("#command").inner_text().splitlines()
     assert checkout == "git checkout scenes-3232de75" and " --dataset scenes " in command
     assert "the git tag scenes-3232de75" in page.tab.locator("#repeat").inner_text()

@@ -7,6 +7,7 @@ import io
 import json
 import statistics
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dummy import Drawn, InPrompt, write_dataset
 from baselines.none.editor import NoEdit
 from fgvedit.backbones import open_backbone
 from fgvedit.dataset import load_records
+from fgvedit.editors.supervision import SUPERVISION
 from fgvedit.evaluation.protocols import open_protocols
 from fgvedit.evaluation.runs.runner import run
 from fgvedit.evaluation.summary import NOT_COMPARED, OLDER
@@ -130,14 +132,14 @@ def test_every_format_holds_every_result(runs: Path, tmp_path: Path, capsys):
     assert [line["editor"] for line in lines] == list(found["editor"])
     assert [line["paper/specificity"] for line in lines] == list(found["paper/specificity"])
     table.main([str(runs), "--format", "markdown"])
-    blocks = capsys.readouterr().out.strip().split("\n\n")[:-2]
+    blocks = capsys.readouterr().out.strip().split("\n\n")[:-4]
     for title, block in zip(blocks[::2], blocks[1::2], strict=True):
         assert title.strip("*").split(":")[0] in ("paper", "generation")
         header, rule, *body = block.splitlines()
-        assert header.startswith("| rank | editor | score | reliability |")
+        assert header.startswith("| rank | editor | supervision | score | reliability |")
         assert len({line.count("|") for line in (header, rule, *body)}) == 1 and len(body) == len(found)
     table.main([str(runs)])
-    *blocks, _ = capsys.readouterr().out.strip().split("\n\n")
+    *blocks, _, _ = capsys.readouterr().out.strip().split("\n\n")
     assert [block.split(":")[0] for block in blocks] == ["paper", "generation"]
     for block in blocks:
         title, _, *body = block.splitlines()
@@ -281,6 +283,23 @@ def test_what_is_to_be_known_of_a_papers_numbers_is_shown(tmp_path: Path, capsys
     assert notes.drop("claimed").isna().all(axis=None)
 
 
+def test_what_an_editor_learned_from_stands_beside_it_where_its_run_says_it(tmp_path: Path, capsys):
+    said = {"mine": "all kinds", "serac": "paper's kinds", "before": None}
+    for seed, (name, word) in enumerate(said.items()):
+        rows = make_rows(0.9, seed=seed, protocols=("paper",))
+        write_run(tmp_path / name, make_result(name, rows, editor={"supervision": word} if word else {}), rows)
+    found = table.read_table(tmp_path).set_index("editor")
+    assert found["supervision"].to_dict() == {name: word or "" for name, word in said.items()}
+    for options in ([], ["--track", "cost"]):
+        table.main([str(tmp_path), "--format", "markdown", *options])
+        text = capsys.readouterr().out
+        lines = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("|")]
+        shown = {cell: word for line in lines for cell, word in pairwise(line) if cell in said}
+        assert shown == {name: word or "" for name, word in said.items()}
+        legend = text.partition("**what editors learned from beforehand**")[2]
+        assert all(f"| {word} | {escaped(meaning)} |" in legend for word, meaning in SUPERVISION.items())
+
+
 def test_a_run_without_its_rows_has_no_rank(board: Path, tmp_path: Path):
     for name, seed in (("one", 1), ("two", 2)):
         rows = make_rows(0.9, seed=seed)
@@ -319,7 +338,7 @@ def test_the_cost_track(board: Path, capsys):
     assert set(found["hardware"]) == {"A CPU, 2 threads"}
     table.main([str(board), "--track", "cost"])
     header, *lines = capsys.readouterr().out.splitlines()[1:]
-    assert header.split()[4:] == list(table.COST) and len(lines) == 6
+    assert header.split()[5:] == list(table.COST) and len(lines) == 6
     assert "1,073,741,824" in lines[0] and "A CPU, 2 threads" in lines[0]
 
 

@@ -216,6 +216,11 @@ HOSTILE = [
     (of_result("protocols", [f"p{n}" for n in range(99)]), "protocols: .* is too long"),
     (of_result("editor.control", True), "row .*: route is 'edited' in a run of the control .*expected 'base'"),
     (of_result("editor.control", False), "manifest.editor.control: True was expected"),
+    (
+        of_result("editor.supervision", "paper's kind"),
+        'manifest.editor.supervision is "paper\'s kind"; expected one of "none", "paper\'s kinds"',
+    ),
+    (of_result("editor.supervision", None), "manifest.editor.supervision: None is not of type 'string'"),
     (of_result("code", "main"), "manifest.code: 'main' does not match"),
     (set_in("format", 4), "result.json' .*format: 3 was expected"),
     (set_in("x", 1), "Additional properties are not allowed"),

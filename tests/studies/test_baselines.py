@@ -18,6 +18,7 @@ from dummy import write_dataset
 
 from fgvedit.cli import study as command
 from fgvedit.cli.study import CLOSE, OPEN
+from fgvedit.editors.supervision import SUPERVISION
 from fgvedit.evaluation.intervals import Figure
 from fgvedit.evaluation.metrics import beyond_nothing, paired_difference
 from fgvedit.evaluation.runs.plan import CHUNK
@@ -142,7 +143,7 @@ def test_the_report_shows_what_the_result_files_hold(twice):
 def cells(section: str, editor: str) -> list[list[float]]:
     """The numbers in each cell of the first line of an editor."""
     line = next(line for line in section.splitlines() if line.startswith(f"| {editor} |"))
-    return [[float(number) for number in re.findall(r"-?[\d.]+", cell)] for cell in line.split("|")[2:-1]]
+    return [[float(number) for number in re.findall(r"-?[\d.]+", cell)] for cell in line.split("|")[3:-1]]
 
 
 def test_the_report_says_how_it_was_made(twice):
@@ -389,11 +390,24 @@ def test_the_report_says_what_metrics_mean_and_what_is_above_doing_nothing():
     for (_, mark, meaning), metric in zip(lines, shown_metrics().values(), strict=True):
         assert ("needs eyes" in mark, "retired" in mark, meaning) == (metric.needs_eyes, metric.retired, metric.meaning)
     section = text.partition("## Metrics, protocol `paper`")[2]
-    at = section.splitlines()[2].split(" | ").index(BEYOND_NOTHING.name) - 1
+    at = section.splitlines()[2].split(" | ").index(BEYOND_NOTHING.name) - 2
     for run in runs:
         of = {name: run.metrics[f"paper/{name}"]["value"] for name in ("in_scope", "retention")}
         assert cells(section, run.name)[at][0] == pytest.approx(sum(of.values()) - 100, abs=0.005)
     assert "31.92" in text.partition("## What the paper found")[2]
+
+
+def test_the_report_says_what_editors_learned_from_where_their_runs_do():
+    runs = [made_up("mscke"), made_up("serac"), made_up("none")]
+    assert "learned from beforehand" not in report(Study(runs), [], [])
+    said = {"mscke": "paper's kinds, boxes", "serac": "", "none": "none"}
+    for run in runs:
+        run.manifest["editor"].update({"supervision": said[run.name]} if said[run.name] else {})
+    text = report(Study(runs), [], [])
+    for name, word in said.items():
+        shown = re.findall(rf"^\| {name}(?: \(control\))? \| (.*?) ?\| .*\d", text, re.MULTILINE)
+        assert shown == [word] * 3  # under two protocols, and with its costs
+    assert all(f"| {word} | {meaning} |" in text for word, meaning in SUPERVISION.items())
 
 
 def test_what_was_not_run_was_not_measured():
@@ -421,8 +435,9 @@ def test_the_columns_are_the_metrics_and_kinds_that_the_runs_have():
 
     found = columns(probe_kinds())
     beyond = [metric for metric in all_metrics() if metric not in (*PAPER, "in_scope", "retention")]
-    assert list(shown_metrics()) in found and ["protocol", *PAPER, *beyond] in found
-    assert ["in-scope recall", "out-of-scope recall", EDIT, *probe_kinds()] in found
+    assert ["supervision", *shown_metrics()] in found and ["protocol", *PAPER, *beyond] in found
+    assert ["supervision", "in-scope recall", "out-of-scope recall", EDIT, *probe_kinds()] in found
     found = columns(["rephrase", "reference_in"])
-    assert ["reliability", "generality", "reference_in"] in found and ["protocol", *PAPER, "reference_in"] in found
-    assert ["in-scope recall", "out-of-scope recall", EDIT, "rephrase", "reference_in"] in found
+    assert ["supervision", "reliability", "generality", "reference_in"] in found
+    assert ["protocol", *PAPER, "reference_in"] in found
+    assert ["supervision", "in-scope recall", "out-of-scope recall", EDIT, "rephrase", "reference_in"] in found

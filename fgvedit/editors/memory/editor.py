@@ -81,6 +81,11 @@ class MemoryEditor(Editor, ABC):
         return nn.ModuleDict({"classifier": self.classifier, "counterfactual": self.counterfactual})
 
     @property
+    def supervision(self) -> str:
+        """Its classifier's; the counterfactual model learns from no other probes."""
+        return self.classifier.supervision
+
+    @property
     def trained_parameters(self) -> int:
         """How many classifier and counterfactual model have, frozen layers apart."""
         return size(self.parts.parameters())

@@ -11,6 +11,7 @@ from torch import nn
 from fgvedit.backbones.answering import Query
 from fgvedit.editors.contract import AttentionMaps, Route
 from fgvedit.editors.memory.texts import Texts, edit_text, query_text
+from fgvedit.editors.supervision import PAPERS_KINDS
 from fgvedit.schema import Edit, ImageRef
 
 
@@ -43,6 +44,11 @@ class Scope(nn.Module, ABC):
     def fit(self) -> str:
         """How much of an image it reads, as `fgvedit.editors.memory.clip.Clip` calls it."""
         return "squash"
+
+    @property
+    def supervision(self) -> str:
+        """What it learned from, one of `fgvedit.editors.supervision.SUPERVISION`, once it is trained."""
+        return PAPERS_KINDS
 
     def forget(self) -> None:
         """Drop the cached features of images and texts: other weights would give others."""

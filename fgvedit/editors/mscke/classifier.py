@@ -13,6 +13,7 @@ from fgvedit.editors.memory.clip import Clip
 from fgvedit.editors.memory.scope import Scope, similarity, squared_distance
 from fgvedit.editors.memory.texts import Texts, edit_text, query_text
 from fgvedit.editors.mscke.fusion import ATTENDING, Fusion
+from fgvedit.editors.supervision import PAPERS_KINDS, WITH_BOXES
 from fgvedit.schema import Edit, ImageRef
 
 
@@ -142,6 +143,11 @@ class ScopeClassifier(Scope):
     def fit(self) -> str:
         """How much of an image CLIP reads."""
         return self.clip.fit
+
+    @property
+    def supervision(self) -> str:
+        """What it and its CLIP learned from."""
+        return WITH_BOXES if self.clip.taught_with_boxes else PAPERS_KINDS
 
     def forget(self) -> None:
         """Empty the caches of images and of stored edits."""

@@ -20,6 +20,7 @@ import torch
 
 from fgvedit.backbones.answering import Forced, Query
 from fgvedit.editors.contract import Editor, Route
+from fgvedit.editors.supervision import checked_supervision
 from fgvedit.evaluation.conformance.bench import Bench, Broken, Skipped, raised
 from fgvedit.evaluation.conformance.comparing import (
     ask,
@@ -349,6 +350,17 @@ def saved_and_loaded(bench: Bench) -> None:
     compare_rows(rows, bench.rows(loaded, bench.records[1]), "before save() and after load()")
 
 
+# What is said of the editor
+
+
+def supervision_is_said(bench: Bench) -> str:
+    """What the editor learned from beforehand is said in the words that tables have for it."""
+    try:
+        return checked_supervision(bench.editor().supervision, "editor.supervision")
+    except FGVEditError as error:
+        raise Broken(str(error)) from error
+
+
 CHECKS: tuple[Callable[[Bench], str | None], ...] = (
     given_back,
     given_back_after_an_error,
@@ -366,4 +378,5 @@ CHECKS: tuple[Callable[[Bench], str | None], ...] = (
     company_does_not_matter,
     generated_and_forced_agree,
     saved_and_loaded,
+    supervision_is_said,
 )

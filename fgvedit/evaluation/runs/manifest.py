@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fgvedit.editors.supervision import checked_supervision
 from fgvedit.evaluation.runs.code import code_of
 from fgvedit.util.plugins import ROOT
 from fgvedit.util.revision import content_hash
@@ -51,6 +52,7 @@ def identity(
             "name": kind.name,
             "class": f"{kind.__module__}:{kind.__qualname__}",
             **({"control": True} if kind.control else {}),
+            "supervision": checked_supervision(editor.supervision, f"supervision of editor '{kind.name}'"),
             "config": dataclasses.asdict(editor.config),
             "checkpoint": checkpoint_hash(checkpoint) if checkpoint else None,
         },
