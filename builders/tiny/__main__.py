@@ -22,7 +22,7 @@ from builders.tiny.vision import Pool, train_queries, train_vision
 from fgvedit.editors.checkpoints import fill, state
 from fgvedit.editors.memory.clip import SHIPPED
 from fgvedit.util.arguments import ArgumentParser
-from fgvedit.util.errors import command_line
+from fgvedit.util.errors import FGVEditError, command_line
 from fgvedit.util.files import write_json
 from fgvedit.util.tensors import read_tensors, write_tensors
 
@@ -105,7 +105,10 @@ def _run(stages: _Stages, work: Path) -> None:
             run(STEPS[name])
             write_tensors(file, state(trained))
         else:
-            fill(trained, read_tensors(file)[0])
+            kept = read_tensors(file)[0]
+            if {key: value.shape for key, value in kept.items()} != {k: v.shape for k, v in state(trained).items()}:
+                raise FGVEditError(f"'{file}' is of a model of other shapes; expected another --work, or none there")
+            fill(trained, kept)
 
 
 TRAINED = {BACKBONE: train_tiny, NAME: train_tiny_clip}
