@@ -21,18 +21,18 @@ JOINING: Mixture = (
     (survey, 0.03, 96),
 )
 SHARPENING: Mixture = (
-    (plain, 0.08, 144),
-    (hard, 0.27, 144),
-    (twins, 0.25, 144),
-    (entailed, 0.27, 128),
-    (in_context, 0.1, 96),
+    (plain, 0.06, 144),
+    (hard, 0.2, 144),
+    (twins, 0.2, 144),
+    (entailed, 0.42, 128),
+    (in_context, 0.09, 96),
     (with_demonstrations, 0.03, 24),
 )
 RETRIEVING: Mixture = (
-    (plain, 0.1, 144),
-    (hard, 0.17, 144),
+    (plain, 0.07, 144),
+    (hard, 0.13, 144),
     (twins, 0.15, 144),
-    (entailed, 0.15, 128),
+    (entailed, 0.22, 128),
     (in_context, 0.1, 96),
     (with_retrieved, 0.33, 16),
 )
