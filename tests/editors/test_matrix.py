@@ -30,7 +30,8 @@ from fgvedit.util.errors import FGVEditError
 
 FAMILIES = ("blip2", "minigpt4", *SAVE)
 STATISTICS = (".count", ".exponent", ".mean", ".std")  # of MEND's networks, which gradients do not train
-EDITORS = sorted(point.name for point in entry_points(group=ENTRY_POINTS) if point.name != "ft")  # ft-llm's other name
+AGAIN = ("ft", "mscke-unschooled")  # ft-llm's other name; mscke on another CLIP, with options for tiny alone
+EDITORS = sorted(point.name for point in entry_points(group=ENTRY_POINTS) if point.name not in AGAIN)
 
 # What a model of two layers, and a test, need; everything else is the section for backbones without one.
 SMALL: dict[str, dict[str, Any]] = {

@@ -330,13 +330,15 @@ def test_the_papers_findings_are_judged_by_the_rows():
     as_in_paper = [
         made_up("mscke", **high),
         made_up("serac", **low),
+        made_up("serac-switch", **low),
+        made_up("mscke-unschooled", in_scope=0.5, out_of_scope=0.5),
         made_up("mend", text_locality=0.1),
         made_up("ike", text_locality=0.1),
         made_up("none"),
         made_up("mscke-mend", in_scope=1, out_of_scope=1),
     ]
     found = findings(*as_in_paper)
-    assert len(found) == 9
+    assert len(found) == 12
     for (difference, metric), (_, *cells) in found.items():
         level = difference == "mscke − serac" and metric != "specificity"
         assert cells[1::2] == ["no difference found" if level else "holds"] * 2
@@ -351,6 +353,8 @@ def test_the_papers_findings_are_judged_by_the_rows():
     otherwise = findings(
         made_up("mscke", edit=0.9, text_locality=0.1, **low),
         made_up("serac", **high),
+        made_up("serac-switch", **low),
+        made_up("mscke-unschooled", **low),
         made_up("mend", text_locality=0.9),
         made_up("ike"),
         made_up("none"),
@@ -359,6 +363,9 @@ def test_the_papers_findings_are_judged_by_the_rows():
     verdicts = {name: cells[-1] for name, cells in otherwise.items()}
     assert verdicts == {
         ("mscke − serac", "specificity"): "the opposite",
+        ("mscke − serac-switch", "specificity"): "no difference found",
+        ("mscke-unschooled − serac", "specificity"): "the opposite",
+        ("mscke-unschooled − serac-switch", "specificity"): "no difference found",
         ("mscke − serac", "reliability"): "a difference found",
         ("mscke − serac", "generality"): "no difference found",
         ("mscke − serac", "locality"): "a difference found",
