@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import nn
@@ -49,7 +49,6 @@ examples:
   python -m builders.tiny evaluate
       measure the shipped models on the test split
 """
-_Stages: TypeAlias = Sequence[tuple[str, nn.Module, Callable[[int], None]]]
 
 
 def train_tiny(work: Path, seed: int) -> None:
@@ -66,15 +65,16 @@ def train_tiny(work: Path, seed: int) -> None:
     def join(stage: str, mixture: Mixture, steps: int) -> None:
         train_together(model, pointing, tokenizer, pool, mixture, steps, seed, log, stage)
 
-    stages: _Stages = [
-        ("language", parts, lambda steps: train_language(model, cells, pointing, tokenizer, steps, seed, log)),
-        ("vision", parts, lambda steps: train_vision(model, pool, steps, seed, log)),
-        ("queries", parts, lambda steps: train_queries(model, cells, pool, steps, seed, log)),
-        ("together", parts, lambda steps: join("together", JOINING, steps)),
-        ("sharpen", parts, lambda steps: join("sharpen", SHARPENING, steps)),
-        ("retrieve", parts, lambda steps: join("retrieve", RETRIEVING, steps)),
+    stages: list[tuple[str, Callable[[int], None]]] = [
+        ("language", lambda steps: train_language(model, cells, pointing, tokenizer, steps, seed, log)),
+        ("vision", lambda steps: train_vision(model, pool, steps, seed, log)),
+        ("queries", lambda steps: train_queries(model, cells, pool, steps, seed, log)),
+        ("together", lambda steps: join("together", JOINING, steps)),
+        ("sharpen", lambda steps: join("sharpen", SHARPENING, steps)),
+        ("retrieve", lambda steps: join("retrieve", RETRIEVING, steps)),
     ]
-    _run(stages, work)
+    for name, run in stages:
+        _stage(work, name, parts, run)
     model.set_attn_implementation("sdpa")
     model.save_pretrained(MODEL)
     build_processor(tokenizer).save_pretrained(MODEL)
@@ -86,29 +86,25 @@ def train_tiny_clip(work: Path, seed: int) -> None:
     log = Log(work / f"{NAME}.jsonl")
     tokenizer = build_tokenizer(seed)
     clip = build_clip(tokenizer, seed)
-    captioned: _Stages = [("clip", clip, lambda steps: train_clip(clip, tokenizer, Pool(seed), steps, seed, log))]
-    _run(captioned, work)
+    _stage(work, "clip", clip, lambda steps: train_clip(clip, tokenizer, Pool(seed), steps, seed, log))
     write_clip_folder(SHIPPED / UNSCHOOLED, tokenizer, clip.state_dict())
-    pointing: _Stages = [
-        ("point", clip, lambda steps: train_pointing(clip, tokenizer, Pool(seed, stream="phrases"), steps, seed, log))
-    ]
-    _run(pointing, work)
+    phrases = partial(Pool, seed, stream="phrases")
+    _stage(work, "point", clip, lambda steps: train_pointing(clip, tokenizer, phrases(), steps, seed, log))
     write_clip_folder(SHIPPED / NAME, tokenizer, clip.state_dict())
     shutil.copy(log.file, SHIPPED / NAME / "log.jsonl")
 
 
-def _run(stages: _Stages, work: Path) -> None:
-    """Each stage keeps its weights in `work` and is skipped where they are there."""
-    for name, trained, run in stages:
-        file = work / f"{name}.safetensors"
-        if not file.exists():
-            run(STEPS[name])
-            write_tensors(file, state(trained))
-        else:
-            kept = read_tensors(file)[0]
-            if {key: value.shape for key, value in kept.items()} != {k: v.shape for k, v in state(trained).items()}:
-                raise FGVEditError(f"'{file}' is of a model of other shapes; expected another --work, or none there")
-            fill(trained, kept)
+def _stage(work: Path, name: str, trained: nn.Module, run: Callable[[int], None]) -> None:
+    """Its weights are kept in `work`, and it is skipped where they are there."""
+    file = work / f"{name}.safetensors"
+    if not file.exists():
+        run(STEPS[name])
+        write_tensors(file, state(trained))
+        return
+    kept = read_tensors(file)[0]
+    if {key: value.shape for key, value in kept.items()} != {k: v.shape for k, v in state(trained).items()}:
+        raise FGVEditError(f"'{file}' is of a model of other shapes; expected another --work, or none there")
+    fill(trained, kept)
 
 
 TRAINED = {BACKBONE: train_tiny, NAME: train_tiny_clip}

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from builders.scenes.language import Question, caption, true_answer
 from builders.scenes.quads import held_out
 from builders.scenes.scene import CELL, IMAGE_SIZE, Scene
-from builders.tiny.language import optimise, schedule
+from builders.tiny.descent import descent
 from builders.tiny.log import Log
 from builders.tiny.model import EOS
 from builders.tiny.prompts import random_question
@@ -132,10 +132,8 @@ def train_clip(
     rng = random.Random(f"captions/{seed}")
     labels = patch_labels(pool.labels, IMAGE_SIZE // PATCHES)
     heads = Labels(WIDTH)
-    parameters = [*model.parameters(), *heads.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
-    rate = schedule(optimiser, steps)
-    for step, indices in zip(range(1, steps + 1), pool.batches(BATCH, seed), strict=False):
+    descend = descent(steps, 1e-3, model, heads, weight_decay=0.05)
+    for step, indices in pool.batches(BATCH, steps, seed):
         texts = token_ids(tokenizer, [described(rng, pool.scenes[index]) for index in indices.tolist()])
         with torch.autocast("cpu", torch.bfloat16):
             seen = model.visual.forward_intermediates(pool.images(indices), indices=1, output_fmt="NLC")
@@ -143,5 +141,5 @@ def train_clip(
             labelling, accuracy = heads.loss_and_accuracy(patches, labels[indices])
             text = model.encode_text(texts)
         loss, matched = contrast(model, image, text)
-        optimise(loss + labelling, optimiser, rate, parameters)
+        descend(loss + labelling)
         log.step("clip", step, steps, contrast=loss, matched=matched, **accuracies(accuracy))

@@ -7,7 +7,8 @@ import random
 import torch
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 
-from builders.tiny.language import Mixture, Pointing, choose, language_loss, optimise, schedule
+from builders.tiny.descent import descent
+from builders.tiny.language import Mixture, Pointing, choose, language_loss
 from builders.tiny.log import Log
 from builders.tiny.prompts import entailed, hard, in_context, plain, survey, twins, with_demonstrations, with_retrieved
 from builders.tiny.vision import Pool, pool_features, read_queries
@@ -53,10 +54,8 @@ def train_together(
     torch.manual_seed(seed)
     rng = random.Random(f"{stage}/{seed}")
     features = pool_features(model, pool)
-    learned = (model.qformer, model.language_projection, model.language_model, pointing)
-    parameters = [model.query_tokens, *(p for module in learned for p in module.parameters())]
-    optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    rate = schedule(optimiser, steps)
+    learned = (model.query_tokens, model.qformer, model.language_projection, model.language_model, pointing)
+    descend = descent(steps, 1e-3, *learned)
     for step in range(1, steps + 1):
         make, size = choose(rng, mixture)
         indices = [rng.randrange(len(pool.scenes)) for _ in range(size)]
@@ -65,5 +64,5 @@ def train_together(
         with torch.autocast("cpu", torch.bfloat16):
             image_tokens = model.language_projection(read_queries(model, features[shown]))
             loss = language_loss(model, pointing, tokenizer, examples, image_tokens)
-        optimise(loss, optimiser, rate, parameters)
+        descend(loss)
         log.step(stage, step, steps, loss=loss)

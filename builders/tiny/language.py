@@ -11,6 +11,7 @@ from torch import nn
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 
 from builders.scenes.scene import COLORS, COLUMNS, COUNTS, GRID, KINDS, ROWS, Scene
+from builders.tiny.descent import descent
 from builders.tiny.log import Log
 from builders.tiny.prompts import Example, entailed, in_context, plain, survey, training_scenes, with_demonstrations
 from fgvedit.backbones.base import answer_cross_entropy, left_pad
@@ -151,32 +152,6 @@ def language_loss(
     return loss
 
 
-def schedule(optimiser: torch.optim.Optimizer, steps: int, warm_up: int = 100) -> torch.optim.lr_scheduler.LRScheduler:
-    """Linear warm-up, then a cosine down to a fiftieth."""
-
-    def factor(step: int) -> float:
-        if step < warm_up:
-            return (step + 1) / warm_up
-        progress = (step - warm_up) / max(1, steps - warm_up)
-        return 0.02 + 0.98 * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * min(1.0, progress)))))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-
-
-def optimise(
-    loss: torch.Tensor,
-    optimiser: torch.optim.Optimizer,
-    rate: torch.optim.lr_scheduler.LRScheduler,
-    parameters: Sequence[nn.Parameter],
-) -> None:
-    """One step of the optimiser and its schedule, with the gradient clipped at length 1."""
-    optimiser.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimiser.step()
-    rate.step()
-
-
 def train_language(
     model: Blip2ForConditionalGeneration,
     cells: CellEmbedding,
@@ -187,12 +162,10 @@ def train_language(
     log: Log,
 ) -> None:
     """Train `model.language_model`, the cell embeddings that it learns to read, and what reads names, in place."""
-    parameters = [p for module in (model.language_model, cells.turn, pointing) for p in module.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    rate = schedule(optimiser, steps)
+    descend = descent(steps, 1.5e-3, model.language_model, cells.turn, pointing)
     for step, examples in enumerate(batches(seed, steps), start=1):
         labels = cell_labels([e.scene for e in examples if e.scene is not None])
         with torch.autocast("cpu", torch.bfloat16):
             loss = language_loss(model, pointing, tokenizer, examples, cells(labels))
-        optimise(loss, optimiser, rate, parameters)
+        descend(loss)
         log.step("language", step, steps, loss=loss)

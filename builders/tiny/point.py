@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from builders.scenes.language import Question
 from builders.scenes.scene import ATTRIBUTES, GRID, IMAGE_SIZE, KINDS, Scene
 from builders.tiny.clip import PATCHES, WIDTH, contrast, described, token_ids, train_question
-from builders.tiny.language import optimise, schedule
+from builders.tiny.descent import descent
 from builders.tiny.log import Log
 from builders.tiny.vision import Labels, Pool, patch_labels
 from fgvedit.editors.memory.clip import patch_features
@@ -101,10 +101,8 @@ def train_pointing(
     labels = patch_labels(pool.labels, side)
     around = patch_labels(beside(pool.labels[..., 0]), side)
     heads, others, about = Labels(WIDTH), Beside(WIDTH), Asked(WIDTH)
-    parameters = [p for module in (model, heads, others, about) for p in module.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
-    rate = schedule(optimiser, steps)
-    for step, indices in zip(range(1, steps + 1), pool.batches(BATCH, seed), strict=False):
+    descend = descent(steps, 1e-3, model, heads, others, about, weight_decay=0.05)
+    for step, indices in pool.batches(BATCH, steps, seed):
         scenes = [pool.scenes[index] for index in indices.tolist()]
         own = [scene for scene in scenes for _ in range(_PHRASES)]
         asked = [phrase(rng, scene) for scene in own]
@@ -120,7 +118,7 @@ def train_pointing(
         cells = cells_attended(phrases, patches.repeat_interleave(_PHRASES, 0))
         named = torch.tensor([scene.entities[q.entity].cell for scene, (_, q) in zip(own, asked, strict=True)])
         pointing = nn.functional.nll_loss(cells.clamp_min(1e-9).log(), named)
-        optimise(matching + labelling + neighbours + attributes + 2 * pointing, optimiser, rate, parameters)
+        descend(matching + labelling + neighbours + attributes + 2 * pointing)
         pointed = (cells.argmax(-1) == named).float().mean()
         log.step(
             "point",
@@ -129,6 +127,7 @@ def train_pointing(
             contrast=matching,
             labels=labelling,
             beside=neighbours,
+            asked=attributes,
             point=pointing,
             pointed=pointed,
         )

@@ -83,12 +83,18 @@ def _ask(
     split: str = "test",
 ) -> Question | None:
     """A question about an attribute of an entity, by any name of any of these sorts; None where none of them fits."""
-    possible = all_names(scene, scene.entities[entity])
+    named = _name(rng, scene, scene.entities[entity], namings)
+    return question_of(rng, scene, entity, attribute, form, *named, split) if named else None
+
+
+def _name(rng: random.Random, scene: Scene, entity: Entity, namings: Sequence[str]) -> tuple[str, str] | None:
+    """One of these sorts of names that fits the entity, and such a name; None where none of them fits."""
+    possible = all_names(scene, entity)
     fitting = [naming for naming in namings if naming in possible]
     if not fitting:
         return None
     naming = rng.choice(fitting)
-    return question_of(rng, scene, entity, attribute, form, naming, rng.choice(possible[naming]), split)
+    return naming, rng.choice(possible[naming])
 
 
 def survey(rng: random.Random, scene: Scene) -> Example:
@@ -144,19 +150,13 @@ def entailed(rng: random.Random, scene: Scene) -> Example:
     wanted = rng.random() < 0.5
     for _ in range(_TRIES):
         x, z = rng.sample(scene.entities, 2)
-        first, second = (_name(rng, scene, entity, attribute) for entity in (x, z))
-        if first and second and holds(sort, x, z, attribute) == wanted:
+        names = [_name(rng, scene, entity, NAMES[attribute]) for entity in (x, z)]
+        if names[0] and names[1] and holds(sort, x, z, attribute) == wanted:
+            (_, first), (_, second) = names[0], names[1]
             prompt = question_prompt(template.format(x=first, z=second))
             ends = prompt.index(first) + len(first), prompt.rindex(second) + len(second)
             return Example(prompt, scene, "yes" if wanted else "no", named=((ends[0], x.cell), (ends[1], z.cell)))
     return hard(rng, scene)
-
-
-def _name(rng: random.Random, scene: Scene, entity: Entity, attribute: str) -> str | None:
-    """A name of the entity that does not give away this attribute."""
-    possible = all_names(scene, entity)
-    fitting = [naming for naming in NAMES[attribute] if naming in possible]
-    return rng.choice(possible[rng.choice(fitting)]) if fitting else None
 
 
 def in_context(rng: random.Random, scene: Scene) -> Example:
@@ -273,12 +273,9 @@ def _about(rng: random.Random, scene: Scene, edited: Question) -> tuple[str, str
             return fact, *following, scene
     if rng.random() < 0.67:
         form = rng.choice(FORMS)
-        possible = all_names(scene, entity)
-        # mostly the same name; otherwise another name of the same entity, which only the image settles
-        naming, name = edited.naming, edited.name
-        if rng.random() < 0.25:
-            naming = rng.choice([n for n in NAMES[edited.attribute] if n in possible])
-            name = rng.choice(possible[naming])
+        # mostly the same name; otherwise any name of the same entity, which only the image settles
+        other = _name(rng, scene, entity, NAMES[edited.attribute]) if rng.random() < 0.25 else None
+        naming, name = other or (edited.naming, edited.name)
         values = offer(rng, edited.attribute, form, target, true_value if rng.random() < 0.5 else None)
         phrasing = rng.choice(phrasings(edited.attribute, form, "test"))
         asked = put(edited.entity, edited.attribute, form, naming, name, phrasing, values)

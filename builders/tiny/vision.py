@@ -16,7 +16,8 @@ from transformers import Blip2ForConditionalGeneration
 
 from builders.scenes.pictures import seen
 from builders.scenes.scene import COLORS, COUNTS, GRID, KINDS, Scene, render
-from builders.tiny.language import CELLS, CellEmbedding, cell_labels, optimise, schedule
+from builders.tiny.descent import descent
+from builders.tiny.language import CELLS, CellEmbedding, cell_labels
 from builders.tiny.log import Log
 from builders.tiny.prompts import training_scenes
 
@@ -68,11 +69,11 @@ class Pool:
         """(n, 3, height, width) in [-1, 1], as the processor makes them."""
         return self.pixels[indices].permute(0, 3, 1, 2).float() / 127.5 - 1
 
-    def batches(self, size: int, seed: int) -> Iterator[torch.Tensor]:
-        """Indices of random batches without end, each scene once an epoch."""
+    def batches(self, size: int, steps: int, seed: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """Each step, from 1, and the indices of a random batch; each scene once an epoch."""
         generator = torch.Generator().manual_seed(seed)
-        while True:
-            yield from torch.randperm(len(self.scenes), generator=generator).split(size)
+        epochs = (torch.randperm(len(self.scenes), generator=generator).split(size) for _ in itertools.count())
+        return enumerate(itertools.islice(itertools.chain.from_iterable(epochs), steps), start=1)
 
 
 def _pixels(rng: random.Random, scene: Scene, another_way: bool) -> np.ndarray:
@@ -92,16 +93,14 @@ def train_vision(model: Blip2ForConditionalGeneration, pool: Pool, steps: int, s
     """Train `model.vision_model` to know, at every patch, the card that it belongs to."""
     torch.manual_seed(seed)
     heads = Labels(model.config.vision_config.hidden_size)
-    parameters = [*model.vision_model.parameters(), *heads.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    rate = schedule(optimiser, steps)
+    descend = descent(steps, 1.5e-3, model.vision_model, heads)
     side = math.isqrt(model.vision_model.embeddings.num_patches)
-    for step, indices in zip(range(1, steps + 1), pool.batches(BATCH, seed), strict=False):
+    for step, indices in pool.batches(BATCH, steps, seed):
         labels = patch_labels(pool.labels[indices], side)
         with torch.autocast("cpu", torch.bfloat16):
             patches = model.vision_model(pixel_values=pool.images(indices)).last_hidden_state[:, 1:]
             loss, accuracy = heads.loss_and_accuracy(patches, labels)
-        optimise(loss, optimiser, rate, parameters)
+        descend(loss)
         log.step("vision", step, steps, loss=loss, **accuracies(accuracy))
 
 
@@ -114,21 +113,18 @@ def train_queries(
     """
     torch.manual_seed(seed)
     heads = Labels(model.config.qformer_config.hidden_size)
-    learned = (model.qformer, model.language_projection, heads)
-    parameters = [model.query_tokens, *(p for module in learned for p in module.parameters())]
-    optimiser = torch.optim.AdamW(parameters, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    rate = schedule(optimiser, steps)
+    descend = descent(steps, 1.5e-3, model.query_tokens, model.qformer, model.language_projection, heads)
     features = pool_features(model, pool)
     with torch.no_grad():
         targets = cells(pool.labels)
         variance = targets.var()
-    for step, indices in zip(range(1, steps + 1), pool.batches(256, seed), strict=False):
+    for step, indices in pool.batches(256, steps, seed):
         with torch.autocast("cpu", torch.bfloat16):
             queries = read_queries(model, features[indices])
             loss, accuracy = heads.loss_and_accuracy(queries, pool.labels[indices])
             image_tokens = model.language_projection(queries).float()
         distance = nn.functional.mse_loss(image_tokens, targets[indices]) / variance
-        optimise(loss + distance, optimiser, rate, parameters)
+        descend(loss + distance)
         log.step("queries", step, steps, loss=loss, distance=distance, **accuracies(accuracy))
 
 
