@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from rows import image_ref
-from samples import EDITS, QUERIES, SMALL_SERAC, answers, bits, records, same
+from samples import EDITS, QUERIES, answers, bits, records, same, small_serac
 
 from baselines.serac.editor import MixedSERAC
 from fgvedit.backbones import open_backbone
@@ -28,12 +28,7 @@ EPS = 2.0**-23  # of single precision
 @pytest.fixture
 def build(backbone: Backbone) -> Callable[..., MixedSERAC]:
     """An editor with random weights, the same ones every time."""
-
-    def make(**changes: Any) -> MixedSERAC:
-        torch.manual_seed(0)
-        return MixedSERAC(backbone, MixedSERAC.Config(**{**SMALL_SERAC, **changes}))
-
-    return make
+    return partial(small_serac, MixedSERAC, backbone)
 
 
 def mixture(editor: MixedSERAC, edits: Sequence[Edit], rho: float) -> Mixture:

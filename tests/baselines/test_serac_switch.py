@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import pytest
 import torch
@@ -11,13 +11,13 @@ from rows import image_ref
 from samples import (
     EDITS,
     QUERIES,
-    SMALL_SERAC,
     answers,
     bits,
     expect_each_read_once,
     expect_the_counterfactuals_answers,
     records,
     same,
+    small_serac,
 )
 from torch import nn
 
@@ -37,12 +37,7 @@ from fgvedit.util.errors import FGVEditError
 @pytest.fixture
 def build(backbone: Backbone) -> Callable[..., SwitchSERAC]:
     """An editor with random weights, the same ones every time."""
-
-    def make(**changes: Any) -> SwitchSERAC:
-        torch.manual_seed(0)
-        return SwitchSERAC(backbone, SwitchSERAC.Config(**{**SMALL_SERAC, **changes}))
-
-    return make
+    return partial(small_serac, SwitchSERAC, backbone)
 
 
 def rhos(editor: SwitchSERAC, edits: list[Edit], queries: list[Query]) -> torch.Tensor:

@@ -141,7 +141,11 @@ def test_a_labeller_is_opened_once(small: Folder, capsys: pytest.CaptureFixture[
 
 
 def forked(target: Callable[..., None], *arguments: Any) -> Any:
-    return multiprocessing.get_context("fork").Process(target=target, args=arguments)
+    def run() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started without
+        target(*arguments)
+
+    return multiprocessing.get_context("fork").Process(target=run)
 
 
 def is_killed(process: Any, out: Path) -> None:

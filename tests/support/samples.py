@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rows import image_ref, make_row
 from torch import nn
 
 from fgvedit.backbones.answering import Query
+from fgvedit.backbones.base import Backbone
 from fgvedit.editors.contract import Editor
 from fgvedit.schema import Edit, Record, record_from_row
 
+Made = TypeVar("Made", bound=Editor)
 WORDS = ("colour", "shape", "place", "size", "number", "name", "kind")
 EDITS = [Edit(image_ref(i), f"What {word} has the card?", f"{word} {i}") for i, word in enumerate(WORDS)]
-# Options of either SERAC with which it is made and trained in no time.
-SMALL_SERAC: dict[str, Any] = {
+_SMALL_SERAC: dict[str, Any] = {
     "encoder": "new",
     "encoder_width": 16,
     "encoder_layers": 1,
@@ -27,6 +28,12 @@ SMALL_SERAC: dict[str, Any] = {
     "lr": 1e-3,
 }
 QUERIES = [Query(EDITS[0].question, EDITS[0].image), Query("Where is it?", image_ref(1)), Query("Who wrote it?")]
+
+
+def small_serac(kind: type[Made], backbone: Backbone, **changes: Any) -> Made:
+    """Either SERAC with random weights, the same ones every time, made and trained in no time."""
+    torch.manual_seed(0)
+    return kind(backbone, kind.Config(**{**_SMALL_SERAC, **changes}))
 
 
 def records(count: int = 4) -> list[Record]:
