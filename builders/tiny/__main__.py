@@ -19,10 +19,10 @@ from builders.tiny.log import Log
 from builders.tiny.model import build_model, build_processor, build_tokenizer
 from builders.tiny.point import train_pointing
 from builders.tiny.vision import Pool, train_queries, train_vision
-from fgvedit.editors.checkpoints import fill, state
+from fgvedit.editors.checkpoints import check_shapes, fill, state
 from fgvedit.editors.memory.clip import SHIPPED
 from fgvedit.util.arguments import ArgumentParser
-from fgvedit.util.errors import FGVEditError, command_line
+from fgvedit.util.errors import command_line
 from fgvedit.util.files import write_json
 from fgvedit.util.tensors import read_tensors, write_tensors
 
@@ -102,8 +102,7 @@ def _stage(work: Path, name: str, trained: nn.Module, run: Callable[[int], None]
         write_tensors(file, state(trained))
         return
     kept = read_tensors(file)[0]
-    if {key: value.shape for key, value in kept.items()} != {k: v.shape for k, v in state(trained).items()}:
-        raise FGVEditError(f"'{file}' is of a model of other shapes; expected another --work, or none there")
+    check_shapes(file, kept, state(trained), f"stage '{name}'")
     fill(trained, kept)
 
 

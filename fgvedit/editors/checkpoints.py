@@ -48,7 +48,7 @@ def load_checkpoint(
     if part:
         own = f"{part}."
         weights = {name.removeprefix(own): value for name, value in weights.items() if name.startswith(own)}
-    _check_shapes(folder / WEIGHTS, weights, state(parts), editor)
+    check_shapes(folder / WEIGHTS, weights, state(parts), f"editor '{editor}'")
     fill(parts, weights)
 
 
@@ -71,17 +71,16 @@ def _check_description(path: Path, editor: str, backbone: Backbone, architecture
             )
 
 
-def _check_shapes(
-    path: Path, found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], editor: str
-) -> None:
-    """Raises `FGVEditError` for a tensor of a file that is missing, left over or of another shape."""
+def check_shapes(path: Path, found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], of: str) -> None:
+    """Raises `FGVEditError` for a tensor of a file that is missing, left over or of another shape; `of`: what the
+    expected ones are of."""
     shapes = {name: list(value.shape) for name, value in expected.items()}
     found_shapes = {name: list(value.shape) for name, value in found.items()}
     for name in sorted(shapes.keys() | found_shapes.keys()):
         if shapes.get(name) != found_shapes.get(name):
             raise FGVEditError(
                 f"checkpoint '{path}': tensor '{name}' has shape {found_shapes.get(name, 'none')}, "
-                f"expected {shapes.get(name, 'no such tensor')} (editor '{editor}' has {len(expected)} tensors)"
+                f"expected {shapes.get(name, 'no such tensor')} ({of} has {len(expected)} tensors)"
             )
 
 
